@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make demo`, `make test`. `make help` lists the rest.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Ray stays on loopback, and deepspeed's compiled ops find the venv's ninja.
+export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER := 0
+export GLOO_SOCKET_IFNAME := lo
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+DATA ?=
+
+.PHONY: help setup demo test check fix bench dashboard
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+setup: $(STAMP) ## create .venv and install the pinned packages
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11, or name one with 'make setup PYTHON=python3.11'" >&2; exit 1; }
+	@echo "== creating $(VENV) and installing the pinned packages (2-5 minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@# torch first and pinned: a plain 'torch' would pull gigabytes of CUDA where a CPU build is at hand.
+	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames)
+	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA))
+
+test: setup ## the whole test suite
+	@$(BIN)/python -m pytest
+
+check: setup ## lint, format and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+fix: setup ## format and apply safe lint fixes
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: setup ## every benchmark, a table each
+	@for b in bench/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+dashboard: setup ## MLflow on http://127.0.0.1:5000
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db

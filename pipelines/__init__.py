@@ -1,0 +1,1 @@
+"""Ray Data graphs: ingest, the training stream, batch prediction."""

@@ -1,0 +1,129 @@
+"""What a user edits: YAML 1.2 recipes and `--set a.b=c`, read into strict, frozen pydantic models."""
+
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vlm3.errors import ConfigError, nearest
+
+ModelT = TypeVar("ModelT", bound="StrictModel")
+
+
+class StrictModel(BaseModel):
+    """Base of every user-facing configuration: immutable, no coercion, unknown keys refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, data: object, where: str) -> Self:
+        """Build from plain data (of YAML or JSON).
+
+        Args:
+            data: mappings, lists and scalars; strings are accepted for enums.
+            where: name of the file or request, for the error message.
+
+        Raises:
+            ConfigError: naming the first wrong key, what was expected there and the nearest valid key.
+        """
+        try:
+            # JSON mode of strict: enums from strings, tuples from lists, but no "1" for 1.
+            import json
+
+            return cls.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            raise ConfigError(f"{where}: {_explain(cls, error)}") from None
+        except TypeError as error:
+            raise ConfigError(f"{where}: not plain YAML data: {error}") from None
+
+
+def load_yaml(path: Path) -> Any:
+    """Plain data of a YAML 1.2 file (`2e-5` is a number there).
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a YAML recipe, e.g. jobs/recipes/rooms.yaml") from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+
+
+def dump_yaml(data: object) -> str:
+    """Plain data as YAML text that `load_yaml` reads back."""
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(data, stream)
+    return stream.getvalue()
+
+
+def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """A copy of `data` with `a.b.c=value` assignments applied; values are read as YAML.
+
+    Raises:
+        ConfigError: an assignment has no `=`, or walks through something that is not a mapping.
+    """
+    import copy
+
+    result = copy.deepcopy(data)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not separator or not all(keys):
+            raise ConfigError(f"--set {assignment!r}: expected key.subkey=value, e.g. --set train.steps=200")
+        try:
+            value = YAML(typ="safe", pure=True).load(text) if text.strip() else None
+        except YAMLError as error:
+            raise ConfigError(f"--set {assignment!r}: value is not YAML: {error}") from None
+        node = result
+        for depth, key in enumerate(keys[:-1]):
+            child = node.setdefault(key, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f"--set {assignment!r}: {'.'.join(keys[: depth + 1])} is a value, it has no keys")
+            node = child
+        node[keys[-1]] = value
+    return result
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    """One line for the first fault of a validation, and how many more there are."""
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    path = ".".join(str(part) for part in first["loc"]) or "(top)"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        parent = _model_at(model, first["loc"][:-1])
+        return f"unknown key {path!r}{nearest(str(first['loc'][-1]), parent.model_fields if parent else ())}{more}"
+    found = "" if first["type"] == "missing" else f", found {first['input']!r}"
+    return f"{path}: {first['msg']}{found}{more}"
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that validates the value at `location`, walking through containers and unions."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            if field is None:
+                return None
+            current = _first_model(field.annotation)
+        # An index of a list or a key of a mapping stays at the element model found already.
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _first_model(annotation: Any) -> Any:
+    """The first pydantic model inside an annotation such as `dict[str, Source]` or `Source | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _first_model(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,48 @@
+"""Errors a user can act on: one line that says what was expected, what was found, where, and what to do."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """Something the user can put right. Jobs print it as one line and exit with code 2."""
+
+
+class ConfigError(UserError):
+    """A recipe, flag or environment variable is wrong."""
+
+
+class DataError(UserError):
+    """A source, shard, frame or manifest is missing, empty or damaged."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, incomplete or belongs to another recipe."""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Text for an unknown name: `; did you mean 'x'?` where one is close, the valid names where none is."""
+    names = sorted(candidates)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid: {', '.join(names)}" if names else ""
+
+
+def run_job(main: Callable[[], None]) -> None:
+    """Run a job's `main`: a UserError becomes one line on stderr and exit code 2; bugs keep their traceback.
+
+    Set VLM3_DEBUG=1 to see the traceback of a UserError as well.
+    """
+    try:
+        main()
+    except UserError as error:
+        if os.environ.get("VLM3_DEBUG"):
+            raise
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)

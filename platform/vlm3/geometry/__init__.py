@@ -1,0 +1,1 @@
+"""Pure geometry on arrays: rigid transforms, cameras, depth kinds, covisibility."""

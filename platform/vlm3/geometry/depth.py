@@ -1,0 +1,41 @@
+"""The two kinds of depth, and how one becomes the other."""
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.geometry.camera import Camera
+
+
+class DepthKind(StrEnum):
+    """What a depth number means."""
+
+    Z = "z"
+    """Along the optical axis."""
+    RAY = "ray"
+    """Along the ray from the camera centre to the point: what "how far" means."""
+
+
+def convert_depth(
+    depth_m: NDArray[np.floating], points_px: NDArray[np.floating], camera: Camera, source: DepthKind, target: DepthKind
+) -> NDArray[np.float64]:
+    """Depth of kind `source` at pixels of `camera` as depth of kind `target`.
+
+    Args:
+        depth_m: (N,) metres.
+        points_px: (N, 2) pixels (u, v) of the image that `camera` describes, distorted if it distorts.
+        camera: the camera of the image in which the points lie.
+        source: kind of `depth_m`.
+        target: kind wanted.
+
+    Returns:
+        (N,) metres; NaN where the pixel has no ray in front of the camera.
+
+    The ratio is the length of the ray with unit z: ray = z·√(1 + x² + y²) (VLM3, arXiv 2605.30561, training data).
+    """
+    depth = np.asarray(depth_m, np.float64)
+    if source is target:
+        return depth.copy()
+    ray_per_z = np.linalg.norm(camera.unproject(points_px), axis=-1)
+    return depth * ray_per_z if target is DepthKind.RAY else depth / ray_per_z

@@ -1,0 +1,1 @@
+"""Predictors used alike by evaluation and serving."""

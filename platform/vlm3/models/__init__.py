@@ -1,0 +1,1 @@
+"""Qwen3-VL by hub id, directory or tiny preset; export."""

@@ -1,0 +1,1 @@
+"""Foreign datasets read into frames; clips; checks."""

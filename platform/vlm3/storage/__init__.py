@@ -1,0 +1,1 @@
+"""Object-store paths, Parquet shards and manifests."""

@@ -1,0 +1,1 @@
+"""Conversations and pixels as the model's inputs."""

@@ -1,0 +1,1 @@
+"""MLflow runs, pictures and the model registry."""
