@@ -1,0 +1,87 @@
+"""Depth accuracy on held-out frames, through the very code that serves answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.geometry.depth import DepthKind
+from vlm3.infer.depth import DepthPredictor, answer_depth
+from vlm3.metrics.depth import DepthScores, best_constant, depth_scores
+from vlm3.scenes.schema import Frame
+from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
+from vlm3.seeds import derive_seed, generator
+from vlm3.storage.split import Split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameAnswers:
+    """Answers about one frame, kept with the frame's pixels so that they can be pictured."""
+
+    image_id: str
+    encoded_image: bytes
+    points_px: NDArray[np.float64]
+    """(N, 2) points in the original image."""
+    true_m: NDArray[np.float64]
+    """(N,) labels, of the frame's own depth kind."""
+    predicted_m: NDArray[np.float64]
+    """(N,) answers converted to the frame's depth kind; NaN where unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceScores:
+    """Scores of one source beside its baseline."""
+
+    source: str
+    model: DepthScores
+    constant: DepthScores
+    """The best constant answer, chosen on these very labels: the hardest constant to beat."""
+
+
+def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
+    """Up to `images` different frames of the held-out split, spread evenly over its clips."""
+    clips = source.clips(Split.EVAL)
+    seen: set[tuple[str, str]] = set()
+    wanted = min(images, source.frames(Split.EVAL))
+    # One frame a clip first, more of each clip only when the split has too few clips.
+    rounds = 0
+    while len(seen) < wanted and rounds < wanted + 1:
+        order = np.unique(np.linspace(0, clips - 1, min(clips, wanted - len(seen))).round().astype(int))
+        added = 0
+        for index in order:
+            for frame in source.read_clip(Split.EVAL, int(index), DEPTH_COLUMNS):
+                if (frame.scene, frame.frame) not in seen and len(frame.points):
+                    seen.add((frame.scene, frame.frame))
+                    added += 1
+                    yield frame
+                    break
+        rounds += 1
+        if added == 0:
+            return
+
+
+def ask_frame(predictor: DepthPredictor, frame: Frame, points: int, seed: int) -> FrameAnswers:
+    """Ask about `points` seeded random labels of a frame."""
+    rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
+    chosen = np.sort(rng.permutation(len(frame.points))[:points])
+    labels = frame.points[chosen].astype(np.float64)
+    answers = answer_depth(predictor, frame.encoded_image, frame.camera, labels[:, :2])
+    values = [a.ray_depth_m if frame.depth_kind is DepthKind.RAY else a.z_depth_m for a in answers]
+    return FrameAnswers(
+        image_id=f"{frame.source}/{frame.scene}/{frame.frame}",
+        encoded_image=frame.encoded_image,
+        points_px=labels[:, :2],
+        true_m=labels[:, 2],
+        predicted_m=np.array([np.nan if value is None else value for value in values], np.float64),
+    )
+
+
+def score(source: str, answers: Sequence[FrameAnswers], seed: int) -> SourceScores:
+    """Scores of all answers of a source, and of the best constant."""
+    true = np.concatenate([answer.true_m for answer in answers])
+    predicted = np.concatenate([answer.predicted_m for answer in answers])
+    groups = np.repeat(np.arange(len(answers)), [len(answer.true_m) for answer in answers])
+    key = derive_seed(seed, "bootstrap", source)
+    constant = np.full_like(true, best_constant(true))
+    return SourceScores(source, depth_scores(predicted, true, groups, key), depth_scores(constant, true, groups, key))

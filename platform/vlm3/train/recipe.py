@@ -1,0 +1,150 @@
+"""The recipe: everything that decides what a run learns, in one YAML file."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from vlm3.config import StrictModel, apply_overrides, load_yaml
+from vlm3.errors import ConfigError
+from vlm3.models.load import ModelConfig
+from vlm3.scenes.rooms import RoomsConfig
+from vlm3.tasks.depth import DepthTaskConfig
+from vlm3.tracking.config import TrackingConfig
+from vlm3.train.engine import EngineConfig
+from vlm3.train.optimizer import OptimizerConfig
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class SourceConfig(StrictModel):
+    """One ingested source."""
+
+    uri: str | None = None
+    """Folder or s3:// prefix of its manifest; default: data/NAME below the runs folder."""
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    """Share of the stream, relative to the other sources."""
+    render: RoomsConfig | None = None
+    """Rendered rooms: ingested at `uri` when the run starts, unless they are there already."""
+
+
+class DepthComponentConfig(StrictModel):
+    """Depth questions on every source."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    focal_px: Annotated[float, Field(gt=0)] = 1000.0
+    """Focal length to which every image is unified (VLM3: 1000 px)."""
+    ask: DepthTaskConfig = DepthTaskConfig()
+
+
+class TasksConfig(StrictModel):
+    """The tasks that are trained, with their weights."""
+
+    depth: DepthComponentConfig = DepthComponentConfig()
+
+
+class StreamConfig(StrictModel):
+    """How Ray Data executes the mixture plan."""
+
+    period: Annotated[int, Field(ge=1 << 10, le=1 << 20)] = 1 << 16
+    """T of the plan: weights become integers that sum to it."""
+    cpus_per_task: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs reserved by one decoding task."""
+    max_replacements_per_1000: Annotated[float, Field(ge=0)] = 50.0
+    """Samples that cannot be asked about (no label left in the crop, say) are replaced; more than this stops the run."""
+
+
+class EvaluationConfig(StrictModel):
+    """δ1 in the loop, on held-out scenes."""
+
+    sources: tuple[str, ...] = ()
+    """Sources whose held-out split is evaluated; default: every source that has one."""
+    every_steps: Count = 100
+    images: Count = 64
+    """Images per source, spread evenly over the split."""
+    points: Count = 5
+    """Points asked about per image."""
+    primary: str | None = None
+    """Source whose δ1 decides about the champion; default: the first evaluated."""
+
+
+class TrainConfig(StrictModel):
+    """Length, size and place of a run."""
+
+    steps: Count
+    global_batch: Count
+    """Samples (stream positions) per optimizer step, over all workers."""
+    workers: Count = 1
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    threads_per_worker: Count = 1
+    """Torch threads of a worker on CPU."""
+    device: Annotated[str, Field(pattern="^(cpu|cuda)$")] = "cpu"
+    checkpoint_every_steps: Count = 100
+    keep_checkpoints: Count = 2
+    max_restarts: Annotated[int, Field(ge=0)] = 1
+    """How often Ray Train may restart crashed workers from the last checkpoint."""
+    gallery_samples: Annotated[int, Field(ge=0, le=64)] = 9
+    """Training samples pictured in MLflow."""
+
+
+class Recipe(StrictModel):
+    """A whole run. Strict: an unknown key is an error that names the nearest valid one."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    sources: dict[str, SourceConfig]
+    tasks: TasksConfig = TasksConfig()
+    model: ModelConfig
+    stream: StreamConfig = StreamConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    engine: EngineConfig = EngineConfig()
+    train: TrainConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    def plain(self) -> dict[str, Any]:
+        """The resolved recipe as plain data, defaults included."""
+        data: dict[str, Any] = self.model_dump(mode="json")
+        return data
+
+    def fingerprint(self) -> str:
+        """Identity of what is learned: a checkpoint continues only under the same one.
+
+        Left out are the keys that may differ between a run and its continuation: where data and tracking live, how often to evaluate and checkpoint,
+        and how many workers share the work.
+        """
+        data = self.plain()
+        for key in ("tracking", "evaluation", "name"):
+            data.pop(key)
+        kept = ("steps", "global_batch")
+        data["train"] = {key: data["train"][key] for key in kept}
+        data["stream"] = {"period": data["stream"]["period"]}
+        for source in data["sources"].values():
+            source.pop("uri")
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = (), overlays: Sequence[Path] = ()) -> Recipe:
+    """Read a recipe, then overlays (YAML of the same shape, merged key by key), then `key=value` overrides.
+
+    Raises:
+        ConfigError: naming file, key, what was expected and the nearest valid key.
+    """
+    data = load_yaml(path)
+    where = str(path)
+    for overlay in overlays:
+        data = merge(data, load_yaml(overlay))
+        where += f" with {overlay}"
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a mapping at the top of the recipe, found {type(data).__name__}")
+    return Recipe.parse(apply_overrides(data, overrides), where)
+
+
+def merge(base: Any, overlay: Any) -> Any:
+    """`overlay` on `base`: mappings merge key by key, anything else replaces."""
+    if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
+        return overlay
+    return {**base, **{key: merge(base.get(key), value) for key, value in overlay.items()}}

@@ -1,0 +1,199 @@
+"""One training worker under Ray Train: builds model and engine, restores, trains, evaluates, checkpoints, exports."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.train
+import torch
+import torch.distributed as dist
+
+from vlm3.infer.depth import DepthPredictor
+from vlm3.infer.spec import AskSpec
+from vlm3.log import configure, get_logger
+from vlm3.mixture.ledger import Ledger
+from vlm3.models.export import export_model
+from vlm3.models.load import load_model
+from vlm3.scenes.schema import Frame
+from vlm3.scenes.sharded import ShardedSource
+from vlm3.tasks.depth import DepthTask
+from vlm3.tokens.batch import StepRow, collate
+from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.vision import VisionSpec
+from vlm3.tracking.runs import TrackedRun, attach_run
+from vlm3.train.callbacks import Evaluation, StepMetrics
+from vlm3.train.checkpoint import TrainState, latest_checkpoint, read_state, write_state
+from vlm3.train.engine import Engine, require_device
+from vlm3.train.evaluate import held_out_frames
+from vlm3.train.loop import Callback, LoopState, StepInput, StepOutcome, run_steps
+from vlm3.train.recipe import Recipe
+
+log = get_logger(__name__)
+STREAM = "stream"
+EXPORT_FOLDER = "export"
+RowsOfTable = Callable[[pa.Table], list[StepRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What the driver resolved for every worker of a run; plain and picklable."""
+
+    recipe: Recipe
+    run_dir: Path
+    model_dir: Path
+    tracking_uri: str
+    run_id: str
+    plan_json: str
+    component_names: tuple[str, ...]
+    asked: tuple[float, ...]
+    evaluated: tuple[ShardedSource, ...]
+    rows_of_table: RowsOfTable
+    """How the stream's blocks become rows (the stream's own inverse)."""
+
+
+def train_worker(config: dict[str, WorkerConfig]) -> None:
+    """The function Ray Train runs on every worker; `config["worker"]` holds everything."""
+    configure()
+    worker = config["worker"]
+    recipe = worker.recipe
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = require_device(recipe.train.device)
+    if device.type == "cpu":
+        torch.set_num_threads(recipe.train.threads_per_worker)
+    torch.manual_seed(recipe.seed)
+
+    model = load_model(worker.model_dir, recipe.model)
+    engine = Engine(
+        model,
+        recipe.engine,
+        recipe.optimizer,
+        total_steps=recipe.train.steps,
+        samples_per_rank=recipe.train.global_batch // world,
+        device=device,
+    )
+    state = _restore(worker, engine)
+    run = attach_run(worker.tracking_uri, worker.run_id) if rank == 0 else None
+    vision = VisionSpec.from_directory(worker.model_dir)
+    encoder = ConversationEncoder.from_directory(worker.model_dir)
+    ask = AskSpec(focal_px=recipe.tasks.depth.focal_px, depth=recipe.tasks.depth.ask)
+
+    def predictor() -> DepthPredictor:
+        return DepthPredictor(engine.module, encoder, vision, DepthTask(ask.depth), ask)
+
+    metrics = _step_metrics(worker, run) if run is not None else None
+    evaluation = Evaluation(
+        predictor=predictor,
+        frames=_my_frames(worker, rank, world),
+        points=recipe.evaluation.points,
+        seed=recipe.seed,
+        every_steps=recipe.evaluation.every_steps,
+        total_steps=recipe.train.steps,
+        run=run,
+    )
+    checkpoints = Checkpointing(worker, engine, evaluation)
+    callbacks: list[Callback] = [*([metrics] if metrics is not None else []), evaluation, checkpoints]
+    inputs = _step_inputs(worker, vision, encoder.pad_id, recipe.train.global_batch // world)
+    run_steps(engine, inputs, state, recipe.train.steps, callbacks)
+
+    weights = engine.full_state_dict()
+    summary: dict[str, float] = dict(evaluation.latest)
+    if metrics is not None:
+        assert weights is not None
+        export_model(
+            engine.module, weights, worker.model_dir, worker.run_dir / EXPORT_FOLDER, {"vlm3.json": ask.to_json()}
+        )
+        summary |= metrics.summary(state)
+        metrics.run.metrics({f"summary/{name}": value for name, value in summary.items()}, recipe.train.steps)
+    _barrier()
+    ray.train.report(summary)
+
+
+@dataclass(slots=True)
+class Checkpointing:
+    """All ranks: engine shards and the stream's position, committed together through Ray Train."""
+
+    worker: WorkerConfig
+    engine: Engine
+    evaluation: Evaluation
+
+    def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
+        """Checkpoint every `checkpoint_every_steps` steps and after the last."""
+        train = self.worker.recipe.train
+        if outcome.step % train.checkpoint_every_steps and outcome.step != train.steps:
+            return
+        context = ray.train.get_context()
+        with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as folder:
+            path = Path(folder)
+            self.engine.save(path)
+            write_state(
+                path,
+                TrainState(
+                    step=state.step,
+                    ledger=state.ledger,
+                    plan_json=self.worker.plan_json,
+                    recipe_fingerprint=self.worker.recipe.fingerprint(),
+                    world_size=context.get_world_size(),
+                    zero_stage=self.worker.recipe.engine.zero_stage,
+                ),
+                rank=context.get_world_rank(),
+            )
+            ray.train.report(
+                {"step": state.step, **self.evaluation.latest},
+                checkpoint=ray.train.Checkpoint.from_directory(folder),
+                checkpoint_dir_name=f"step-{state.step:08d}",
+            )
+
+
+def _restore(worker: WorkerConfig, engine: Engine) -> LoopState:
+    """State of the last complete checkpoint of this run, or a fresh one."""
+    folder = latest_checkpoint(worker.run_dir)
+    if folder is None:
+        return LoopState(step=0, ledger=Ledger.empty())
+    saved = read_state(folder, worker.recipe.fingerprint())
+    engine.load(folder)
+    log.info("continuing from %s at step %d, stream position %d", folder.name, saved.step, saved.ledger.watermark)
+    return LoopState(step=saved.step, ledger=saved.ledger)
+
+
+def _step_metrics(worker: WorkerConfig, run: TrackedRun) -> StepMetrics:
+    train = worker.recipe.train
+    return StepMetrics(
+        run=run,
+        run_dir=worker.run_dir,
+        total_steps=train.steps,
+        global_batch=train.global_batch,
+        component_names=worker.component_names,
+        asked=np.array(worker.asked),
+        max_replacements_per_1000=worker.recipe.stream.max_replacements_per_1000,
+    )
+
+
+def _my_frames(worker: WorkerConfig, rank: int, world: int) -> dict[str, Sequence[Frame]]:
+    """This rank's share of the held-out frames, read once: they are asked about again and again."""
+    images = worker.recipe.evaluation.images
+    return {source.name: list(held_out_frames(source, images))[rank::world] for source in worker.evaluated}
+
+
+def _step_inputs(worker: WorkerConfig, vision: VisionSpec, pad_id: int, rows_per_rank: int) -> Iterator[StepInput]:
+    shard = ray.train.get_dataset_shard(STREAM)
+    micro = worker.recipe.engine.micro_batch
+    batches: Any = shard.iter_batches(batch_size=rows_per_rank, batch_format="pyarrow", prefetch_batches=2)
+    for table in batches:
+        rows = worker.rows_of_table(table)
+        yield StepInput(
+            micro_batches=[collate(rows[i : i + micro], vision, pad_id) for i in range(0, len(rows), micro)],
+            positions=np.array([row.position for row in rows], np.int64),
+            components=np.array([row.component for row in rows], np.int64),
+            attempts=np.array([row.attempt for row in rows], np.int64),
+        )
+
+
+def _barrier() -> None:
+    """Wait for rank 0's export: a run is finished only when its export is whole."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.barrier()
