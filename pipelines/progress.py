@@ -1,0 +1,61 @@
+"""A progress bar for a run whose steps happen in other processes."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vlm3.train.progress import read_progress
+
+POLL_S = 0.5
+
+
+@contextmanager
+def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
+    """Show the run's progress file as a bar on a terminal, as a line per tenth elsewhere (job logs)."""
+    console = Console(stderr=True)
+    stop = threading.Event()
+    show = _bar if console.is_terminal else _lines
+    thread = threading.Thread(target=show, args=(console, run_dir, total_steps, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _bar(console: Console, run_dir: Path, total_steps: int, stop: threading.Event) -> None:
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=total_steps, figures="starting workers")
+        while True:
+            finished = stop.wait(POLL_S)
+            now = read_progress(run_dir)
+            if now is not None:
+                figures = f"loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"
+                bar.update(task, completed=now.step, figures=figures)
+            if finished:
+                return
+
+
+def _lines(console: Console, run_dir: Path, total_steps: int, stop: threading.Event) -> None:
+    next_step = 0
+    while True:
+        finished = stop.wait(POLL_S)
+        now = read_progress(run_dir)
+        if now is not None and (now.step >= next_step or finished):
+            console.print(f"step {now.step}/{total_steps}  loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s", highlight=False)
+            next_step = now.step + max(1, total_steps // 10)
+        if finished:
+            return

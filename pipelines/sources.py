@@ -1,0 +1,85 @@
+"""The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
+
+from pathlib import Path
+
+from pipelines.ingest import IngestConfig, ingest
+from pipelines.samples import Component
+from vlm3.errors import ConfigError, DataError, nearest
+from vlm3.log import get_logger
+from vlm3.mixture.config import MixtureSource, resolve_weights
+from vlm3.scenes.rooms import RoomsReader
+from vlm3.scenes.sharded import ShardedSource
+from vlm3.storage.split import Split
+from vlm3.tasks.depth import DepthTask
+from vlm3.tokens.vision import VisionSpec
+from vlm3.train.recipe import Recipe
+from vlm3.views.unify import GridPolicy, UnifyPolicy
+
+log = get_logger(__name__)
+DEPTH = "depth"
+
+
+def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
+    """Where a source's shards are: as the recipe says, else data/NAME below the runs folder."""
+    return recipe.sources[name].uri or str(runs_dir / "data" / name)
+
+
+def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
+    """Every source that is trained on or evaluated, opened; rendered rooms are made first where they are not there yet.
+
+    Raises:
+        ConfigError: an evaluated source is not in the recipe.
+        DataError: a source is missing, empty or damaged.
+    """
+    for name in recipe.evaluation.sources:
+        if name not in recipe.sources:
+            raise ConfigError(f"evaluation.sources: no source {name!r}{nearest(name, recipe.sources)}")
+    opened = {}
+    for name, source in recipe.sources.items():
+        uri = source_uri(recipe, name, runs_dir)
+        if source.render is not None:
+            ingest(RoomsReader(source.render, name), uri, IngestConfig(seed=recipe.seed))
+        opened[name] = ShardedSource.open(uri)
+    return opened
+
+
+def components(
+    recipe: Recipe, sources: dict[str, ShardedSource], vision: VisionSpec
+) -> tuple[tuple[Component, ...], tuple[float, ...]]:
+    """The components of the mixture and their weights, in the order of the recipe.
+
+    Raises:
+        ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips).
+    """
+    mixture = resolve_weights(
+        {
+            name: MixtureSource(weight=recipe.sources[name].weight, role=source.role, clips=source.clips(Split.TRAIN))
+            for name, source in sources.items()
+        },
+        {DEPTH: recipe.tasks.depth.weight},
+    )
+    policy = UnifyPolicy(
+        focal_px=recipe.tasks.depth.focal_px,
+        grid=GridPolicy.CROP,
+        token_px=vision.token_px,
+        min_pixels=vision.min_pixels,
+        max_pixels=vision.max_pixels,
+    )
+    task = DepthTask(recipe.tasks.depth.ask)
+    built = tuple(Component(f"{source}/{name}", sources[source], task, policy) for (source, name), _ in mixture)
+    return built, tuple(weight for _, weight in mixture)
+
+
+def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tuple[ShardedSource, ...]:
+    """Sources whose held-out split is evaluated.
+
+    Raises:
+        DataError: a source is named for evaluation but holds nothing out.
+    """
+    for name in recipe.evaluation.sources:
+        if sources[name].clips(Split.EVAL) == 0:
+            raise DataError(
+                f"evaluation.sources: source {name!r} has no held-out scene: ingest it with --role eval or a larger --heldout-share"
+            )
+    names = recipe.evaluation.sources or [n for n, s in sources.items() if s.clips(Split.EVAL) > 0]
+    return tuple(sources[name] for name in names)

@@ -1,0 +1,249 @@
+"""A training run: sources, plan and model resolved, then Ray Train over the stream, then the registry."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ray.data
+import ray.train
+import ray.train.torch
+
+from pipelines.failures import user_error
+from pipelines.progress import progress_bar
+from pipelines.samples import Component, SampleBuilder
+from pipelines.sources import components, evaluated_sources, open_sources
+from pipelines.stream import table_to_rows, training_stream
+from vlm3.config import dump_yaml
+from vlm3.errors import CheckpointError, ConfigError
+from vlm3.log import get_logger
+from vlm3.mixture.ledger import Ledger
+from vlm3.mixture.plan import ComponentSize, MixturePlan
+from vlm3.models.load import resolve_model
+from vlm3.scenes.sharded import ShardedSource
+from vlm3.seeds import derive_seed
+from vlm3.storage.split import Split
+from vlm3.tokens.vision import VisionSpec
+from vlm3.tracking.pictures import sample_gallery
+from vlm3.tracking.registry import promote_if_better, register
+from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
+from vlm3.train.checkpoint import discard_incomplete, latest_checkpoint, read_state
+from vlm3.train.engine import require_device
+from vlm3.train.recipe import Recipe
+from vlm3.train.worker import EXPORT_FOLDER, STREAM, WorkerConfig, train_worker
+
+log = get_logger(__name__)
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Where a run lives and what becomes of it."""
+
+    name: str
+    runs_dir: Path
+    kind: Literal["train", "trial"] = "train"
+    parent_run_id: str | None = None
+    resume: bool = False
+    register: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a finished run leaves."""
+
+    run_id: str
+    metrics: dict[str, float]
+    export_dir: Path
+    version: int | None
+    """Registered model version, None when not registered."""
+    promoted: bool
+    """True when the alias `champion` moved to this version."""
+
+
+@dataclass(frozen=True)
+class StreamFactory:
+    """Makes the stream anew for every start of the worker group, from the last committed checkpoint's ledger."""
+
+    builder: SampleBuilder
+    run_dir: Path
+    recipe: Recipe
+
+    def __call__(self) -> ray.data.Dataset:
+        """The stream of what is still to be consumed."""
+        folder = latest_checkpoint(self.run_dir)
+        ledger = Ledger.empty() if folder is None else read_state(folder, self.recipe.fingerprint()).ledger
+        train = self.recipe.train
+        stop = train.steps * train.global_batch
+        return training_stream(
+            self.builder, ledger, stop, train.global_batch // train.workers, self.recipe.stream.cpus_per_task
+        )
+
+
+def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
+    """Train a recipe to its last step on the connected Ray cluster; evaluates, exports and registers.
+
+    Raises:
+        UserError: the recipe, its data or its checkpoint cannot be used as asked; nothing half-written remains.
+        ray.train.TrainingFailedError: a worker failed for another reason.
+    """
+    _check_sizes(recipe)
+    run_dir = (request.runs_dir / request.kind / request.name).resolve()
+    saved_run_id = _claim(run_dir, recipe, request)
+    sources = open_sources(recipe, request.runs_dir)
+    model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
+    parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
+    plan = _plan(recipe, parts, weights, run_dir)
+    evaluated = evaluated_sources(recipe, sources)
+    builder = SampleBuilder(plan, parts, model_dir)
+
+    prepare_tracking(recipe.tracking, request.runs_dir)
+    with start_run(
+        recipe.tracking, request.runs_dir, request.name, request.kind, request.parent_run_id, saved_run_id
+    ) as run:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
+        (run_dir / RUN_FILE).write_text(json.dumps(state), encoding="utf-8")
+        _describe(run, recipe, sources, builder)
+        worker = WorkerConfig(
+            recipe=recipe,
+            run_dir=run_dir,
+            model_dir=model_dir,
+            tracking_uri=tracking_uri(recipe.tracking, request.runs_dir),
+            run_id=run.run_id,
+            plan_json=plan.to_json(),
+            component_names=tuple(part.name for part in parts),
+            asked=tuple(float(share) for share in plan.asked),
+            evaluated=evaluated,
+            rows_of_table=table_to_rows,
+        )
+        metrics = _fit(worker, StreamFactory(builder, run_dir, recipe))
+        return _finish(recipe, request, run, metrics, run_dir / EXPORT_FOLDER, evaluated)
+
+
+def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
+    train = worker.recipe.train
+    execution = ray.data.ExecutionOptions(preserve_order=True)
+    trainer = ray.train.torch.TorchTrainer(
+        train_worker,
+        train_loop_config={"worker": worker},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=train.workers,
+            use_gpu=train.device == "cuda",
+            resources_per_worker={"CPU": train.cpus_per_worker} | ({"GPU": 1} if train.device == "cuda" else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=worker.run_dir.name,
+            storage_path=str(worker.run_dir.parent),
+            failure_config=ray.train.FailureConfig(max_failures=train.max_restarts),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=train.keep_checkpoints),
+        ),
+        datasets={STREAM: factory},
+        dataset_config=ray.train.DataConfig(execution_options=execution),
+    )
+    try:
+        with progress_bar(worker.run_dir, train.steps):
+            result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        understood = user_error(error)
+        if understood is not None:
+            raise understood from error
+        raise
+    assert result.metrics is not None
+    return {key: float(value) for key, value in result.metrics.items() if isinstance(value, int | float)}
+
+
+def _finish(
+    recipe: Recipe,
+    request: RunRequest,
+    run: TrackedRun,
+    metrics: dict[str, float],
+    export_dir: Path,
+    evaluated: tuple[ShardedSource, ...],
+) -> TrainResult:
+    version, promoted = None, False
+    primary = recipe.evaluation.primary or (evaluated[0].name if evaluated else None)
+    if request.register and primary is not None:
+        metric = f"eval/{primary}/delta1"
+        uri = tracking_uri(recipe.tracking, request.runs_dir)
+        fingerprint = next(source.fingerprint for source in evaluated if source.name == primary)
+        version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], fingerprint)
+        promoted = promote_if_better(recipe.tracking, uri, version, metric, metrics[metric])
+    return TrainResult(run.run_id, metrics, export_dir, version, promoted)
+
+
+def _plan(recipe: Recipe, parts: tuple[Component, ...], weights: tuple[float, ...], run_dir: Path) -> MixturePlan:
+    """A new plan, or the one the last checkpoint was following (other data under the same name is refused there)."""
+    sizes = [
+        ComponentSize(part.name, part.source.clips(Split.TRAIN), part.source.slots, part.source.fingerprint)
+        for part in parts
+    ]
+    folder = latest_checkpoint(run_dir)
+    if folder is not None:
+        return MixturePlan.from_json(read_state(folder, recipe.fingerprint()).plan_json, sizes)
+    return MixturePlan.start(sizes, weights, derive_seed(recipe.seed, "plan"), recipe.stream.period)
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    train, micro = recipe.train, recipe.engine.micro_batch
+    if train.global_batch % (train.workers * micro):
+        raise ConfigError(
+            f"train.global_batch {train.global_batch} must be a multiple of train.workers × engine.micro_batch"
+            f" = {train.workers} × {micro}: every rank runs the same number of micro-batches in every step"
+        )
+    if train.device == "cuda":
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if gpus < train.workers:
+            raise ConfigError(
+                f"train.device: cuda with train.workers: {train.workers} needs {train.workers} GPUs, the Ray cluster has {gpus};"
+                " start nodes with GPUs or use --set train.device=cpu"
+            )
+    else:
+        require_device(train.device)
+    cpus = float(ray.cluster_resources().get("CPU", 0))
+    needed = train.workers * train.cpus_per_worker + recipe.stream.cpus_per_task
+    if cpus < needed:
+        raise ConfigError(
+            f"{train.workers} workers × {train.cpus_per_worker} CPUs + {recipe.stream.cpus_per_task} for decoding = {needed} CPUs,"
+            f" the Ray cluster has {cpus}: training would starve its own data; lower train.cpus_per_worker or add nodes"
+        )
+
+
+def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
+    """Make the run's name ours: a new one must be unused, a resumed one must have been started by the same recipe.
+
+    Returns:
+        The MLflow run to continue, None for a new one.
+    """
+    run_file = run_dir / RUN_FILE
+    if not request.resume:
+        if run_file.exists():
+            raise ConfigError(
+                f"run {request.name!r} exists in {run_dir}: continue it with --resume {request.name}, or choose another --name"
+            )
+        return None
+    if not run_file.exists():
+        raise CheckpointError(f"--resume {request.name}: no such run in {run_dir.parent}; start it with --name {request.name}")
+    saved = json.loads(run_file.read_text(encoding="utf-8"))
+    if saved["recipe_fingerprint"] != recipe.fingerprint():
+        raise CheckpointError(
+            f"--resume {request.name}: it was started by another recipe (fingerprint {saved['recipe_fingerprint']}, this one"
+            f" {recipe.fingerprint()}); resume it with the recipe and --set it was started with (artifact recipe.yaml of its MLflow run)"
+        )
+    discard_incomplete(run_dir)
+    run_id: str = saved["run_id"]
+    return run_id
+
+
+def _describe(run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource], builder: SampleBuilder) -> None:
+    """What a reader of the MLflow run wants to see first: recipe, data, and samples as the model gets them."""
+    run.params(recipe.plain())
+    run.text("recipe.yaml", dump_yaml(recipe.plain()))
+    for name, source in sources.items():
+        context = "train" if recipe.sources[name].weight > 0 else "evaluation"
+        run.dataset(name, source.uri, source.fingerprint, context)
+    wanted = recipe.train.gallery_samples
+    if wanted:
+        shown = list(builder.asked(0, wanted))
+        run.figure("samples.png", sample_gallery([s.sample for s in shown], [s.conversation for s in shown]))
+
