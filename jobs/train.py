@@ -1,0 +1,56 @@
+"""Train a recipe: `python jobs/train.py [RECIPE.yaml] [--set key=value]... [--name NAME | --resume NAME]`."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.cluster import connect
+from pipelines.runs import runs_folder
+from pipelines.train import RunRequest, TrainResult, run_training
+from vlm3.errors import run_job
+from vlm3.log import configure
+from vlm3.train.recipe import load_recipe
+
+DEFAULT_RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
+
+
+def main() -> None:
+    """Parse the command line, train, print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", nargs="?", type=Path, default=DEFAULT_RECIPE, help="YAML recipe (default: rendered rooms)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.steps=200")
+    parser.add_argument("--with", action="append", default=[], type=Path, dest="overlays", metavar="YAML", help="overlay merged onto the recipe, e.g. a mixture found by jobs/tune.py")
+    parser.add_argument("--name", help="name of the run (default: the recipe's name and the time)")
+    parser.add_argument("--resume", metavar="NAME", help="continue this run from its last checkpoint")
+    parser.add_argument("--runs", type=Path, default=None, help="folder of runs, checkpoints and the MLflow database (default: $VLM3_RUNS or ./runs)")
+    parser.add_argument("--no-register", action="store_true", help="do not register the exported model")
+    arguments = parser.parse_args()
+    if arguments.name and arguments.resume:
+        parser.error("--name starts a new run, --resume continues one: give only one of them")
+    configure()
+    recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
+    name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    runs_dir = runs_folder(arguments.runs)
+    connect()
+    request = RunRequest(name=name, runs_dir=runs_dir, resume=bool(arguments.resume), register=not arguments.no_register)
+    report(name, run_training(recipe, request))
+
+
+def report(name: str, result: TrainResult) -> None:
+    """Print the run's figures and where to find it."""
+    table = Table(title=f"run {name}")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for key, value in sorted(result.metrics.items()):
+        table.add_row(key, f"{value:.4g}")
+    console = Console()
+    console.print(table)
+    registered = "not registered" if result.version is None else f"version {result.version}" + (", now champion" if result.promoted else "")
+    console.print(f"MLflow run {result.run_id}; model: {registered}; export: {result.export_dir}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_job(main)
