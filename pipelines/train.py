@@ -27,9 +27,10 @@ from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.pictures import sample_gallery
 from vlm3.tracking.registry import promote_if_better, register
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
-from vlm3.train.checkpoint import discard_incomplete, latest_checkpoint, read_state
+from vlm3.train.checkpoint import read_state
 from vlm3.train.engine import require_device
 from vlm3.train.recipe import Recipe
+from vlm3.train.resume import discard_incomplete, latest_checkpoint
 from vlm3.train.worker import EXPORT_FOLDER, STREAM, WorkerConfig, train_worker
 
 log = get_logger(__name__)
@@ -72,7 +73,7 @@ class StreamFactory:
     def __call__(self) -> ray.data.Dataset:
         """The stream of what is still to be consumed."""
         folder = latest_checkpoint(self.run_dir)
-        ledger = Ledger.empty() if folder is None else read_state(folder, self.recipe.fingerprint()).ledger
+        ledger = Ledger.empty() if folder is None else read_state(folder).ledger
         train = self.recipe.train
         stop = train.steps * train.global_batch
         return training_stream(
@@ -180,7 +181,7 @@ def _plan(recipe: Recipe, parts: tuple[Component, ...], weights: tuple[float, ..
     ]
     folder = latest_checkpoint(run_dir)
     if folder is not None:
-        return MixturePlan.from_json(read_state(folder, recipe.fingerprint()).plan_json, sizes)
+        return MixturePlan.from_json(read_state(folder).plan, sizes)
     return MixturePlan.start(sizes, weights, derive_seed(recipe.seed, "plan"), recipe.stream.period)
 
 

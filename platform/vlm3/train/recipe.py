@@ -14,7 +14,7 @@ from vlm3.models.load import ModelConfig
 from vlm3.scenes.rooms import RoomsConfig
 from vlm3.tasks.depth import DepthTaskConfig
 from vlm3.tracking.config import TrackingConfig
-from vlm3.train.engine import EngineConfig
+from vlm3.train.engine_config import EngineConfig
 from vlm3.train.optimizer import OptimizerConfig
 
 Count = Annotated[int, Field(ge=1)]
@@ -110,8 +110,8 @@ class Recipe(StrictModel):
         data: dict[str, Any] = self.model_dump(mode="json")
         return data
 
-    def fingerprint(self) -> str:
-        """Identity of what is learned: a checkpoint continues only under the same one.
+    def identity(self) -> dict[str, Any]:
+        """What is learned, as plain data: a checkpoint continues only under the same.
 
         Left out are the keys that may differ between a run and its continuation: where data and tracking live, how often to evaluate and checkpoint,
         and how many workers share the work.
@@ -124,7 +124,11 @@ class Recipe(StrictModel):
         data["stream"] = {"period": data["stream"]["period"]}
         for source in data["sources"].values():
             source.pop("uri")
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+        return data
+
+    def fingerprint(self) -> str:
+        """Hash of `identity`."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = (), overlays: Sequence[Path] = ()) -> Recipe:

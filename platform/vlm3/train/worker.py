@@ -26,11 +26,12 @@ from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
 from vlm3.train.callbacks import Evaluation, StepMetrics
-from vlm3.train.checkpoint import TrainState, latest_checkpoint, read_state, write_state
+from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames
 from vlm3.train.loop import Callback, LoopState, StepInput, StepOutcome, run_steps
 from vlm3.train.recipe import Recipe
+from vlm3.train.resume import checkpoint_name, latest_checkpoint
 
 log = get_logger(__name__)
 STREAM = "stream"
@@ -127,26 +128,37 @@ class Checkpointing:
         if outcome.step % train.checkpoint_every_steps and outcome.step != train.steps:
             return
         context = ray.train.get_context()
-        with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as folder:
-            path = Path(folder)
-            self.engine.save(path)
-            write_state(
-                path,
-                TrainState(
+        recipe = self.worker.recipe
+        with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as name:
+            folder = Path(name)
+            self.engine.save(folder)
+            files = _files_of_all_ranks(folder)
+            if context.get_world_rank() == 0:
+                saved = TrainState(
                     step=state.step,
                     ledger=state.ledger,
-                    plan_json=self.worker.plan_json,
-                    recipe_fingerprint=self.worker.recipe.fingerprint(),
+                    plan=self.worker.plan_json,
+                    recipe_fingerprint=recipe.fingerprint(),
                     world_size=context.get_world_size(),
-                    zero_stage=self.worker.recipe.engine.zero_stage,
-                ),
-                rank=context.get_world_rank(),
-            )
+                    zero_stage=recipe.engine.zero_stage,
+                    recipe=recipe.identity(),
+                )
+                commit(folder, saved, files)
             ray.train.report(
                 {"step": state.step, **self.evaluation.latest},
                 checkpoint=ray.train.Checkpoint.from_directory(folder),
-                checkpoint_dir_name=f"step-{state.step:08d}",
+                checkpoint_dir_name=checkpoint_name(state.step),
             )
+
+
+def _files_of_all_ranks(folder: Path) -> dict[str, int]:
+    """Path and size of every file that the ranks have written, each in a folder of its own."""
+    mine = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return mine
+    parts: list[dict[str, int]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, mine)
+    return {path: size for part in parts for path, size in part.items()}
 
 
 def _restore(worker: WorkerConfig, engine: Engine) -> LoopState:
@@ -154,7 +166,8 @@ def _restore(worker: WorkerConfig, engine: Engine) -> LoopState:
     folder = latest_checkpoint(worker.run_dir)
     if folder is None:
         return LoopState(step=0, ledger=Ledger.empty())
-    saved = read_state(folder, worker.recipe.fingerprint())
+    saved = read_state(folder)
+    require_recipe(folder, saved, worker.recipe.fingerprint(), worker.recipe.identity())
     engine.load(folder)
     log.info("continuing from %s at step %d, stream position %d", folder.name, saved.step, saved.ledger.watermark)
     return LoopState(step=saved.step, ledger=saved.ledger)
