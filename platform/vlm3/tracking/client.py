@@ -1,0 +1,131 @@
+"""The connection to MLflow: store set-up, and writes that survive several processes on one SQLite file.
+
+Everything takes explicit URIs and run ids. MLflow's module-level state (active run, tracking URI) is never used: Ray
+workers, Tune trials and threads share a process or inherit its environment, and would write into each other's runs.
+"""
+
+import os
+import random
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+# Read by mlflow when it is imported: nothing is sent to anyone.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from vlm3.errors import ConfigError
+from vlm3.tracking.config import SERVERS, TrackingConfig
+
+T = TypeVar("T")
+LOCK_PATIENCE_S = 60.0
+
+
+def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
+    """The store's URI: the configured one, else SQLite in the runs folder (absolute: any process may use it)."""
+    return config.uri or f"sqlite:///{runs_dir.resolve() / 'mlflow.db'}"
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client whose runs and models both live at `uri`."""
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def retry_locked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """`call(...)`, repeated with growing pauses for up to 60 s while another process holds the SQLite file.
+
+    MLflow rolls a refused transaction back, so repeating it writes once.
+    """
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    pause_s = 0.05
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except MlflowException as error:
+            if "is locked" not in str(error) or time.monotonic() + pause_s > deadline:
+                raise
+        time.sleep(pause_s * random.uniform(0.5, 1.5))
+        pause_s = min(2 * pause_s, 2.0)
+
+
+def prepare_tracking(config: TrackingConfig, runs_dir: Path) -> str:
+    """Create the store's schema and the experiment unless they exist; safe to call from several processes at once.
+
+    Returns:
+        The store's URI.
+
+    Raises:
+        ConfigError: the server does not answer, or refuses.
+    """
+    uri = tracking_uri(config, runs_dir)
+    experiment_id(config, runs_dir, uri)
+    return uri
+
+
+def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
+    """Id of the configured experiment, created on first use.
+
+    Raises:
+        ConfigError: the server does not answer, or refuses.
+    """
+    if urlsplit(uri).scheme in SERVERS:
+        _check_answers(uri)
+        artifacts = None  # the server decides
+    else:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        artifacts = (runs_dir.resolve() / "mlartifacts").as_uri()
+        _use_write_ahead_log(uri)
+    client = connect(uri)
+    try:
+        experiment = retry_locked(client.get_experiment_by_name, config.experiment)
+        if experiment is None:
+            try:
+                return str(retry_locked(client.create_experiment, config.experiment, artifact_location=artifacts))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another process created it between the two calls.
+                experiment = retry_locked(client.get_experiment_by_name, config.experiment)
+    except MlflowException as error:
+        raise ConfigError(f"tracking.uri {uri}: the MLflow store refused: {error}") from error
+    if experiment is None or experiment.lifecycle_stage != "active":
+        raise ConfigError(
+            f"tracking.experiment {config.experiment!r} at {uri} was deleted:"
+            " restore it with 'mlflow experiments restore', or name another"
+        )
+    return str(experiment.experiment_id)
+
+
+def _use_write_ahead_log(uri: str) -> None:
+    """Let readers of a SQLite store go on while another process writes. The setting stays with the file."""
+    parts = urlsplit(uri)
+    if parts.scheme != "sqlite" or not parts.path.strip("/"):
+        return
+    path = Path(parts.path.removeprefix("/"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=LOCK_PATIENCE_S)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+
+
+def _check_answers(uri: str) -> None:
+    """Fail within seconds when no server is there; MLflow's own client would retry for minutes."""
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+    except urllib.error.HTTPError:
+        return  # something answers; MLflow's client says what it dislikes
+    except OSError as error:
+        raise ConfigError(
+            f"tracking.uri {uri}: no MLflow server answers ({error});"
+            " start one with 'mlflow server', or leave tracking.uri out to use SQLite"
+        ) from error

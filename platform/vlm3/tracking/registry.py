@@ -1,0 +1,241 @@
+"""Exported models as versions of a registered model, and the alias `champion` on the best of them."""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from vlm3.errors import ConfigError, DataError
+from vlm3.log import get_logger
+from vlm3.tracking.client import connect, retry_locked
+from vlm3.tracking.config import TrackingConfig
+
+MODEL_FOLDER = "model"
+CHECKSUMS = "SHA256SUMS"
+"""Beside the model's files, as `sha256sum -c` reads it: the last one written, so that a half-copied model has none."""
+METRIC_TAG = "vlm3.metric"
+VALUE_TAG = "vlm3.value"
+EVALUATION_TAG = "vlm3.evaluation"
+DECISION_TAG = "vlm3.champion"
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model at hand."""
+
+    name: str
+    version: str
+    """Number of the registered version; `local` for a directory."""
+    directory: Path
+    """A Hugging Face model directory."""
+
+
+def register(
+    config: TrackingConfig, uri: str, run_id: str, export_dir: Path, metric_name: str, value: float, evaluation: str
+) -> int:
+    """Store an exported Hugging Face directory as artifacts of its run, and make it a model version.
+
+    Args:
+        config: names the registered model.
+        uri: the store.
+        run_id: the run that made the export.
+        export_dir: the directory.
+        metric_name: what `value` measures.
+        value: the evaluation's result.
+        evaluation: fingerprint of the evaluation data; only values with the same one are ever compared.
+
+    Returns:
+        The new version's number.
+
+    Raises:
+        DataError: `export_dir` is no model directory.
+    """
+    files = sorted(path for path in export_dir.rglob("*") if path.is_file()) if export_dir.is_dir() else []
+    if export_dir / "config.json" not in files:
+        raise DataError(
+            f"{export_dir}: expected an exported model directory with a config.json, found {len(files)} files"
+        )
+    client = connect(uri)
+    sums = []
+    for number, path in enumerate(files, 1):
+        relative = path.relative_to(export_dir)
+        logger.info(
+            "registering %s: file %d of %d, %s (%.1f MB)",
+            config.registered_model,
+            number,
+            len(files),
+            relative,
+            path.stat().st_size / 1e6,
+        )
+        folder = (Path(MODEL_FOLDER) / relative.parent).as_posix()
+        retry_locked(client.log_artifact, run_id, str(path), folder)
+        sums.append(f"{_sha256(path)}  {relative.as_posix()}\n")
+    retry_locked(client.log_text, run_id, "".join(sums), f"{MODEL_FOLDER}/{CHECKSUMS}")
+    _create_registered_model(client, config.registered_model)
+    artifacts = retry_locked(client.get_run, run_id).info.artifact_uri.rstrip("/")
+    tags = {METRIC_TAG: metric_name, VALUE_TAG: repr(float(value)), EVALUATION_TAG: evaluation}
+    version = retry_locked(
+        client.create_model_version, config.registered_model, f"{artifacts}/{MODEL_FOLDER}", run_id=run_id, tags=tags
+    )
+    return int(version.version)
+
+
+def promote_if_better(
+    config: TrackingConfig, uri: str, version: int, metric_name: str, value: float, alias: str = "champion"
+) -> bool:
+    """Move `alias` to `version` when it beats the version that has it now.
+
+    It moves when nobody has the alias, or when the holder's recorded value is of the same metric, on the same
+    evaluation data, and lower. The reason is logged and kept as a tag of the version.
+
+    Returns:
+        True when the alias moved.
+    """
+    client = connect(uri)
+    name = config.registered_model
+    holder = _holder(client, name, alias)
+    evaluation = retry_locked(client.get_model_version, name, str(version)).tags.get(EVALUATION_TAG)
+    better, reason = _decide(holder, metric_name, value, evaluation)
+    reason = f"{alias} {'moves to' if better else 'does not move to'} version {version}: {reason}"
+    logger.info("%s: %s", name, reason)
+    retry_locked(client.set_model_version_tag, name, str(version), DECISION_TAG, reason)
+    if better:
+        retry_locked(client.set_registered_model_alias, name, alias, str(version))
+    return better
+
+
+def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
+    """Bring a model here.
+
+    Args:
+        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a local model directory.
+        uri: the store that has the registered model.
+        cache_dir: where registered models are kept; a version already there is used again.
+
+    Raises:
+        ConfigError: no such model, alias or version.
+        DataError: a directory without a model, or artifacts that are missing or damaged.
+    """
+    if not model_uri.startswith("models:"):
+        directory = Path(model_uri)
+        if not (directory / "config.json").is_file():
+            raise DataError(
+                f"model {model_uri}: expected models:/NAME@ALIAS, models:/NAME/VERSION"
+                " or a directory with a config.json"
+            )
+        return ResolvedModel(directory.resolve().name, "local", directory.resolve())
+    client = connect(uri)
+    found = _find(client, model_uri, uri)
+    target = cache_dir / f"{found.name}-{found.version}-{found.run_id}"
+    if not target.is_dir():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".download-") as scratch:
+            copy = _download(client, found, uri, Path(scratch))
+            _verify(copy, f"{model_uri} (version {found.version} at {uri})")
+            _commit(copy, target)
+    return ResolvedModel(found.name, str(found.version), target)
+
+
+def _decide(holder: ModelVersion | None, metric_name: str, value: float, evaluation: str | None) -> tuple[bool, str]:
+    if holder is None:
+        return True, f"the first with {metric_name} {value:.4f}"
+    theirs = holder.tags.get(METRIC_TAG), holder.tags.get(EVALUATION_TAG)
+    if theirs != (metric_name, evaluation):
+        return False, (
+            f"not comparable: version {holder.version} was measured by {theirs[0]} on evaluation data {theirs[1]},"
+            f" this one by {metric_name} on {evaluation}"
+        )
+    standing = float(holder.tags[VALUE_TAG])
+    if value > standing:
+        return True, f"{metric_name} {value:.4f} beats {standing:.4f} of version {holder.version}"
+    return False, f"{metric_name} {value:.4f} does not beat {standing:.4f} of version {holder.version}"
+
+
+def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    aliases = retry_locked(client.get_registered_model, name).aliases
+    return retry_locked(client.get_model_version, name, aliases[alias]) if alias in aliases else None
+
+
+def _create_registered_model(client: MlflowClient, name: str) -> None:
+    try:
+        retry_locked(client.create_registered_model, name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _find(client: MlflowClient, model_uri: str, uri: str) -> ModelVersion:
+    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model_uri)
+    if parts is None:
+        raise ConfigError(
+            f"model {model_uri}: expected models:/NAME@ALIAS or models:/NAME/VERSION, e.g. models:/vlm3-depth@champion"
+        )
+    name, alias, version = parts.groups()
+    try:
+        model = retry_locked(client.get_registered_model, name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise ConfigError(f"model {model_uri}: the MLflow store {uri} does not answer: {error}") from error
+        known = ", ".join(entry.name for entry in client.search_registered_models()) or "none"
+        raise ConfigError(
+            f"model {model_uri}: {uri} has no registered model {name!r} (it has: {known});"
+            " train one first with jobs/train.py"
+        ) from error
+    if alias is not None:
+        if alias not in model.aliases:
+            known = ", ".join(sorted(model.aliases)) or "none"
+            raise ConfigError(f"model {model_uri}: no version of {name!r} has the alias {alias!r} (aliases: {known})")
+        version = model.aliases[alias]
+    try:
+        return retry_locked(client.get_model_version, name, str(version))
+    except MlflowException as error:
+        raise ConfigError(f"model {model_uri}: {uri} has no version {version} of {name!r}") from error
+
+
+def _download(client: MlflowClient, found: ModelVersion, uri: str, scratch: Path) -> Path:
+    source = client.get_model_version_download_uri(found.name, found.version)
+    logger.info("fetching %s version %s from %s", found.name, found.version, source)
+    try:
+        return Path(download_artifacts(artifact_uri=source, dst_path=str(scratch), tracking_uri=uri))
+    except (MlflowException, OSError) as error:
+        raise DataError(
+            f"artifacts of {found.name} version {found.version} cannot be read from {source}: {error}"
+        ) from error
+
+
+def _verify(directory: Path, where: str) -> None:
+    """Compare every file with the checksums written when the model was registered."""
+    sums = directory / CHECKSUMS
+    if not sums.is_file():
+        raise DataError(f"{where}: {CHECKSUMS} is missing, the model was not stored completely; register it again")
+    for line in sums.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        path = directory / name
+        if not path.is_file():
+            raise DataError(f"{where}: {name} is missing; register the model again")
+        if _sha256(path) != digest:
+            raise DataError(f"{where}: {name} differs from what was registered; register the model again")
+
+
+def _commit(copy: Path, target: Path) -> None:
+    """Move a verified copy into the cache; another process may have been faster, with the same bytes."""
+    try:
+        copy.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(copy)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
