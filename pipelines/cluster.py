@@ -1,0 +1,76 @@
+"""Join the Ray cluster we are in, or start a private one on loopback. Import this module before ray."""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from vlm3.errors import ConfigError
+from vlm3.log import get_logger
+
+log = get_logger(__name__)
+ADDRESS = "RAY_ADDRESS"
+MIN_LOGICAL_CPUS = 4
+
+# With its default poll of 2 s, Ray Train loses a checkpoint reported just before a crash.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+if not os.environ.get(ADDRESS):
+    # Ray reads its setting once, when it is imported: every process of a local cluster then binds 127.0.0.1 only.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+
+def connect(num_cpus: int | None = None) -> None:
+    """Connect this process to Ray; does nothing when it is connected already.
+
+    Where RAY_ADDRESS is set (by the user, or by Ray inside a submitted job) that cluster is joined. Otherwise a private
+    cluster starts on loopback, in its own folder below RAY_TMPDIR (default: the system's temporary folder), and ends with
+    this process.
+
+    Args:
+        num_cpus: logical CPUs of a private cluster. They bound how many tasks run at once, not how much each computes;
+            the default is the number of cores, at least 4, so that training workers and data tasks fit side by side.
+
+    Raises:
+        ConfigError: no cluster answers at RAY_ADDRESS.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = os.environ.get(ADDRESS)
+    if address:
+        try:
+            ray.init(address=address, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give"
+                f" this process the RAY_ environment variables that it was started with, or unset {ADDRESS} to run on"
+                " this machine alone"
+            ) from error
+        log.info("connected to the Ray cluster at %s", address)
+        return
+    # Ray's socket paths are limited to 107 bytes, so the folder's own name is short.
+    folder = Path(tempfile.mkdtemp(prefix="vlm3_", dir=os.environ.get("RAY_TMPDIR") or None))
+    cpus = num_cpus or max(MIN_LOGICAL_CPUS, os.cpu_count() or 1)
+    # The dashboard stays on: without it Ray Tune leaks placement groups.
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        logging_level=logging.WARNING,
+        _temp_dir=str(folder),
+    )
+    atexit.register(_end, folder)
+    log.info("started Ray on this machine (%d logical CPUs)", cpus)
+
+
+def _end(folder: Path) -> None:
+    """Stop the private cluster and remove its folder."""
+    import ray
+
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
