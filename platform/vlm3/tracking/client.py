@@ -4,13 +4,15 @@ Everything takes explicit URIs and run ids. MLflow's module-level state (active 
 workers, Tune trials and threads share a process or inherit its environment, and would write into each other's runs.
 """
 
+import fcntl
 import os
 import random
 import sqlite3
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -82,20 +84,20 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
     else:
         runs_dir.mkdir(parents=True, exist_ok=True)
         artifacts = (runs_dir.resolve() / "mlartifacts").as_uri()
-        _use_write_ahead_log(uri)
-    client = connect(uri)
-    try:
-        experiment = retry_locked(client.get_experiment_by_name, config.experiment)
-        if experiment is None:
-            try:
-                return str(retry_locked(client.create_experiment, config.experiment, artifact_location=artifacts))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                # Another process created it between the two calls.
-                experiment = retry_locked(client.get_experiment_by_name, config.experiment)
-    except MlflowException as error:
-        raise ConfigError(f"tracking.uri {uri}: the MLflow store refused: {error}") from error
+    with _sqlite_set_up(uri):
+        client = connect(uri)
+        try:
+            experiment = retry_locked(client.get_experiment_by_name, config.experiment)
+            if experiment is None:
+                try:
+                    return str(retry_locked(client.create_experiment, config.experiment, artifact_location=artifacts))
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    # Another machine created it between the two calls.
+                    experiment = retry_locked(client.get_experiment_by_name, config.experiment)
+        except MlflowException as error:
+            raise ConfigError(f"tracking.uri {uri}: the MLflow store refused: {error}") from error
     if experiment is None or experiment.lifecycle_stage != "active":
         raise ConfigError(
             f"tracking.experiment {config.experiment!r} at {uri} was deleted:"
@@ -104,18 +106,23 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
     return str(experiment.experiment_id)
 
 
-def _use_write_ahead_log(uri: str) -> None:
-    """Let readers of a SQLite store go on while another process writes. The setting stays with the file."""
+@contextmanager
+def _sqlite_set_up(uri: str) -> Iterator[None]:
+    """Hold a lock file beside a SQLite store while its schema may be created: MLflow's own migrations race.
+
+    Also turns on the write-ahead log, so that readers go on while another process writes; it stays with the file.
+    """
     parts = urlsplit(uri)
     if parts.scheme != "sqlite" or not parts.path.strip("/"):
+        yield
         return
     path = Path(parts.path.removeprefix("/"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=LOCK_PATIENCE_S)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE_S)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        yield
 
 
 def _check_answers(uri: str) -> None:

@@ -1,6 +1,7 @@
 """What happens between steps: metrics to MLflow, evaluation, and the progress file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class StepMetrics:
 class Evaluation:
     """All ranks: δ1 on held-out frames, each rank asking about its share of them."""
 
-    predictor: Callable[[], DepthPredictor]
+    predictor: Callable[[], AbstractContextManager[DepthPredictor]]
     frames: Mapping[str, Sequence[Frame]]
     """This rank's frames by source."""
     points: int
@@ -95,10 +96,14 @@ class Evaluation:
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Scores over all ranks' frames, the same on each rank."""
-        predictor = self.predictor()
         metrics: dict[str, float] = {}
-        for source, frames in self.frames.items():
-            answers = _gather([ask_frame(predictor, frame, self.points, self.seed) for frame in frames])
+        with self.predictor() as predictor:
+            mine = {
+                source: [ask_frame(predictor, frame, self.points, self.seed) for frame in frames]
+                for source, frames in self.frames.items()
+            }
+        for source, own in mine.items():
+            answers = _gather(own)
             scores = score(source, sorted(answers, key=lambda answer: answer.image_id), self.seed)
             metrics |= _flat(scores)
             if self.run is not None:

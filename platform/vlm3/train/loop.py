@@ -17,16 +17,6 @@ from vlm3.train.engine import Engine, StepStats
 
 
 @dataclass(frozen=True, slots=True)
-class StepInput:
-    """What one rank trains on in one step."""
-
-    micro_batches: Sequence[ModelBatch]
-    positions: NDArray[np.int64]
-    components: NDArray[np.int64]
-    attempts: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
 class StepOutcome:
     """What happened in one step, over all ranks."""
 
@@ -60,7 +50,7 @@ class LoopState:
 
 
 def run_steps(
-    engine: Engine, inputs: Iterator[StepInput], state: LoopState, total_steps: int, callbacks: Sequence[Callback]
+    engine: Engine, inputs: Iterator[Sequence[ModelBatch]], state: LoopState, total_steps: int, callbacks: Sequence[Callback]
 ) -> None:
     """Train until `total_steps`; all ranks call this together.
 
@@ -71,15 +61,15 @@ def run_steps(
     """
     while state.step < total_steps:
         started = time.perf_counter()
-        step_input = next(inputs, None)
-        if step_input is None:
+        micro_batches = next(inputs, None)
+        if micro_batches is None:
             raise DataError(
                 f"the stream ended after step {state.step} of {total_steps}: it must deliver every position below steps × global_batch;"
                 " see the Ray Data log above for the task that failed"
             )
         waited = time.perf_counter() - started
-        stats = engine.train_step(step_input.micro_batches)
-        received = gather_samples(step_input)
+        stats = engine.train_step(micro_batches)
+        received = gather_samples(micro_batches)
         state.step += 1
         state.ledger = state.ledger.add(received[:, 0])
         state.components.append(received[:, 1])
@@ -89,9 +79,10 @@ def run_steps(
             callback.after_step(outcome, state)
 
 
-def gather_samples(step_input: StepInput) -> NDArray[np.int64]:
+def gather_samples(micro_batches: Sequence[ModelBatch]) -> NDArray[np.int64]:
     """(G, 3) position, component, attempt of the step's samples over all ranks, sorted by position."""
-    mine = torch.from_numpy(np.stack([step_input.positions, step_input.components, step_input.attempts], axis=1))
+    columns = [np.stack([batch.positions, batch.components, batch.attempts], axis=1) for batch in micro_batches]
+    mine = torch.from_numpy(np.concatenate(columns))
     if dist.is_initialized() and dist.get_world_size() > 1:
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         mine = mine.to(device)

@@ -2,9 +2,9 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from vlm3.models.load import load_model
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.tasks.depth import DepthTask
-from vlm3.tokens.batch import StepRow, collate
+from vlm3.tokens.batch import ModelBatch, StepRow, collate
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
@@ -29,7 +29,7 @@ from vlm3.train.callbacks import Evaluation, StepMetrics
 from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames
-from vlm3.train.loop import Callback, LoopState, StepInput, StepOutcome, run_steps
+from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
 
@@ -69,22 +69,17 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     torch.manual_seed(recipe.seed)
 
     model = load_model(worker.model_dir, recipe.model)
-    engine = Engine(
-        model,
-        recipe.engine,
-        recipe.optimizer,
-        total_steps=recipe.train.steps,
-        samples_per_rank=recipe.train.global_batch // world,
-        device=device,
-    )
+    engine = Engine(model, recipe.engine, recipe.optimizer, recipe.train.steps, device)
     state = _restore(worker, engine)
     run = attach_run(worker.tracking_uri, worker.run_id) if rank == 0 else None
     vision = VisionSpec.from_directory(worker.model_dir)
     encoder = ConversationEncoder.from_directory(worker.model_dir)
     ask = AskSpec(focal_px=recipe.tasks.depth.focal_px, depth=recipe.tasks.depth.ask)
 
-    def predictor() -> DepthPredictor:
-        return DepthPredictor(engine.module, encoder, vision, DepthTask(ask.depth), ask)
+    @contextmanager
+    def predictor() -> Iterator[DepthPredictor]:
+        with engine.evaluation() as module:
+            yield DepthPredictor(module, encoder, vision, DepthTask(ask.depth), ask)
 
     metrics = _step_metrics(worker, run) if run is not None else None
     evaluation = Evaluation(
@@ -131,8 +126,7 @@ class Checkpointing:
         recipe = self.worker.recipe
         with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as name:
             folder = Path(name)
-            self.engine.save(folder)
-            files = _files_of_all_ranks(folder)
+            files = self.engine.save(folder)
             if context.get_world_rank() == 0:
                 saved = TrainState(
                     step=state.step,
@@ -149,16 +143,6 @@ class Checkpointing:
                 checkpoint=ray.train.Checkpoint.from_directory(folder),
                 checkpoint_dir_name=checkpoint_name(state.step),
             )
-
-
-def _files_of_all_ranks(folder: Path) -> dict[str, int]:
-    """Path and size of every file that the ranks have written, each in a folder of its own."""
-    mine = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return mine
-    parts: list[dict[str, int]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, mine)
-    return {path: size for part in parts for path, size in part.items()}
 
 
 def _restore(worker: WorkerConfig, engine: Engine) -> LoopState:
@@ -192,18 +176,12 @@ def _my_frames(worker: WorkerConfig, rank: int, world: int) -> dict[str, Sequenc
     return {source.name: list(held_out_frames(source, images))[rank::world] for source in worker.evaluated}
 
 
-def _step_inputs(worker: WorkerConfig, vision: VisionSpec, pad_id: int, rows_per_rank: int) -> Iterator[StepInput]:
+def _step_inputs(worker: WorkerConfig, vision: VisionSpec, pad_id: int, rows_per_rank: int) -> Iterator[Sequence[ModelBatch]]:
     shard = ray.train.get_dataset_shard(STREAM)
     micro = worker.recipe.engine.micro_batch
-    batches: Any = shard.iter_batches(batch_size=rows_per_rank, batch_format="pyarrow", prefetch_batches=2)
-    for table in batches:
+    for table in shard.iter_batches(batch_size=rows_per_rank, batch_format="pyarrow", prefetch_batches=2):
         rows = worker.rows_of_table(table)
-        yield StepInput(
-            micro_batches=[collate(rows[i : i + micro], vision, pad_id) for i in range(0, len(rows), micro)],
-            positions=np.array([row.position for row in rows], np.int64),
-            components=np.array([row.component for row in rows], np.int64),
-            attempts=np.array([row.attempt for row in rows], np.int64),
-        )
+        yield [collate(rows[i : i + micro], vision, pad_id) for i in range(0, len(rows), micro)]
 
 
 def _barrier() -> None:
