@@ -1,0 +1,160 @@
+"""What a user says about the engine, and the DeepSpeed JSON that follows from it."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from vlm3.config import StrictModel
+from vlm3.errors import ConfigError
+
+OWNED = {
+    "train_batch_size": "train.global_batch",
+    "train_micro_batch_size_per_gpu": "engine.micro_batch",
+    "gradient_accumulation_steps": "train.global_batch and engine.micro_batch",
+    "managed_gradient_accumulation": "train.global_batch and engine.micro_batch",
+    "gradient_clipping": "optimizer.gradient_clip",
+    "optimizer": "optimizer",
+    "scheduler": "optimizer.warmup_share and optimizer.floor_share",
+    "bf16.enabled": "engine.precision",
+    "fp16": "engine.precision",
+    "zero_allow_untested_optimizer": "optimizer",
+    "zero_force_ds_cpu_optimizer": "optimizer",
+    "zero_optimization.stage": "engine.zero_stage",
+    "zero_optimization.offload_optimizer.device": "engine.offload",
+}
+"""DeepSpeed keys that the recipe's own fields decide, and which field."""
+
+LARGEST_BUCKET = 200_000_000
+"""Elements reduced at once on large models (0.8 GB in fp32)."""
+
+
+class EngineConfig(StrictModel):
+    """How a step is computed and where its states live."""
+
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
+    """What DeepSpeed ZeRO shards over ranks: 0 nothing, 1 optimizer states, 2 gradients too, 3 weights too."""
+    offload: Literal["none", "cpu"] = "none"
+    """Where optimizer states and their fp32 weights live; "cpu" needs a zero_stage of at least 1."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of weights and activations; with bf16 the optimizer keeps fp32 weights."""
+    micro_batch: Annotated[int, Field(ge=1)] = 8
+    """Samples a rank puts through the model at once."""
+    overrides: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further DeepSpeed JSON, nested or with dotted keys; keys that the recipe's own fields decide are refused."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.offload == "cpu" and self.zero_stage == 0:
+            raise ValueError("offload: cpu moves sharded states, so it needs zero_stage 1, 2 or 3")
+        owned_twice(self.overrides)
+        return self
+
+    def deepspeed_json(self, gradient_clip: float, trained_parameters: int) -> dict[str, Any]:
+        """The whole DeepSpeed configuration.
+
+        Args:
+            gradient_clip: largest gradient norm, 0 for none.
+            trained_parameters: size of the model, which bounds the communication buffers.
+        """
+        bucket = max(1, min(LARGEST_BUCKET, trained_parameters))
+        flat: dict[str, Any] = {
+            "steps_per_print": 1 << 40,
+            "zero_optimization.reduce_bucket_size": bucket,
+            "zero_optimization.allgather_bucket_size": bucket,
+        }
+        if self.precision == "bf16" and self.zero_stage > 0:
+            # Otherwise micro-batches would be summed in 8 bits of mantissa.
+            flat["data_types.grad_accum_dtype"] = "fp32"
+        flat.update(flatten(self.overrides))
+        flat |= {
+            "train_micro_batch_size_per_gpu": self.micro_batch,
+            # The engine marks the last micro-batch itself and scales the loss itself, so DeepSpeed must not divide.
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": gradient_clip,
+            "bf16.enabled": self.precision == "bf16",
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+            "zero_optimization.stage": self.zero_stage,
+        }
+        if self.offload == "cpu":
+            flat["zero_optimization.offload_optimizer.device"] = "cpu"
+        return nest(flat)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted path: {"a": {"b": 1}, "c.d": 2} → {"a.b": 1, "c.d": 2}.
+
+    Raises:
+        ConfigError: a path is set twice, e.g. nested and dotted.
+    """
+    flat: dict[str, Any] = {}
+    for path, value in _leaves(nested, prefix):
+        if any(path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.") for other in flat):
+            raise ConfigError(f"engine.overrides: {path!r} is set twice; keep one of the two")
+        flat[path] = value
+    return flat
+
+
+def _leaves(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return nested
+
+
+def owned_twice(overrides: Mapping[str, Any]) -> None:
+    """Refuse overrides of what the recipe's own fields decide.
+
+    Raises:
+        ConfigError: naming the key and the field that sets it already.
+    """
+    for path in flatten(overrides):
+        for owned, field in OWNED.items():
+            if path == owned or path.startswith(f"{owned}.") or owned.startswith(f"{path}."):
+                raise ConfigError(
+                    f"engine.overrides: {path!r} is set twice: {field} decides it already; remove it there"
+                )
+
+
+def micro_batches_per_rank(global_batch: int, world_size: int, micro_batch: int) -> int:
+    """How many micro-batches each rank computes in a step.
+
+    Raises:
+        ConfigError: the batch does not divide evenly; says which numbers would do.
+    """
+    share, remainder = divmod(global_batch, world_size)
+    if remainder or not share:
+        near = sorted({max(1, share) * world_size, (share + 1) * world_size})
+        raise ConfigError(
+            f"train.global_batch {global_batch} does not divide over {world_size} workers:"
+            f" use train.global_batch {' or '.join(map(str, near))}, or train.workers {_divisors(global_batch)}"
+        )
+    if share % micro_batch:
+        raise ConfigError(
+            f"engine.micro_batch {micro_batch} does not divide the {share} samples of each worker"
+            f" (train.global_batch {global_batch} over {world_size}): use engine.micro_batch {_divisors(share)}"
+        )
+    return share // micro_batch
+
+
+def _divisors(number: int) -> str:
+    """The divisors of a number as text: "1, 2, 3 or 6"."""
+    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    texts = [str(d) for d in sorted({*small, *(number // d for d in small)})]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"

@@ -1,0 +1,56 @@
+"""Cross entropy on answer tokens, as a sum: the engine divides by the answer tokens of the whole step."""
+
+from typing import Any, Protocol
+
+import torch
+from torch.nn.functional import cross_entropy
+
+IGNORED = -100
+"""Label of a token that is not part of an answer (the convention of PyTorch and Hugging Face)."""
+
+
+class AnswerBatch(Protocol):
+    """What the loss needs of a micro-batch."""
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(B, L) token ids, `IGNORED` outside the answers."""
+        ...
+
+    def to_model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
+        """Keyword arguments of the model's forward on `device`, `labels` among them."""
+        ...
+
+
+class CausalModel(Protocol):
+    """A Hugging Face causal language model, or an engine that wraps one."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Outputs with `.logits`."""
+        ...
+
+
+def predicting_positions(labels: torch.Tensor) -> torch.Tensor:
+    """(B, L) bool: position t is true where token t + 1 belongs to an answer, so that its logits are scored."""
+    positions = torch.zeros_like(labels, dtype=torch.bool)
+    positions[:, :-1] = labels[:, 1:] != IGNORED
+    return positions
+
+
+def count_answer_tokens(labels: torch.Tensor) -> int:
+    """How many tokens of (B, L) labels are scored. The first token of a row never is: nothing precedes it."""
+    return int((labels[:, 1:] != IGNORED).sum())
+
+
+def summed_answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Cross entropy summed over the answer tokens of one micro-batch, in fp32; a scalar with gradient.
+
+    Only the positions that predict an answer token go through the language head: with 150 000 words in the vocabulary
+    the logits of a whole sequence would be larger than all activations together.
+    """
+    labels = inputs["labels"]
+    scored = predicting_positions(labels)
+    others = {name: value for name, value in inputs.items() if name != "labels"}
+    # A boolean mask makes the stock model return the logits of the true positions only, as (N, V).
+    logits = model(**others, logits_to_keep=scored, use_cache=False).logits
+    return cross_entropy(logits.float(), labels[:, 1:][scored[:, :-1]], reduction="sum")

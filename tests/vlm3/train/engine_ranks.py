@@ -1,0 +1,256 @@
+"""One rank of test_engine.py: `python engine_ranks.py RANK WORLD FOLDER` trains and writes down what it saw."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+from vlm3.errors import UserError
+from vlm3.mixture.ledger import Ledger
+from vlm3.train.checkpoint import TrainState, commit
+from vlm3.train.engine import Engine, EngineConfig
+from vlm3.train.loss import IGNORED, count_answer_tokens, summed_answer_loss
+from vlm3.train.optimizer import OptimizerConfig
+
+IMAGE, VOCABULARY, TOTAL_STEPS = 90, 100, 6
+OPTIMIZER = OptimizerConfig(learning_rate=1e-3, gradient_clip=1.0, weight_decay=0.01)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Random samples of one 32 × 32 px image each, in the stock model's format."""
+
+    inputs: dict[str, torch.Tensor]
+
+    @property
+    def labels(self) -> torch.Tensor:
+        return self.inputs["labels"]
+
+    def to_model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
+        return {name: value.to(device) for name, value in self.inputs.items()}
+
+
+def tiny_model(tied: bool = True) -> torch.nn.Module:
+    """A stock Qwen3-VL of one layer, the same in every process."""
+    torch.manual_seed(0)
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": VOCABULARY,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 2, 2], "rope_theta": 1e4},
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 8,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=IMAGE,
+        vision_start_token_id=91,
+        vision_end_token_id=92,
+        tie_word_embeddings=tied,
+    )
+    return Qwen3VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+
+
+def samples(step: int, count: int = 8) -> Batch:
+    """All samples of a step: right-padded, with 1 to `count` answer tokens, so that ranks differ."""
+    rng = torch.Generator().manual_seed(100 + step)
+    length, image_tokens = 16 + count, 4
+    ids = torch.randint(0, 89, (count, length), generator=rng)
+    ids[:, 1:6] = torch.tensor([91, *[IMAGE] * image_tokens])
+    ids[:, 6] = 92
+    labels = torch.full_like(ids, IGNORED)
+    mask = torch.ones_like(ids)
+    for row in range(count):
+        labels[row, 10 : 11 + row] = ids[row, 10 : 11 + row]
+        mask[row, 14 + row :] = 0
+    inputs = {
+        "input_ids": ids,
+        "labels": labels,
+        "attention_mask": mask,
+        "mm_token_type_ids": (ids == IMAGE).int(),
+        "pixel_values": torch.randn(count * 16, 3 * 2 * 8 * 8, generator=rng),
+        "image_grid_thw": torch.tensor([[1, 4, 4]] * count),
+    }
+    return Batch(inputs)
+
+
+def rows(batch: Batch, chosen: slice) -> Batch:
+    """Some samples of a batch."""
+    per_image = {"pixel_values": slice(chosen.start * 16, chosen.stop * 16)}
+    return Batch({name: value[per_image.get(name, chosen)] for name, value in batch.inputs.items()})
+
+
+def micro_batches(step: int, per_micro_batch: int = 2) -> list[Batch]:
+    """This rank's contiguous share of a step's samples."""
+    share = 8 // dist.get_world_size()
+    first = dist.get_rank() * share
+    starts = range(first, first + share, per_micro_batch)
+    return [rows(samples(step), slice(start, start + per_micro_batch)) for start in starts]
+
+
+def engine(stage: int, precision: str = "fp32", tied: bool = True, **more: object) -> Engine:
+    # Without this threshold a small model's weights would never be sharded.
+    overrides = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if stage == 3 else {}
+    data = {"zero_stage": stage, "precision": precision, "micro_batch": 2, "overrides": overrides, **more}
+    return Engine(tiny_model(tied), EngineConfig.parse(data, "test"), OPTIMIZER, TOTAL_STEPS, torch.device("cpu"))
+
+
+def train(trained: Engine, until: int) -> list[tuple[float, float, float, int]]:
+    seen = []
+    while trained.step < until:
+        stats = trained.train_step(micro_batches(trained.step))
+        seen.append((stats.loss, stats.grad_norm, stats.learning_rate, stats.answer_tokens))
+    return seen
+
+
+def save(trained: Engine, folder: Path, stage: int) -> None:
+    """Save as workers without a shared disk do: each rank into its own folder, merged afterwards."""
+    own = folder.with_name(f"{folder.name}.rank{dist.get_rank()}")
+    files = trained.save(own)
+    for path in own.rglob("*"):
+        if path.is_file():
+            target = folder / path.relative_to(own)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            assert not target.exists(), f"two ranks wrote {target}"
+            path.rename(target)
+    dist.barrier()
+    if dist.get_rank() == 0:
+        commit(folder, TrainState(trained.step, Ledger.empty(), "{}", "f", dist.get_world_size(), stage), files)
+    dist.barrier()
+
+
+def plain_training(tied: bool) -> dict[str, object]:
+    """The same three steps in plain PyTorch, all samples in one batch."""
+    model = tiny_model(tied)
+    optimizer = OPTIMIZER.build(model.parameters())
+    stats = []
+    for step in range(3):
+        batch = samples(step)
+        tokens = count_answer_tokens(batch.labels)
+        loss = summed_answer_loss(model, batch.inputs) / tokens
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.gradient_clip)
+        rate = OPTIMIZER.learning_rate_at(step, TOTAL_STEPS)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad()
+        stats.append((loss.item(), norm.item(), rate, tokens))
+    return {"stats": stats, "weights": dict(model.state_dict())}
+
+
+def check_step(folder: Path, stage: int, precision: str, tied: bool = True, **more: object) -> dict[str, object]:
+    """Three steps and the weights; then saved, continued to the end, and continued by a second engine."""
+    first = engine(stage, precision, tied, **more)
+    stats = train(first, 3)
+    after_three = first.full_state_dict()
+    checkpoint = folder / f"checkpoint_{stage}_{precision}_{tied}_{'-'.join(more)}"
+    save(first, checkpoint, stage)
+    rest = train(first, TOTAL_STEPS)
+    second = engine(stage, precision, tied, **more)
+    second.load(checkpoint)
+    resumed = train(second, TOTAL_STEPS)
+    return {
+        "stats": stats,
+        "weights": after_three,
+        "buffers": {str(buffer.dtype) for buffer in first.module.buffers() if buffer.is_floating_point()},
+        "rest": rest,
+        "resumed": resumed,
+        "end": first.full_state_dict(),
+        "resumed_end": second.full_state_dict(),
+    }
+
+
+def check_evaluation(stage: int) -> dict[str, object]:
+    """Ranks ask differently often; then training goes on."""
+    trained = engine(stage)
+    train(trained, 2)
+    batch = rows(samples(50), slice(0, 2)).to_model_inputs(torch.device("cpu"))
+    batch.pop("labels")
+    with trained.evaluation() as model, torch.no_grad():
+        training_flag = model.training
+        logits = [model(**batch).logits for _ in range(1 + dist.get_rank())]
+    copy = trained.full_state_dict()
+    after = trained.module.training
+    rest = train(trained, 4)
+    return {"flags": (training_flag, after), "logits": logits, "weights": copy, "rest": rest}
+
+
+def check_refusals(folder: Path) -> dict[str, str]:
+    """Messages of what must be refused on every rank alike, and not hang."""
+    messages = {}
+
+    def refused(name: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except UserError as error:
+            messages[name] = f"{type(error).__name__}: {error}"
+
+    trained = engine(2)
+    share = micro_batches(0)
+    refused("uneven", lambda: trained.train_step(share[: 1 + dist.get_rank()]))
+    refused("none", lambda: trained.train_step([]))
+    unanswered = [Batch({**b.inputs, "labels": torch.full_like(b.labels, IGNORED)}) for b in share]
+    refused("unanswered", lambda: trained.train_step(unanswered))
+    refused("stage", lambda: trained.load(folder / "checkpoint_1_fp32_True_"))
+    if dist.get_rank() == 0:
+        share = [Batch({**b.inputs, "pixel_values": b.inputs["pixel_values"] * torch.nan}) for b in share]
+    refused("nan", lambda: trained.train_step(share))
+    bad = {"zero_optimization.reduce_bucket_size": "big"}
+    refused("override", lambda: engine(2, overrides=bad))
+    return messages
+
+
+def check_other_size(folder: Path) -> dict[str, object]:
+    """Checkpoints of two ranks on one."""
+    alone = engine(0)
+    alone.load(folder / "checkpoint_0_fp32_True_")
+    rest = train(alone, TOTAL_STEPS)
+    message = ""
+    try:
+        engine(2).load(folder / "checkpoint_2_fp32_True_")
+    except UserError as error:
+        message = str(error)
+    return {"rest": rest, "end": alone.full_state_dict(), "sharded": message}
+
+
+def main() -> None:
+    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store{world}", rank=rank, world_size=world)
+    seen: dict[str, object] = {}
+    if world == 1:
+        seen["plain"] = plain_training(tied=True)
+        seen["plain untied"] = plain_training(tied=False)
+        seen["other size"] = check_other_size(folder)
+    else:
+        for stage in range(4):
+            for precision in ("fp32", "bf16"):
+                seen[f"{precision} {stage}"] = check_step(folder, stage, precision)
+        seen["untied 3"] = check_step(folder, 3, "fp32", tied=False)
+        for stage in (1, 2, 3):
+            seen[f"offload {stage}"] = check_step(folder, stage, "fp32", offload="cpu")
+        for stage in (0, 2, 3):
+            seen[f"evaluation {stage}"] = check_evaluation(stage)
+        seen["refusals"] = check_refusals(folder)
+    torch.save(seen, folder / f"seen_{world}_{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

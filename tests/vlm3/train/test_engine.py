@@ -1,0 +1,174 @@
+"""Two real processes train a stock Qwen3-VL under every ZeRO stage; the arithmetic must be that of one process."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlm3.errors import UserError
+from vlm3.train.engine import require_device
+
+HELPER = Path(__file__).with_name("engine_ranks.py")
+ROOT = Path(__file__).resolve().parents[3]
+Seen = dict[str, Any]
+
+SHARDINGS = ["fp32 0", "fp32 1", "fp32 2", "fp32 3", "untied 3", "offload 1", "offload 2", "offload 3"]
+ALL = [*SHARDINGS, "bf16 0", "bf16 1", "bf16 2", "bf16 3"]
+
+
+def run_ranks(world: int, folder: Path) -> list[Seen]:
+    """Start one process a rank and return what each saw."""
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+    }
+    logs = [folder / f"log_{world}_{rank}" for rank in range(world)]
+    processes = []
+    for rank, log in enumerate(logs):
+        command = [sys.executable, str(HELPER), str(rank), str(world), str(folder)]
+        with log.open("w") as stream:
+            processes.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT))
+    deadline = time.monotonic() + 400
+    try:
+        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+            if any(process.poll() for process in processes):
+                break
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for process, log in zip(processes, logs, strict=True):
+        assert process.returncode == 0, log.read_text()[-4000:]
+    return [torch.load(folder / f"seen_{world}_{rank}.pt") for rank in range(world)]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Seen]]:
+    folder = tmp_path_factory.mktemp("engine")
+    return folder, run_ranks(2, folder)
+
+
+@pytest.fixture(scope="module")
+def ranks(pair: tuple[Path, list[Seen]]) -> list[Seen]:
+    return pair[1]
+
+
+@pytest.fixture(scope="module")
+def alone(pair: tuple[Path, list[Seen]]) -> Seen:
+    """One process, which also reads the checkpoints of two."""
+    return run_ranks(1, pair[0])[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", SHARDINGS)
+def test_two_ranks_of_two_micro_batches_train_like_one_big_batch(ranks: list[Seen], alone: Seen, case: str) -> None:
+    expected = alone["plain untied" if case.startswith("untied") else "plain"]
+    seen = ranks[0][case]
+    for step, (found, wanted) in enumerate(zip(seen["stats"], expected["stats"], strict=True)):
+        loss, norm, rate, tokens = found
+        assert loss == pytest.approx(wanted[0], rel=1e-6), step
+        # Adam hides a wrong scale of the gradient; its norm does not.
+        assert norm == pytest.approx(wanted[1], rel=1e-5), step
+        assert (rate, tokens) == wanted[2:], step
+    assert seen["weights"].keys() == expected["weights"].keys()
+    for name, weight in expected["weights"].items():
+        torch.testing.assert_close(seen["weights"][name], weight, rtol=0, atol=2e-5, msg=name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stage", range(4))
+def test_bf16_keeps_close_and_leaves_rotary_frequencies_in_fp32(ranks: list[Seen], alone: Seen, stage: int) -> None:
+    seen = ranks[0][f"bf16 {stage}"]
+    for found, wanted in zip(seen["stats"], alone["plain"]["stats"], strict=True):
+        assert found[0] == pytest.approx(wanted[0], rel=1e-3)
+        assert found[1] == pytest.approx(wanted[1], rel=1e-2)
+    assert {weight.dtype for weight in seen["weights"].values()} == {torch.bfloat16}
+    assert seen["buffers"] == {"torch.float32"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", ALL)
+def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(ranks: list[Seen], case: str) -> None:
+    for seen in (rank[case] for rank in ranks):
+        assert len(seen["resumed"]) == 3
+        assert seen["resumed"] == seen["rest"]
+    end, resumed = ranks[0][case]["end"], ranks[0][case]["resumed_end"]
+    assert all(torch.equal(end[name], resumed[name]) for name in end)
+    assert any(not torch.equal(end[name], ranks[0][case]["weights"][name]) for name in end)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", ALL)
+def test_the_state_dict_is_on_rank_0_with_ties_kept(ranks: list[Seen], case: str) -> None:
+    assert ranks[1][case]["weights"] is None
+    weights = ranks[0][case]["weights"]
+    head, embedding = weights["lm_head.weight"], weights["model.language_model.embed_tokens.weight"]
+    assert (head.data_ptr() == embedding.data_ptr()) == (case != "untied 3")
+
+
+@pytest.mark.long
+def test_unsharded_checkpoints_of_two_ranks_continue_on_one(ranks: list[Seen], alone: Seen) -> None:
+    for found, wanted in zip(alone["other size"]["rest"], ranks[0]["fp32 0"]["rest"], strict=True):
+        assert found == pytest.approx(wanted, rel=1e-4)
+    for name, weight in ranks[0]["fp32 0"]["end"].items():
+        torch.testing.assert_close(alone["other size"]["end"][name], weight, rtol=0, atol=5e-5, msg=name)
+
+
+@pytest.mark.long
+def test_sharded_checkpoints_of_two_ranks_are_refused_on_one(alone: Seen) -> None:
+    assert "sharded over 2 workers, this run has 1" in alone["other size"]["sharded"]
+    assert "--set train.workers=2" in alone["other size"]["sharded"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_ranks_may_ask_differently_often_while_evaluating(ranks: list[Seen], stage: int) -> None:
+    first, second = (rank[f"evaluation {stage}"] for rank in ranks)
+    assert first["flags"] == (False, True)
+    assert [len(first["logits"]), len(second["logits"])] == [1, 2]
+    for logits in second["logits"]:
+        assert torch.equal(logits, first["logits"][0])
+    uninterrupted = ranks[0][f"fp32 {stage}"]
+    assert first["rest"] == [uninterrupted["stats"][2], uninterrupted["rest"][0]]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("case", "error", "parts"),
+    [
+        ("uneven", "UserError", ["same number of micro-batches", "[1, 2]"]),
+        ("none", "UserError", ["at least one", "[0, 0]"]),
+        ("unanswered", "UserError", ["no sample of the step has an answer token"]),
+        ("stage", "CheckpointError", ["zero_stage 1, this run has 2", "--set engine.zero_stage=1"]),
+        ("nan", "UserError", ["loss nan", "last checkpoint", "learning_rate"]),
+        ("override", "ConfigError", ["engine.overrides", "reduce_bucket_size"]),
+    ],
+)
+def test_every_rank_refuses_with_one_clear_message(ranks: list[Seen], case: str, error: str, parts: list[str]) -> None:
+    for rank in ranks:
+        message = rank["refusals"][case]
+        assert message.startswith(f"{error}: ")
+        for part in parts:
+            assert part in message
+
+
+def test_asking_for_a_gpu_where_there_is_none_says_what_to_do() -> None:
+    assert require_device("cpu") == torch.device("cpu")
+    if torch.cuda.is_available():
+        assert require_device("cuda").type == "cuda"
+    else:
+        with pytest.raises(UserError, match=r"finds no GPU.*--set train.device=cpu"):
+            require_device("cuda")
+
+
+def test_importing_the_engine_does_not_import_deepspeed() -> None:
+    code = "import sys, vlm3.train.engine; sys.exit('deepspeed' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "platform")}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -1,0 +1,79 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from vlm3.train.loss import IGNORED, count_answer_tokens, predicting_positions, summed_answer_loss
+
+
+class Projection(torch.nn.Module):
+    """A causal model in the small: embeds tokens, and scores only the positions asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = torch.nn.Embedding(11, 7)
+        self.head = torch.nn.Linear(7, 11)
+        self.scored = -1
+
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor, use_cache: bool, **_: Any) -> Any:
+        assert not use_cache
+        hidden = self.embedding(input_ids)[logits_to_keep]
+        self.scored = len(hidden)
+        return SimpleNamespace(logits=self.head(hidden))
+
+
+def batch(answers: list[list[int]]) -> dict[str, torch.Tensor]:
+    """Two rows of nine tokens with answers at the given places."""
+    ids = torch.arange(2 * 9).reshape(2, 9) % 11
+    labels = torch.full_like(ids, IGNORED)
+    for row, places in enumerate(answers):
+        labels[row, places] = ids[row, places]
+    return {"input_ids": ids, "labels": labels}
+
+
+def test_the_position_before_an_answer_token_predicts_it() -> None:
+    labels = batch([[3, 4, 8], [1]])["labels"]
+    assert predicting_positions(labels).nonzero().tolist() == [[0, 2], [0, 3], [0, 7], [1, 0]]
+    assert count_answer_tokens(labels) == 4
+
+
+def test_a_first_token_is_never_an_answer() -> None:
+    labels = batch([[0], [0, 5]])["labels"]
+    assert count_answer_tokens(labels) == 1 == int(predicting_positions(labels).sum())
+
+
+def test_it_sums_the_log_probabilities_of_the_answers() -> None:
+    inputs = batch([[3, 4], [8]])
+    model = Projection()
+    loss = summed_answer_loss(model, inputs)
+    logits = model.head(model.embedding(inputs["input_ids"])).log_softmax(-1)
+    ids = inputs["input_ids"]
+    expected = -sum(logits[row, at - 1, ids[row, at]] for row, at in [(0, 3), (0, 4), (1, 8)])
+    assert torch.allclose(loss, torch.as_tensor(expected))
+    assert model.scored == 3
+
+
+def test_sums_of_parts_add_up_to_the_whole() -> None:
+    inputs = batch([[3, 4], [8, 7, 6]])
+    model = Projection()
+    parts = [
+        summed_answer_loss(model, {name: value[row : row + 1] for name, value in inputs.items()}) for row in (0, 1)
+    ]
+    assert torch.allclose(sum(parts, torch.zeros(())), summed_answer_loss(model, inputs))
+
+
+def test_a_micro_batch_without_answers_adds_nothing_but_can_be_differentiated() -> None:
+    model = Projection()
+    loss = summed_answer_loss(model, batch([[], []]))
+    loss.backward()
+    assert loss.item() == 0
+    assert model.head.weight.grad is not None
+    assert model.head.weight.grad.abs().sum() == 0
+
+
+def test_bf16_logits_are_scored_in_fp32() -> None:
+    loss = summed_answer_loss(Projection().to(torch.bfloat16), batch([[3], [4]]))
+    assert loss.dtype is torch.float32
+    assert loss.item() == pytest.approx(summed_answer_loss(Projection(), batch([[3], [4]])).item(), rel=0.02)
