@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch.distributed as dist
 
+from vlm3.errors import DataError
 from vlm3.infer.depth import DepthPredictor
 from vlm3.mixture.shares import worst_share_error
 from vlm3.scenes.schema import Frame
@@ -32,7 +33,6 @@ class StepMetrics:
     global_batch: int
     component_names: Sequence[str]
     asked: np.ndarray
-    max_replacements_per_1000: float
     first_loss: float | None = None
     losses: list[float] = field(default_factory=list)
 
@@ -72,6 +72,28 @@ class StepMetrics:
         for name, asked, got in zip(self.component_names, self.asked, realised, strict=True):
             result |= {f"asked/{name}": float(asked), f"realised/{name}": float(got)}
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacementLimit:
+    """All ranks: stop when too many samples could not be asked about and were replaced."""
+
+    per_1000: float
+    global_batch: int
+
+    def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
+        """Check after each step, once enough samples were seen to tell.
+
+        Raises:
+            DataError: above the limit.
+        """
+        seen = len(state.components) * self.global_batch
+        if seen >= SHARE_WINDOW and state.replaced > self.per_1000 / 1000 * seen:
+            raise DataError(
+                f"{state.replaced} of {seen} samples could not be asked about and were replaced, more than"
+                f" stream.max_replacements_per_1000 = {self.per_1000:g} allows; the log above says why each was: often the crop at"
+                " tasks.depth.focal_px keeps no labelled point"
+            )
 
 
 @dataclass(slots=True)

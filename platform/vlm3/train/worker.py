@@ -25,7 +25,7 @@ from vlm3.tokens.batch import ModelBatch, StepRow, collate
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
-from vlm3.train.callbacks import Evaluation, StepMetrics
+from vlm3.train.callbacks import Evaluation, ReplacementLimit, StepMetrics
 from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames
@@ -92,7 +92,8 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         run=run,
     )
     checkpoints = Checkpointing(worker, engine, evaluation)
-    callbacks: list[Callback] = [*([metrics] if metrics is not None else []), evaluation, checkpoints]
+    limit = ReplacementLimit(recipe.stream.max_replacements_per_1000, recipe.train.global_batch)
+    callbacks: list[Callback] = [*([metrics] if metrics is not None else []), limit, evaluation, checkpoints]
     inputs = _step_inputs(worker, vision, encoder.pad_id, recipe.train.global_batch // world)
     run_steps(engine, inputs, state, recipe.train.steps, callbacks)
 
@@ -166,7 +167,6 @@ def _step_metrics(worker: WorkerConfig, run: TrackedRun) -> StepMetrics:
         global_batch=train.global_batch,
         component_names=worker.component_names,
         asked=np.array(worker.asked),
-        max_replacements_per_1000=worker.recipe.stream.max_replacements_per_1000,
     )
 
 
