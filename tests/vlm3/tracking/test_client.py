@@ -1,0 +1,162 @@
+"""The store is created once however many processes start, and survives them all writing."""
+
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from vlm3.errors import ConfigError
+from vlm3.tracking import client as tracking_client
+from vlm3.tracking.client import connect, prepare_tracking, retry_locked, tracking_uri
+from vlm3.tracking.config import TrackingConfig
+
+WRITER = """
+import sys
+from pathlib import Path
+from vlm3.tracking.config import TrackingConfig
+from vlm3.tracking.runs import start_run
+
+with start_run(TrackingConfig(), Path(sys.argv[1]), sys.argv[2], "trial") as run:
+    run.params({"writer": sys.argv[2]})
+    for step in range(int(sys.argv[3])):
+        run.metrics({"loss": 1.0 / (step + 1), "rate": 2.0}, step)
+    run.text("note.txt", sys.argv[2])
+"""
+
+
+def test_uri_is_absolute_so_that_other_processes_find_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(TrackingConfig(), Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert tracking_uri(TrackingConfig(uri="http://127.0.0.1:1"), Path("runs")) == "http://127.0.0.1:1"
+
+
+def test_preparing_twice_gives_one_experiment_with_artifacts_in_the_runs_folder(tmp_path: Path):
+    config = TrackingConfig(experiment="rooms")
+    uri = prepare_tracking(config, tmp_path / "runs")
+    assert prepare_tracking(config, tmp_path / "runs") == uri
+    experiments = [e for e in connect(uri).search_experiments() if e.name == "rooms"]
+    assert [e.artifact_location for e in experiments] == [(tmp_path / "runs" / "mlartifacts").as_uri()]
+
+
+def test_four_processes_create_and_fill_one_fresh_store(tmp_path: Path):
+    steps = 40
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), f"writer-{n}", str(steps)], stderr=subprocess.PIPE, text=True
+        )
+        for n in range(4)
+    ]
+    messages = [writer.communicate(timeout=180)[1] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 4, messages
+    client = connect(tracking_uri(TrackingConfig(), tmp_path))
+    experiment = client.get_experiment_by_name("vlm3")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.params["writer"] for run in runs) == [f"writer-{n}" for n in range(4)]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, "loss")
+        assert sorted((m.step, m.value) for m in history) == [(s, 1.0 / (s + 1)) for s in range(steps)]
+
+
+def test_a_write_waits_for_another_writer_to_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """MLflow itself waits 20 s for a lock; here the wait is cut to nothing so that only our retry can succeed."""
+    uri = prepare_tracking(TrackingConfig(), tmp_path)
+    client = connect(uri)
+    run_id = client.create_run("0").info.run_id
+    _no_busy_timeout(monkeypatch)
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(MlflowException, match="database is locked"):
+        client.log_metric(run_id, "a", 1.0)
+    release = threading.Timer(0.5, lambda: holder.execute("COMMIT"))
+    release.start()
+    started = time.monotonic()
+    retry_locked(client.log_metric, run_id, "a", 2.0)
+    assert time.monotonic() - started >= 0.3
+    release.join()
+    assert [m.value for m in client.get_metric_history(run_id, "a")] == [2.0]
+
+
+def test_a_lock_that_is_never_released_ends_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tracking_client, "LOCK_PATIENCE_S", 0.3)
+    calls = []
+
+    def refused() -> None:
+        calls.append(1)
+        raise MlflowException("(sqlite3.OperationalError) database is locked")
+
+    with pytest.raises(MlflowException, match="locked"):
+        retry_locked(refused)
+    assert len(calls) > 1
+
+
+def test_other_errors_are_not_repeated():
+    calls = []
+
+    def refused() -> None:
+        calls.append(1)
+        raise MlflowException("no such run")
+
+    with pytest.raises(MlflowException, match="no such run"):
+        retry_locked(refused)
+    assert calls == [1]
+
+
+def test_a_silent_server_is_reported_at_once(tmp_path: Path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"no MLflow server answers .*leave tracking\.uri out"):
+        prepare_tracking(TrackingConfig(uri=uri), tmp_path)
+    assert time.monotonic() - started < 10
+
+
+def test_a_deleted_experiment_is_not_silently_replaced(tmp_path: Path):
+    uri = prepare_tracking(TrackingConfig(), tmp_path)
+    client = connect(uri)
+    client.delete_experiment(client.get_experiment_by_name("vlm3").experiment_id)
+    with pytest.raises(ConfigError, match=r"'vlm3' .* was deleted"):
+        prepare_tracking(TrackingConfig(), tmp_path)
+
+
+def test_telemetry_is_off_and_no_global_run_or_uri_is_touched(tmp_path: Path):
+    code = (
+        "import json, mlflow, os, sys; from pathlib import Path\n"
+        "before = mlflow.get_tracking_uri()\n"
+        "from vlm3.tracking.config import TrackingConfig; from vlm3.tracking.runs import start_run\n"
+        "with start_run(TrackingConfig(), Path(sys.argv[1]), 'x', 'search') as run:\n"
+        "    run.metrics({'a': 1.0}); active = mlflow.active_run()\n"
+        "print(json.dumps([before == mlflow.get_tracking_uri(), active, os.environ['MLFLOW_DISABLE_TELEMETRY']]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [True, None, "true"]
+
+
+def _no_busy_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.orm import Session
+
+    execute = Session.execute
+
+    def without_wait(self: Session, statement, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if "busy_timeout" in str(statement):
+            from sqlalchemy import text
+
+            statement = text("PRAGMA busy_timeout = 0;")
+        return execute(self, statement, *args, **kwargs)
+
+    monkeypatch.setattr(Session, "execute", without_wait)
+
+
+def test_client_talks_to_one_store_for_runs_and_models(tmp_path: Path):
+    client = connect(f"sqlite:///{tmp_path}/a.db")
+    assert isinstance(client, MlflowClient)
+    assert client._registry_uri == client.tracking_uri == f"sqlite:///{tmp_path}/a.db"
