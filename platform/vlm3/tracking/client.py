@@ -41,6 +41,20 @@ def connect(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def connect_existing(uri: str) -> MlflowClient:
+    """A client of a store that must be there already.
+
+    Raises:
+        ConfigError: no such SQLite file (MLflow would create an empty one), or no server that answers.
+    """
+    path = _sqlite_file(uri)
+    if path is not None and not path.is_file():
+        raise ConfigError(f"no MLflow store at {path}: train a model first, or name the runs folder or tracking URI")
+    if urlsplit(uri).scheme in SERVERS:
+        _check_answers(uri)
+    return connect(uri)
+
+
 def retry_locked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """`call(...)`, repeated with growing pauses for up to 60 s while another process holds the SQLite file.
 
@@ -112,17 +126,21 @@ def _sqlite_set_up(uri: str) -> Iterator[None]:
 
     Also turns on the write-ahead log, so that readers go on while another process writes; it stays with the file.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "sqlite" or not parts.path.strip("/"):
+    path = _sqlite_file(uri)
+    if path is None:
         yield
         return
-    path = Path(parts.path.removeprefix("/"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE_S)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         yield
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    return Path(parts.path.removeprefix("/")) if parts.scheme == "sqlite" else None
 
 
 def _check_answers(uri: str) -> None:

@@ -30,4 +30,6 @@ class TrackingConfig(StrictModel):
                 "expected a URI such as http://127.0.0.1:5000 or sqlite:////path/mlflow.db,"
                 f" starting with one of {', '.join(SERVERS + DATABASES)}"
             )
+        if scheme == "sqlite" and uri is not None and not uri.partition(":")[2].startswith("////"):
+            raise ValueError("expected an absolute path, with four slashes: every process must find the same file")
         return uri

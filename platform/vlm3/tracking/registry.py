@@ -1,6 +1,7 @@
 """Exported models as versions of a registered model, and the alias `champion` on the best of them."""
 
 import hashlib
+import math
 import re
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.log import get_logger
-from vlm3.tracking.client import connect, retry_locked
+from vlm3.tracking.client import connect, connect_existing, retry_locked
 from vlm3.tracking.config import TrackingConfig
 
 MODEL_FOLDER = "model"
@@ -94,8 +95,8 @@ def promote_if_better(
 ) -> bool:
     """Move `alias` to `version` when it beats the version that has it now.
 
-    It moves when nobody has the alias, or when the holder's recorded value is of the same metric, on the same
-    evaluation data, and lower. The reason is logged and kept as a tag of the version.
+    A greater value is better. The alias moves when nobody has it, or when the holder's recorded value is of the same
+    metric, on the same evaluation data, and lower. The reason is logged and kept as a tag of the version.
 
     Returns:
         True when the alias moved.
@@ -122,7 +123,7 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
         cache_dir: where registered models are kept; a version already there is used again.
 
     Raises:
-        ConfigError: no such model, alias or version.
+        ConfigError: no such store, model, alias or version.
         DataError: a directory without a model, or artifacts that are missing or damaged.
     """
     if not model_uri.startswith("models:"):
@@ -133,7 +134,7 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
                 " or a directory with a config.json"
             )
         return ResolvedModel(directory.resolve().name, "local", directory.resolve())
-    client = connect(uri)
+    client = connect_existing(uri)
     found = _find(client, model_uri, uri)
     target = cache_dir / f"{found.name}-{found.version}-{found.run_id}"
     if not target.is_dir():
@@ -146,6 +147,8 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
 
 
 def _decide(holder: ModelVersion | None, metric_name: str, value: float, evaluation: str | None) -> tuple[bool, str]:
+    if not math.isfinite(value):
+        return False, f"{metric_name} is {value}"
     if holder is None:
         return True, f"the first with {metric_name} {value:.4f}"
     theirs = holder.tags.get(METRIC_TAG), holder.tags.get(EVALUATION_TAG)

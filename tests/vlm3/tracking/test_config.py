@@ -24,6 +24,12 @@ def test_other_stores_are_refused_with_an_example(uri: str):
         TrackingConfig.parse({"uri": uri}, "test")
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///runs/mlflow.db", "sqlite://"])
+def test_a_relative_sqlite_file_is_refused_because_workers_have_other_folders(uri: str):
+    with pytest.raises(ConfigError, match="four slashes"):
+        TrackingConfig.parse({"uri": uri}, "test")
+
+
 def test_a_misspelt_key_names_the_right_one():
     with pytest.raises(ConfigError, match="did you mean 'experiment'"):
         TrackingConfig.parse({"experimnet": "x"}, "test")

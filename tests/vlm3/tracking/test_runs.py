@@ -102,9 +102,9 @@ def test_going_on_with_an_unknown_run_is_an_error(runs_dir: Path):
 
 
 def test_trials_are_nested_under_their_search(runs_dir: Path):
-    with start_run(CONFIG, runs_dir, "search", "search") as search:
-        with start_run(CONFIG, runs_dir, "trial", "trial", parent_run_id=search.run_id) as trial:
-            pass
+    search = start_run(CONFIG, runs_dir, "search", "search")
+    with search, start_run(CONFIG, runs_dir, "trial", "trial", parent_run_id=search.run_id) as trial:
+        pass
     client = connect(search.uri)
     experiment = client.get_experiment_by_name("vlm3").experiment_id
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{search.run_id}'")
