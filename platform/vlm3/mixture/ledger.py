@@ -1,0 +1,115 @@
+"""Which positions of the stream were consumed: exact, small, and the same in whatever order they came."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlm3.errors import CheckpointError
+
+Interval = tuple[int, int]
+"""Positions start ≤ p < stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A set of positions: all below `watermark`, and the intervals above it. Never changed, only replaced."""
+
+    watermark: int
+    intervals: tuple[Interval, ...]
+    """Sorted, disjoint, not touching, all above the watermark."""
+
+    def __post_init__(self) -> None:
+        previous = self.watermark
+        for start, stop in self.intervals:
+            if not previous < start < stop:
+                raise ValueError(f"interval [{start}, {stop}) of the ledger does not lie beyond {previous}")
+            previous = stop
+        if self.watermark < 0:
+            raise ValueError(f"watermark {self.watermark} of the ledger is negative")
+
+    @classmethod
+    def empty(cls) -> "Ledger":
+        """Nothing consumed."""
+        return cls(0, ())
+
+    @property
+    def count(self) -> int:
+        """Positions consumed."""
+        return self.watermark + sum(stop - start for start, stop in self.intervals)
+
+    def add(self, positions: ArrayLike) -> "Ledger":
+        """With these positions consumed too, in any order.
+
+        Raises:
+            ValueError: a position is negative, given twice or in the ledger already; names it.
+        """
+        ordered = np.sort(np.asarray(positions, np.int64).ravel())
+        if not ordered.size:
+            return self
+        if ordered[0] < 0:
+            raise ValueError(f"position {ordered[0]} is negative")
+        breaks = np.flatnonzero(np.diff(ordered) != 1) + 1
+        starts = ordered[np.concatenate([[0], breaks])]
+        stops = ordered[np.concatenate([breaks - 1, [-1]])] + 1
+        return _disjoint_union(np.stack([starts, stops], axis=1), self._all())
+
+    def merge(self, other: "Ledger") -> "Ledger":
+        """The positions of both, e.g. of a checkpoint and of what each worker consumed since.
+
+        Raises:
+            ValueError: a position is in both; names the first.
+        """
+        return _disjoint_union(self._all(), other._all())
+
+    def remaining(self, stop: int) -> tuple[Interval, ...]:
+        """Intervals of the positions below `stop` that were not consumed, in order."""
+        gaps, begin = [], self.watermark
+        for start, end in (*self.intervals, (stop, stop)):
+            if begin < min(start, stop):
+                gaps.append((begin, min(start, stop)))
+            begin = end
+        return tuple(gaps)
+
+    def to_json(self) -> str:
+        """Compact text; `from_json` gives the same ledger."""
+        return json.dumps({"watermark": self.watermark, "intervals": self.intervals}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Ledger":
+        """The ledger that `to_json` wrote.
+
+        Raises:
+            CheckpointError: damaged text.
+        """
+        try:
+            data = json.loads(text)
+            return cls(int(data["watermark"]), tuple((int(start), int(stop)) for start, stop in data["intervals"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"ledger of the checkpoint cannot be read: {error}; use an older checkpoint"
+            ) from None
+
+    def _all(self) -> NDArray[np.int64]:
+        """(N, 2) every interval, the one below the watermark included."""
+        below: Iterable[Interval] = [(0, self.watermark)] if self.watermark else []
+        return np.array([*below, *self.intervals], np.int64).reshape(-1, 2)
+
+
+def _disjoint_union(first: NDArray[np.int64], second: NDArray[np.int64]) -> Ledger:
+    """Ledger of two (N, 2) lists of intervals, each sorted; touching ones become one."""
+    merged = np.concatenate([first, second])
+    merged = merged[np.argsort(merged[:, 0], kind="stable")]
+    starts, stops = merged[:, 0], merged[:, 1]
+    overlaps = np.flatnonzero(starts[1:] < stops[:-1])
+    if overlaps.size:
+        raise ValueError(f"position {starts[1:][overlaps[0]]} was consumed twice")
+    apart = np.flatnonzero(starts[1:] > stops[:-1]) + 1
+    heads = starts[np.concatenate([[0], apart])] if len(merged) else starts
+    tails = stops[np.concatenate([apart - 1, [-1]])] if len(merged) else stops
+    intervals = tuple(zip(heads.tolist(), tails.tolist(), strict=True))
+    if intervals and intervals[0][0] == 0:
+        return Ledger(intervals[0][1], intervals[1:])
+    return Ledger(0, intervals)
