@@ -15,9 +15,10 @@ import torch.distributed as dist
 from pydantic import ValidationError
 
 from vlm3.errors import CheckpointError, ConfigError, UserError
+from vlm3.tokens.batch import ModelBatch
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine_config import EngineConfig
-from vlm3.train.loss import AnswerBatch, count_answer_tokens, summed_answer_loss
+from vlm3.train.loss import count_answer_tokens, summed_answer_loss
 from vlm3.train.optimizer import OptimizerConfig
 
 __all__ = ["Engine", "EngineConfig", "StepStats", "require_device"]
@@ -115,7 +116,7 @@ class Engine:
         """Optimizer steps done."""
         return int(self._engine.global_steps)
 
-    def train_step(self, micro_batches: Sequence[AnswerBatch]) -> StepStats:
+    def train_step(self, micro_batches: Sequence[ModelBatch]) -> StepStats:
         """One optimizer step.
 
         The loss is the cross entropy summed over the answer tokens of all ranks and micro-batches, divided by their
@@ -234,7 +235,7 @@ class Engine:
         sharded = [tensor for tensor in tensors if hasattr(tensor, "ds_id")]
         return self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded))
 
-    def _agree_on_step(self, micro_batches: Sequence[AnswerBatch]) -> int:
+    def _agree_on_step(self, micro_batches: Sequence[ModelBatch]) -> int:
         """Check that all ranks have as many micro-batches (they would wait for each other for ever otherwise).
 
         Returns:

@@ -5,21 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import cross_entropy
 
-IGNORED = -100
-"""Label of a token that is not part of an answer (the convention of PyTorch and Hugging Face)."""
-
-
-class AnswerBatch(Protocol):
-    """What the loss needs of a micro-batch."""
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """(B, L) token ids, `IGNORED` outside the answers."""
-        ...
-
-    def to_model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        """Keyword arguments of the model's forward on `device`, `labels` among them."""
-        ...
+from vlm3.tokens.batch import IGNORED_LABEL
 
 
 class CausalModel(Protocol):
@@ -33,13 +19,13 @@ class CausalModel(Protocol):
 def predicting_positions(labels: torch.Tensor) -> torch.Tensor:
     """(B, L) bool: position t is true where token t + 1 belongs to an answer, so that its logits are scored."""
     positions = torch.zeros_like(labels, dtype=torch.bool)
-    positions[:, :-1] = labels[:, 1:] != IGNORED
+    positions[:, :-1] = labels[:, 1:] != IGNORED_LABEL
     return positions
 
 
 def count_answer_tokens(labels: torch.Tensor) -> int:
     """How many tokens of (B, L) labels are scored. The first token of a row never is: nothing precedes it."""
-    return int((labels[:, 1:] != IGNORED).sum())
+    return int((labels[:, 1:] != IGNORED_LABEL).sum())
 
 
 def summed_answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

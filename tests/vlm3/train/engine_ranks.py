@@ -2,36 +2,37 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from vlm3.errors import UserError
 from vlm3.mixture.ledger import Ledger
+from vlm3.seeds import generator
+from vlm3.tokens.batch import IGNORED_LABEL, ModelBatch, StepRow, collate
+from vlm3.tokens.vision import VisionSpec
 from vlm3.train.checkpoint import TrainState, commit
 from vlm3.train.engine import Engine, EngineConfig
-from vlm3.train.loss import IGNORED, count_answer_tokens, summed_answer_loss
+from vlm3.train.loss import count_answer_tokens, summed_answer_loss
 from vlm3.train.optimizer import OptimizerConfig
 
 IMAGE, VOCABULARY, TOTAL_STEPS = 90, 100, 6
+CPU = torch.device("cpu")
+VISION = VisionSpec(
+    patch_px=8,
+    merge=2,
+    temporal_patch=2,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    min_pixels=256,
+    max_pixels=1024,
+    image_token_id=IMAGE,
+)
 OPTIMIZER = OptimizerConfig(learning_rate=1e-3, gradient_clip=1.0, weight_decay=0.01)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Random samples of one 32 × 32 px image each, in the stock model's format."""
-
-    inputs: dict[str, torch.Tensor]
-
-    @property
-    def labels(self) -> torch.Tensor:
-        return self.inputs["labels"]
-
-    def to_model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        return {name: value.to(device) for name, value in self.inputs.items()}
 
 
 def tiny_model(tied: bool = True) -> torch.nn.Module:
@@ -66,48 +67,34 @@ def tiny_model(tied: bool = True) -> torch.nn.Module:
     return Qwen3VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
 
 
-def samples(step: int, count: int = 8) -> Batch:
-    """All samples of a step: right-padded, with 1 to `count` answer tokens, so that ranks differ."""
-    rng = torch.Generator().manual_seed(100 + step)
-    length, image_tokens = 16 + count, 4
-    ids = torch.randint(0, 89, (count, length), generator=rng)
-    ids[:, 1:6] = torch.tensor([91, *[IMAGE] * image_tokens])
-    ids[:, 6] = 92
-    labels = torch.full_like(ids, IGNORED)
-    mask = torch.ones_like(ids)
-    for row in range(count):
-        labels[row, 10 : 11 + row] = ids[row, 10 : 11 + row]
-        mask[row, 14 + row :] = 0
-    inputs = {
-        "input_ids": ids,
-        "labels": labels,
-        "attention_mask": mask,
-        "mm_token_type_ids": (ids == IMAGE).int(),
-        "pixel_values": torch.randn(count * 16, 3 * 2 * 8 * 8, generator=rng),
-        "image_grid_thw": torch.tensor([[1, 4, 4]] * count),
-    }
-    return Batch(inputs)
+def samples(step: int, chosen: slice = slice(0, 8)) -> ModelBatch:
+    """Some of the eight samples of a step: each a little longer than the one before, with one answer token more."""
+    rows = []
+    for number in range(8):
+        rng = generator(step, number)
+        ids = rng.integers(0, 89, 15 + number)
+        # Images of one and of two visual tokens.
+        ids[1 : 2 + number % 2] = IMAGE
+        mask = np.arange(len(ids)) >= len(ids) - 1 - number
+        image = rng.integers(0, 256, (16, 16 * (1 + number % 2), 3))
+        rows.append(StepRow(number, 0, 0, ids.astype(np.int32), mask, image.astype(np.uint8)))
+    return collate(rows[chosen], VISION, pad_id=0)
 
 
-def rows(batch: Batch, chosen: slice) -> Batch:
-    """Some samples of a batch."""
-    per_image = {"pixel_values": slice(chosen.start * 16, chosen.stop * 16)}
-    return Batch({name: value[per_image.get(name, chosen)] for name, value in batch.inputs.items()})
-
-
-def micro_batches(step: int, per_micro_batch: int = 2) -> list[Batch]:
+def micro_batches(step: int, per_micro_batch: int = 2) -> list[ModelBatch]:
     """This rank's contiguous share of a step's samples."""
     share = 8 // dist.get_world_size()
     first = dist.get_rank() * share
-    starts = range(first, first + share, per_micro_batch)
-    return [rows(samples(step), slice(start, start + per_micro_batch)) for start in starts]
+    return [
+        samples(step, slice(start, start + per_micro_batch)) for start in range(first, first + share, per_micro_batch)
+    ]
 
 
 def engine(stage: int, precision: str = "fp32", tied: bool = True, **more: object) -> Engine:
     # Without this threshold a small model's weights would never be sharded.
     overrides = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if stage == 3 else {}
     data = {"zero_stage": stage, "precision": precision, "micro_batch": 2, "overrides": overrides, **more}
-    return Engine(tiny_model(tied), EngineConfig.parse(data, "test"), OPTIMIZER, TOTAL_STEPS, torch.device("cpu"))
+    return Engine(tiny_model(tied), EngineConfig.parse(data, "test"), OPTIMIZER, TOTAL_STEPS, CPU)
 
 
 def train(trained: Engine, until: int) -> list[tuple[float, float, float, int]]:
@@ -142,7 +129,7 @@ def plain_training(tied: bool) -> dict[str, object]:
     for step in range(3):
         batch = samples(step)
         tokens = count_answer_tokens(batch.labels)
-        loss = summed_answer_loss(model, batch.inputs) / tokens
+        loss = summed_answer_loss(model, batch.to_model_inputs(CPU)) / tokens
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.gradient_clip)
         rate = OPTIMIZER.learning_rate_at(step, TOTAL_STEPS)
@@ -180,15 +167,14 @@ def check_evaluation(stage: int) -> dict[str, object]:
     """Ranks ask differently often; then training goes on."""
     trained = engine(stage)
     train(trained, 2)
-    batch = rows(samples(50), slice(0, 2)).to_model_inputs(torch.device("cpu"))
-    batch.pop("labels")
+    inputs = samples(50, slice(0, 2)).to_model_inputs(CPU)
+    inputs.pop("labels")
     with trained.evaluation() as model, torch.no_grad():
         training_flag = model.training
-        logits = [model(**batch).logits for _ in range(1 + dist.get_rank())]
-    copy = trained.full_state_dict()
+        logits = [model(**inputs).logits for _ in range(1 + dist.get_rank())]
     after = trained.module.training
     rest = train(trained, 4)
-    return {"flags": (training_flag, after), "logits": logits, "weights": copy, "rest": rest}
+    return {"flags": (training_flag, after), "logits": logits, "rest": rest}
 
 
 def check_refusals(folder: Path) -> dict[str, str]:
@@ -205,11 +191,11 @@ def check_refusals(folder: Path) -> dict[str, str]:
     share = micro_batches(0)
     refused("uneven", lambda: trained.train_step(share[: 1 + dist.get_rank()]))
     refused("none", lambda: trained.train_step([]))
-    unanswered = [Batch({**b.inputs, "labels": torch.full_like(b.labels, IGNORED)}) for b in share]
+    unanswered = [replace(batch, labels=torch.full_like(batch.labels, IGNORED_LABEL)) for batch in share]
     refused("unanswered", lambda: trained.train_step(unanswered))
     refused("stage", lambda: trained.load(folder / "checkpoint_1_fp32_True_"))
     if dist.get_rank() == 0:
-        share = [Batch({**b.inputs, "pixel_values": b.inputs["pixel_values"] * torch.nan}) for b in share]
+        trained.module.get_parameter("model.language_model.norm.weight").data[0] = torch.nan
     refused("nan", lambda: trained.train_step(share))
     bad = {"zero_optimization.reduce_bucket_size": "big"}
     refused("override", lambda: engine(2, overrides=bad))

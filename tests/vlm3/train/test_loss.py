@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from vlm3.train.loss import IGNORED, count_answer_tokens, predicting_positions, summed_answer_loss
+from vlm3.tokens.batch import IGNORED_LABEL
+from vlm3.train.loss import count_answer_tokens, predicting_positions, summed_answer_loss
 
 
 class Projection(torch.nn.Module):
@@ -27,7 +28,7 @@ class Projection(torch.nn.Module):
 def batch(answers: list[list[int]]) -> dict[str, torch.Tensor]:
     """Two rows of nine tokens with answers at the given places."""
     ids = torch.arange(2 * 9).reshape(2, 9) % 11
-    labels = torch.full_like(ids, IGNORED)
+    labels = torch.full_like(ids, IGNORED_LABEL)
     for row, places in enumerate(answers):
         labels[row, places] = ids[row, places]
     return {"input_ids": ids, "labels": labels}
