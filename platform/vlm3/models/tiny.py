@@ -1,0 +1,156 @@
+"""The `tiny` preset: a stock Qwen3-VL of about a million parameters, built offline, for two CPU cores."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from vlm3.config import StrictModel
+from vlm3.models.atomic import publish_directory
+from vlm3.models.tiny_tokenizer import build_tokenizer
+
+Size = Annotated[int, Field(ge=1)]
+FORMAT = 1
+"""Raised when the same configuration would give another model."""
+TEMPLATE_FILE = "chat_template.jinja"
+PATCH_PX, MERGE, TEMPORAL_PATCH = 8, 2, 2
+TOKEN_PX = PATCH_PX * MERGE
+
+
+class TinyConfig(StrictModel):
+    """Sizes of the preset. Patches are 8 px and a visual token sees 16 × 16 px."""
+
+    vocabulary: Annotated[int, Field(ge=400, le=4096)] = 640
+    """Tokens, the 256 bytes and Qwen's special tokens included."""
+    text_hidden: Annotated[int, Field(multiple_of=32, ge=32)] = 128
+    text_layers: Annotated[int, Field(ge=2)] = 3
+    text_heads: Size = 4
+    text_intermediate: Size = 320
+    vision_hidden: Annotated[int, Field(multiple_of=16, ge=32)] = 64
+    vision_layers: Annotated[int, Field(ge=2)] = 3
+    vision_heads: Size = 4
+    vision_intermediate: Size = 192
+    position_grid: Size = 16
+    """Side of the square of learned vision positions, interpolated to each image's grid."""
+    initializer_range: Annotated[float, Field(gt=0)] = 0.06
+    min_pixels: Size = TOKEN_PX * TOKEN_PX * 4
+    max_pixels: Size = 512 * 512
+
+    def fingerprint(self, seed: int, corpus: Iterable[str]) -> str:
+        """Hash of all that decides the weights and the tokenizer."""
+        digest = hashlib.sha256(f"{FORMAT} {seed} {self.model_dump_json()}".encode())
+        for text in corpus:
+            digest.update(text.encode() + b"\0")
+        return digest.hexdigest()[:12]
+
+
+def build_tiny(directory: Path, config: TinyConfig, seed: int, corpus: Iterable[str]) -> Path:
+    """Write the preset as an ordinary Hugging Face directory, unless it is there already.
+
+    Args:
+        directory: where; appears whole or not at all, also when two processes build it at once.
+        config: sizes.
+        seed: of the weights.
+        corpus: texts such as the model will read and write; the tokenizer's words come from them.
+
+    Returns:
+        `directory`.
+    """
+    if directory.is_dir():
+        return directory
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        tokenizer = build_tokenizer(corpus, config.vocabulary)
+        tokenizer.chat_template = (Path(__file__).parent / TEMPLATE_FILE).read_text(encoding="utf-8")
+        tokenizer.save_pretrained(folder)
+        tokenizer.backend_tokenizer.model.save(str(folder))
+        _build_model(config, seed, tokenizer).save_pretrained(folder)
+        for name, settings in _processors(config).items():
+            (folder / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        publish_directory(folder, directory)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return directory
+
+
+def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
+    import torch
+    from transformers import GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    def token(text: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(text))
+
+    head = config.text_hidden // config.text_heads
+    # Rotary frequencies are dealt out to time, height and width; height and width take every third each.
+    side = head // 6
+    model_config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": config.text_hidden,
+            "intermediate_size": config.text_intermediate,
+            "num_hidden_layers": config.text_layers,
+            "num_attention_heads": config.text_heads,
+            "num_key_value_heads": max(1, config.text_heads // 2),
+            "head_dim": head,
+            "max_position_embeddings": 8192,
+            "initializer_range": config.initializer_range,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_interleaved": True,
+                "mrope_section": [head // 2 - 2 * side, side, side],
+            },
+            "pad_token_id": tokenizer.pad_token_id,
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": config.vision_layers,
+            "hidden_size": config.vision_hidden,
+            "intermediate_size": config.vision_intermediate,
+            "num_heads": config.vision_heads,
+            "patch_size": PATCH_PX,
+            "spatial_merge_size": MERGE,
+            "temporal_patch_size": TEMPORAL_PATCH,
+            "out_hidden_size": config.text_hidden,
+            "num_position_embeddings": config.position_grid**2,
+            "deepstack_visual_indexes": [0],
+            "initializer_range": config.initializer_range,
+        },
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"),
+        vision_end_token_id=token("<|vision_end|>"),
+        tie_word_embeddings=True,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3VLForConditionalGeneration(model_config)
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return model
+
+
+def _processors(config: TinyConfig) -> dict[str, dict[str, Any]]:
+    shared = {
+        "size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels},
+        "patch_size": PATCH_PX,
+        "temporal_patch_size": TEMPORAL_PATCH,
+        "merge_size": MERGE,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "Qwen3VLProcessor",
+    }
+    return {
+        "preprocessor_config.json": shared | {"image_processor_type": "Qwen2VLImageProcessorFast"},
+        "video_preprocessor_config.json": shared | {"video_processor_type": "Qwen3VLVideoProcessor"},
+    }

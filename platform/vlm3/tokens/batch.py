@@ -1,0 +1,110 @@
+"""Training rows to the tensors of one micro-batch; pixels stay uint8 until they are on the device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vlm3.tokens.vision import VisionSpec, patchify
+
+IGNORED_LABEL = -100
+"""Label of a token that is not part of an answer (the convention of PyTorch and Hugging Face)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepRow:
+    """One sample of the training stream."""
+
+    position: int
+    """Position in the stream: the only identity a sample has."""
+    component: int
+    """Index of the mixture component it was drawn from."""
+    attempt: int
+    """0, or which replacement of an unusable sample this is."""
+    input_ids: NDArray[np.int32]
+    """(L,) tokens of the whole conversation."""
+    loss_mask: NDArray[np.bool_]
+    """(L,) True on answers and their end-of-turn tokens."""
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB on the token grid."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelBatch:
+    """A micro-batch on the host: B rows padded on the right to L tokens."""
+
+    input_ids: torch.Tensor
+    """int64 (B, L)."""
+    labels: torch.Tensor
+    """int64 (B, L), `IGNORED_LABEL` outside the answers."""
+    attention_mask: torch.Tensor
+    """int64 (B, L), 0 on padding."""
+    mm_token_type_ids: torch.Tensor
+    """int32 (B, L), 1 on visual tokens."""
+    pixels: torch.Tensor
+    """uint8 (sum of H·W·3), the images one after the other: one transfer, of an eighth of the bytes."""
+    image_sizes: tuple[tuple[int, int], ...]
+    """(height, width) of each image."""
+    spec: VisionSpec
+    positions: NDArray[np.int64]
+    """(B,) stream positions, for the ledger."""
+    components: NDArray[np.int64]
+    """(B,) mixture components, for the shares."""
+    attempts: NDArray[np.int64]
+    """(B,) replacements."""
+
+    def images(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Views (H, W, 3) of flat `pixels`, one for each image."""
+        counts = [height * width * 3 for height, width in self.image_sizes]
+        parts = torch.split(pixels, counts)
+        return [part.view(height, width, 3) for part, (height, width) in zip(parts, self.image_sizes, strict=True)]
+
+    def to_model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
+        """Keyword arguments of `Qwen3VLForConditionalGeneration.forward` on `device`, patches made there."""
+        pixel_values, grid = patchify(self.images(self.pixels.to(device, non_blocking=True)), self.spec)
+        return {
+            "input_ids": self.input_ids.to(device, non_blocking=True),
+            "labels": self.labels.to(device, non_blocking=True),
+            "attention_mask": self.attention_mask.to(device, non_blocking=True),
+            "mm_token_type_ids": self.mm_token_type_ids.to(device, non_blocking=True),
+            "pixel_values": pixel_values,
+            "image_grid_thw": grid,
+        }
+
+
+def collate(rows: Sequence[StepRow], spec: VisionSpec, pad_id: int) -> ModelBatch:
+    """One micro-batch of all `rows`, in their order.
+
+    Raises:
+        ValueError: no rows, or a row whose visual tokens do not match its image.
+    """
+    if not rows:
+        raise ValueError("a micro-batch needs at least one row")
+    lengths = np.array([len(row.input_ids) for row in rows])
+    inside = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(inside.shape, pad_id, np.int64)
+    ids[inside] = np.concatenate([row.input_ids for row in rows])
+    answers = np.zeros(inside.shape, np.bool_)
+    answers[inside] = np.concatenate([row.loss_mask for row in rows])
+    visual = inside & (ids == spec.image_token_id)
+    sizes = tuple((row.image.shape[0], row.image.shape[1]) for row in rows)
+    for row, found, (height, width) in zip(rows, visual.sum(1), sizes, strict=True):
+        if found != spec.tokens(height, width):
+            raise ValueError(
+                f"position {row.position}: {found} visual tokens for an image of {width} x {height} px,"
+                f" expected {spec.tokens(height, width)}"
+            )
+    return ModelBatch(
+        input_ids=torch.from_numpy(ids),
+        labels=torch.from_numpy(np.where(answers, ids, IGNORED_LABEL)),
+        attention_mask=torch.from_numpy(inside.astype(np.int64)),
+        mm_token_type_ids=torch.from_numpy(visual.astype(np.int32)),
+        pixels=torch.from_numpy(np.concatenate([row.image.reshape(-1) for row in rows])),
+        image_sizes=sizes,
+        spec=spec,
+        positions=np.array([row.position for row in rows], np.int64),
+        components=np.array([row.component for row in rows], np.int64),
+        attempts=np.array([row.attempt for row in rows], np.int64),
+    )

@@ -1,0 +1,77 @@
+"""Rows become padded tensors whose pixels stay bytes until they are on the device."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tokens.batch import IGNORED_LABEL, StepRow, collate
+from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.vision import VisionSpec, patchify
+
+SIZES = [(32, 48), (48, 16), (32, 48), (64, 64)]
+
+
+@pytest.fixture(scope="module")
+def rows(model_dir: Path) -> list[StepRow]:
+    encoder = ConversationEncoder.from_directory(model_dir)
+    rng = np.random.default_rng(0)
+    made = []
+    for index, size in enumerate(SIZES):
+        turns = tuple(Turn(f"How far is ({n}, {index})?", f"{n}.{index}") for n in range(index + 1))
+        encoded = encoder.encode(Conversation(turns), [size])
+        image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        image.flags.writeable = False  # as views of Arrow blocks are
+        made.append(StepRow(100 + index, index % 2, int(index == 3), encoded.input_ids, encoded.loss_mask, image))
+    return made
+
+
+@pytest.fixture(scope="module")
+def spec(model_dir: Path) -> VisionSpec:
+    return VisionSpec.from_directory(model_dir)
+
+
+def test_rows_are_padded_on_the_right_and_labelled_on_answers_only(rows: list[StepRow], spec: VisionSpec) -> None:
+    batch = collate(rows, spec, pad_id=7)
+    assert batch.input_ids.shape == (4, max(len(row.input_ids) for row in rows))
+    for index, row in enumerate(rows):
+        length = len(row.input_ids)
+        assert batch.input_ids[index, :length].tolist() == row.input_ids.tolist()
+        assert (batch.input_ids[index, length:] == 7).all()
+        assert batch.attention_mask[index].tolist() == [1] * length + [0] * (batch.input_ids.shape[1] - length)
+        assert batch.labels[index, :length][row.loss_mask].tolist() == row.input_ids[row.loss_mask].tolist()
+        assert (batch.labels[index] != IGNORED_LABEL).sum() == row.loss_mask.sum()
+        height, width = SIZES[index]
+        assert batch.mm_token_type_ids[index].sum() == height * width // 256
+    assert (batch.mm_token_type_ids.bool() == (batch.input_ids == spec.image_token_id)).all()
+
+
+def test_positions_components_and_attempts_travel_with_the_batch(rows: list[StepRow], spec: VisionSpec) -> None:
+    batch = collate(rows, spec, pad_id=0)
+    assert batch.positions.tolist() == [100, 101, 102, 103]
+    assert batch.components.tolist() == [0, 1, 0, 1]
+    assert batch.attempts.tolist() == [0, 0, 0, 1]
+
+
+def test_pixels_are_bytes_until_the_model_inputs_are_made(rows: list[StepRow], spec: VisionSpec) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = collate(rows, spec, pad_id=0)
+    assert batch.pixels.dtype == torch.uint8 and batch.pixels.numel() == sum(row.image.size for row in rows)
+    inputs = batch.to_model_inputs(torch.device("cpu"))
+    expected, grid = patchify([torch.from_numpy(row.image.copy()) for row in rows], spec)
+    assert torch.equal(inputs["pixel_values"], expected) and torch.equal(inputs["image_grid_thw"], grid)
+    assert set(inputs) == {
+        "input_ids", "labels", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw",
+    }  # fmt: skip
+
+
+def test_a_row_whose_tokens_do_not_match_its_image_is_refused(rows: list[StepRow], spec: VisionSpec) -> None:
+    wrong = StepRow(9, 0, 0, rows[0].input_ids, rows[0].loss_mask, rows[1].image)
+    with pytest.raises(ValueError, match="position 9: 6 visual tokens for an image of 16 x 48"):
+        collate([wrong], spec, pad_id=0)
+    with pytest.raises(ValueError, match="at least one row"):
+        collate([], spec, pad_id=0)
