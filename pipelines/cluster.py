@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vlm3.log import get_logger
 log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
 MIN_LOGICAL_CPUS = 4
+KNOCK_TIMEOUT_S = 5
 
 # With its default poll of 2 s, Ray Train loses a checkpoint reported just before a crash.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
@@ -26,8 +28,8 @@ def connect(num_cpus: int | None = None) -> None:
     """Connect this process to Ray; does nothing when it is connected already.
 
     Where RAY_ADDRESS is set (by the user, or by Ray inside a submitted job) that cluster is joined. Otherwise a private
-    cluster starts on loopback, in its own folder below RAY_TMPDIR (default: the system's temporary folder), and ends with
-    this process.
+    cluster starts on loopback, in its own folder below RAY_TMPDIR (default: the system's temporary folder), and ends
+    with this process.
 
     Args:
         num_cpus: logical CPUs of a private cluster. They bound how many tasks run at once, not how much each computes;
@@ -42,15 +44,7 @@ def connect(num_cpus: int | None = None) -> None:
         return
     address = os.environ.get(ADDRESS)
     if address:
-        try:
-            ray.init(address=address, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give"
-                f" this process the RAY_ environment variables that it was started with, or unset {ADDRESS} to run on"
-                " this machine alone"
-            ) from error
-        log.info("connected to the Ray cluster at %s", address)
+        _join(address)
         return
     # Ray's socket paths are limited to 107 bytes, so the folder's own name is short.
     folder = Path(tempfile.mkdtemp(prefix="vlm3_", dir=os.environ.get("RAY_TMPDIR") or None))
@@ -66,6 +60,38 @@ def connect(num_cpus: int | None = None) -> None:
     )
     atexit.register(_end, folder)
     log.info("started Ray on this machine (%d logical CPUs)", cpus)
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        _knock(address)
+        ray.init(address=address, logging_level=logging.WARNING)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give this"
+            f" process the RAY_ variables that it was started with, or unset {ADDRESS} to run on this machine alone"
+        ) from error
+    log.info("connected to the Ray cluster at %s", address)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nothing listens at `host:port`; Ray itself would wait for minutes."""
+    import ray.util
+
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        return  # "auto" and the like: Ray knows better
+    # Ray takes a loopback address to mean this machine, and may listen on its network address only.
+    hosts = [host, ray.util.get_node_ip_address()] if host in ("127.0.0.1", "localhost") else [host]
+    for number, candidate in enumerate(hosts, start=1):
+        try:
+            socket.create_connection((candidate, int(port)), timeout=KNOCK_TIMEOUT_S).close()
+            return
+        except OSError:
+            if number == len(hosts):
+                raise
 
 
 def _end(folder: Path) -> None:

@@ -35,11 +35,13 @@ class StepMetrics:
     asked: np.ndarray
     first_loss: float | None = None
     losses: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Log the step."""
         stats = outcome.stats
         self.losses.append(stats.loss)
+        self.seconds.append(outcome.seconds)
         if self.first_loss is None:
             self.first_loss = stats.loss
         samples_per_s = self.global_batch / outcome.seconds
@@ -67,6 +69,7 @@ class StepMetrics:
         result = {
             "loss_first": self.first_loss if self.first_loss is not None else float("nan"),
             "loss_last": float(np.mean(self.losses[-tail:])) if self.losses else float("nan"),
+            "samples_per_s": self.global_batch / float(np.median(self.seconds)) if self.seconds else float("nan"),
             "mixture_worst_window_error": worst_share_error(components, self.asked, window),
         }
         for name, asked, got in zip(self.component_names, self.asked, realised, strict=True):

@@ -91,8 +91,9 @@ def micro_batches(step: int, per_micro_batch: int = 2) -> list[ModelBatch]:
 
 
 def engine(stage: int, precision: str = "fp32", tied: bool = True, **more: object) -> Engine:
-    # Without this threshold a small model's weights would never be sharded.
-    overrides = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if stage == 3 else {}
+    # Otherwise the weights of so small a model are never sharded, or never let go again.
+    eager = {"stage3_param_persistence_threshold": 0, "stage3_max_live_parameters": 0, "stage3_max_reuse_distance": 0}
+    overrides = {"zero_optimization": eager} if stage == 3 else {}
     data = {"zero_stage": stage, "precision": precision, "micro_batch": 2, "overrides": overrides, **more}
     return Engine(tiny_model(tied), EngineConfig.parse(data, "test"), OPTIMIZER, TOTAL_STEPS, CPU)
 
