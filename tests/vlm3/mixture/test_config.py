@@ -1,0 +1,64 @@
+"""Weights of recipes: multiplied, replaced one by one, and refused with advice."""
+
+import math
+
+import pytest
+
+from vlm3.errors import ConfigError
+from vlm3.mixture.config import MixtureConfig, MixtureSource, resolve_weights
+
+
+def source(weight: float = 1.0, role: str = "train", clips: int = 10) -> MixtureSource:
+    return MixtureSource(weight, role, clips)
+
+
+def test_source_and_task_weights_are_multiplied_in_the_order_given() -> None:
+    resolved = resolve_weights({"rooms": source(3), "street": source(0)}, {"depth": 2, "pose": 0.5})
+    assert resolved == (
+        (("rooms", "depth"), 6),
+        (("rooms", "pose"), 1.5),
+        (("street", "depth"), 0),
+        (("street", "pose"), 0),
+    )
+
+
+def test_the_weight_of_a_component_replaces_the_product() -> None:
+    config = MixtureConfig.parse({"weights": {"rooms/depth": 0.25, "a/b/pose": 0}}, "recipe")
+    resolved = dict(resolve_weights({"rooms": source(), "a/b": source()}, {"depth": 1, "pose": 1}, config))
+    assert resolved == {("rooms", "depth"): 0.25, ("rooms", "pose"): 1, ("a/b", "depth"): 1, ("a/b", "pose"): 0}
+
+
+def test_evaluation_and_empty_sources_may_stand_by_without_weight() -> None:
+    sources = {"rooms": source(), "ibims": source(0, "eval", 0), "empty": source(0, clips=0)}
+    assert [weight for _, weight in resolve_weights(sources, {"depth": 1})] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"romos/depth": 1.0}, "unknown source 'romos'; did you mean 'rooms'"),
+        ({"rooms/deph": 1.0}, "unknown task 'deph'; did you mean 'depth'"),
+        ({"rooms": 1.0}, "expected source/task, e.g. rooms/depth"),
+        ({"rooms/depth": -2.0}, "mixture.weights.rooms/depth: expected a finite number ≥ 0, found -2.0"),
+        ({"ibims/depth": 1.0}, "'ibims/depth' has weight, but its source is marked eval"),
+        ({"empty/depth": 1.0}, "'empty/depth' has weight, but its source has no training clips"),
+        ({"rooms/depth": 0.0}, "draws nothing: give one of the sources rooms, ibims, empty a weight"),
+    ],
+)
+def test_weights_of_components_that_cannot_be_drawn_are_refused(weights: dict[str, float], message: str) -> None:
+    sources = {"rooms": source(), "ibims": source(0, "eval"), "empty": source(0, clips=0)}
+    with pytest.raises(ConfigError, match=message):
+        resolve_weights(sources, {"depth": 1}, MixtureConfig(weights=weights))
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_weights_that_are_no_shares_are_refused_by_name(weight: float) -> None:
+    with pytest.raises(ConfigError, match=rf"sources\.rooms\.weight: expected a finite number ≥ 0, found {weight}"):
+        resolve_weights({"rooms": source(weight)}, {"depth": 1})
+    with pytest.raises(ConfigError, match=rf"tasks\.depth\.weight: .* found {weight}"):
+        resolve_weights({"rooms": source()}, {"depth": weight})
+
+
+def test_a_source_marked_eval_with_weight_of_its_own_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'ibims/depth'.*marked eval"):
+        resolve_weights({"rooms": source(), "ibims": source(0.1, "eval")}, {"depth": 1})
