@@ -70,8 +70,8 @@ def _join(address: str) -> None:
         ray.init(address=address, logging_level=logging.WARNING)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give this"
-            f" process the RAY_ variables that it was started with, or unset {ADDRESS} to run on this machine alone"
+            f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give"
+            f" this process the RAY_ variables that it was started with, or unset {ADDRESS} to run on this machine alone"
         ) from error
     log.info("connected to the Ray cluster at %s", address)
 
