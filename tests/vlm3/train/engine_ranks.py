@@ -170,9 +170,11 @@ def check_evaluation(stage: int) -> dict[str, object]:
     train(trained, 2)
     inputs = samples(50, slice(0, 2)).to_model_inputs(CPU)
     inputs.pop("labels")
-    with trained.evaluation() as model, torch.no_grad():
-        training_flag = model.training
-        logits = [model(**inputs).logits for _ in range(1 + dist.get_rank())]
+    logits = []
+    for _ in range(2):
+        with trained.evaluation() as model, torch.no_grad():
+            training_flag = model.training
+            logits += [model(**inputs).logits for _ in range(1 + dist.get_rank())]
     after = trained.module.training
     rest = train(trained, 4)
     return {"flags": (training_flag, after), "logits": logits, "rest": rest}
