@@ -1,17 +1,20 @@
 """What a user edits: YAML 1.2 recipes and `--set a.b=c`, read into strict, frozen pydantic models."""
 
-from collections.abc import Sequence
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from io import StringIO
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from textwrap import shorten
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vlm3.errors import ConfigError, nearest
-
-ModelT = TypeVar("ModelT", bound="StrictModel")
 
 
 class StrictModel(BaseModel):
@@ -32,12 +35,10 @@ class StrictModel(BaseModel):
         """
         try:
             # JSON mode of strict: enums from strings, tuples from lists, but no "1" for 1.
-            import json
-
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
             raise ConfigError(f"{where}: {_explain(cls, error)}") from None
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # a date, say, or an anchor inside itself
             raise ConfigError(f"{where}: not plain YAML data: {error}") from None
 
 
@@ -50,7 +51,9 @@ def load_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path of a YAML recipe, e.g. jobs/recipes/rooms.yaml") from None
+        raise ConfigError(
+            f"{path}: no such file; give the path of a YAML recipe, such as jobs/recipes/rooms.yaml"
+        ) from None
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
 
@@ -70,8 +73,6 @@ def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[st
     Raises:
         ConfigError: an assignment has no `=`, or walks through something that is not a mapping.
     """
-    import copy
-
     result = copy.deepcopy(data)
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
@@ -95,35 +96,32 @@ def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[st
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
     """One line for the first fault of a validation, and how many more there are."""
     faults = error.errors(include_url=False)
-    first = faults[0]
+    # A misspelt key is a missing one too, where it is required: what was written is the fault to name.
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path = ".".join(str(part) for part in first["loc"]) or "(top)"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
-        parent = _model_at(model, first["loc"][:-1])
+        parent = _first_model(reduce(_inside, first["loc"][:-1], model))
         return f"unknown key {path!r}{nearest(str(first['loc'][-1]), parent.model_fields if parent else ())}{more}"
-    found = "" if first["type"] == "missing" else f", found {first['input']!r}"
-    return f"{path}: {first['msg']}{found}{more}"
+    found = "" if first["type"] == "missing" else f", found {shorten(repr(first['input']), 100)}"
+    return f"{path}: {first['msg'].removeprefix('Value error, ')}{found}{more}"
 
 
-def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model that validates the value at `location`, walking through containers and unions."""
-    current: Any = model
-    for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            if field is None:
-                return None
-            current = _first_model(field.annotation)
-        # An index of a list or a key of a mapping stays at the element model found already.
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+def _inside(annotation: Any, part: int | str) -> Any:
+    """The annotation of what stands under key or index `part` in a value of type `annotation`; None where unknown."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return field.annotation if field else None
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        # pydantic puts the name of the member it tried into the path, when there is more than one.
+        members = [m for m in arguments if getattr(m, "__name__", None) == part]
+        return members[0] if members else next((found for m in arguments if (found := _inside(m, part))), None)
+    return (arguments[1] if origin in (dict, Mapping) else arguments[0]) if arguments else None
 
 
-def _first_model(annotation: Any) -> Any:
-    """The first pydantic model inside an annotation such as `dict[str, Source]` or `Source | None`."""
+def _first_model(annotation: Any) -> type[BaseModel] | None:
+    """The first pydantic model inside an annotation such as `Source | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _first_model(argument)
-        if found is not None:
-            return found
-    return None
+    return next((found for argument in get_args(annotation) if (found := _first_model(argument))), None)

@@ -1,6 +1,7 @@
 """Randomness keyed by what it is for, never by when it is drawn: the same key gives the same stream on any machine."""
 
 import hashlib
+from operator import index
 
 import numpy as np
 
@@ -8,11 +9,11 @@ import numpy as np
 def derive_seed(*keys: int | str) -> int:
     """A 64-bit seed from a path of keys, e.g. `derive_seed(run_seed, "clip", source, epoch)`.
 
-    Keys are length-prefixed, so ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
+    Keys are length-prefixed, so ("ab", "c") and ("a", "bc") differ, as do 1 and "1". NumPy integers count as integers.
     """
     digest = hashlib.blake2b(digest_size=8)
     for key in keys:
-        text = f"{'i' if isinstance(key, int) else 's'}{key}".encode()
+        text = (f"s{key}" if isinstance(key, str) else f"i{index(key)}").encode()
         digest.update(len(text).to_bytes(4, "little") + text)
     return int.from_bytes(digest.digest(), "little")
 
