@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+MAX_ANGLE_RAD = np.deg2rad(89.0)
+"""Rays farther from the axis have no useful pinhole image: tan grows beyond 57."""
 
 
 class Distortion(StrEnum):
@@ -33,10 +38,115 @@ class Camera:
     distortion: Distortion = Distortion.NONE
     coefficients: tuple[float, ...] = ()
 
-    def unproject(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Rays with z = 1 through pixels: (N, 2) → (N, 3); NaN where no ray in front of the camera maps there."""
-        raise NotImplementedError
+    @property
+    def K(self) -> Array:
+        """(3, 3) intrinsic matrix."""
+        return np.array([[self.fx_px, 0, self.cx_px], [0, self.fy_px, self.cy_px], [0, 0, 1]], np.float64)
 
-    def project(self, points_cam_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    def unproject(self, points_px: NDArray[np.floating]) -> Array:
+        """Rays with z = 1 through pixels: (N, 2) → (N, 3); NaN where no ray in front of the camera maps there."""
+        points = np.asarray(points_px, np.float64)
+        bent = (points - (self.cx_px, self.cy_px)) / (self.fx_px, self.fy_px)
+        straight = _undistort(bent, self.distortion, self.coefficients)
+        return np.concatenate([straight, np.where(np.isfinite(straight[..., :1]), 1.0, np.nan)], axis=-1)
+
+    def project(self, points_cam_m: NDArray[np.floating]) -> Array:
         """Pixels of points in the camera frame: (N, 3) → (N, 2); NaN behind the camera or outside the lens model."""
-        raise NotImplementedError
+        points = np.asarray(points_cam_m, np.float64)
+        z = points[..., 2:]
+        straight = points[..., :2] / np.where(z > 0, z, np.nan)
+        bent = _distort(straight, self.distortion, self.coefficients)
+        pixels: Array = bent * (self.fx_px, self.fy_px) + (self.cx_px, self.cy_px)
+        return pixels
+
+
+def _distort(straight: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
+    """Where the lens puts the ray (x, y, 1), in focal lengths from the principal point."""
+    if model is Distortion.NONE:
+        return straight
+    r = np.linalg.norm(straight, axis=-1, keepdims=True)
+    inside = r <= _largest_radius(model, coefficients)
+    if model is Distortion.FISHEYE:
+        theta = np.arctan(r)
+        return np.where(inside, straight * _ratio(_theta_d(theta, coefficients), r), np.nan)
+    return np.where(inside, _brown(straight, coefficients), np.nan)
+
+
+def _undistort(bent: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
+    """The inverse of `_distort`: a table gives the radius, Newton's method the rest."""
+    if model is Distortion.NONE:
+        return bent
+    radii, bent_radii = _radius_table(model, coefficients)
+    r_d = np.linalg.norm(bent, axis=-1, keepdims=True)
+    straight = bent * _ratio(np.interp(r_d, bent_radii, radii), r_d)
+    for _ in range(6):
+        residual = _bend(straight, model, coefficients) - bent
+        if np.nanmax(np.abs(residual), initial=0.0) < 1e-13:
+            break
+        straight = straight - _solve(straight, residual, model, coefficients)
+    found = np.abs(_distort(straight, model, coefficients) - bent).max(axis=-1, keepdims=True) < 1e-9
+    return np.where(found, straight, np.nan)
+
+
+def _solve(straight: Array, residual: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
+    """Newton's step: J⁻¹ · residual, J by central differences (the functions are smooth polynomials)."""
+    h = 1e-6
+    dx = (_bend(straight + (h, 0), model, coefficients) - _bend(straight - (h, 0), model, coefficients)) / (2 * h)
+    dy = (_bend(straight + (0, h), model, coefficients) - _bend(straight - (0, h), model, coefficients)) / (2 * h)
+    a, c, b, d = dx[..., 0], dx[..., 1], dy[..., 0], dy[..., 1]
+    determinant = a * d - b * c
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step: Array = (
+            np.stack([d * residual[..., 0] - b * residual[..., 1], a * residual[..., 1] - c * residual[..., 0]], -1)
+            / determinant[..., None]
+        )
+    return step
+
+
+def _bend(straight: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
+    """`_distort` without its domain: Newton may step outside for a moment."""
+    if model is Distortion.BROWN:
+        return _brown(straight, coefficients)
+    r = np.linalg.norm(straight, axis=-1, keepdims=True)
+    return straight * _ratio(_theta_d(np.arctan(r), coefficients), r)
+
+
+def _brown(straight: Array, coefficients: tuple[float, ...]) -> Array:
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*coefficients, *(0.0,) * (8 - len(coefficients)))
+    x, y = straight[..., 0], straight[..., 1]
+    r2 = x * x + y * y
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    return np.stack(
+        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], -1
+    )
+
+
+def _theta_d(theta: Array, coefficients: tuple[float, ...]) -> Array:
+    k1, k2, k3, k4 = (*coefficients, *(0.0,) * (4 - len(coefficients)))
+    t2 = theta * theta
+    bent: Array = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+    return bent
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """numerator / denominator, 1 at the centre, where both go to zero alike."""
+    return np.divide(numerator, denominator, out=np.ones_like(numerator), where=denominator > 1e-12)
+
+
+@cache
+def _radius_table(model: Distortion, coefficients: tuple[float, ...]) -> tuple[Array, Array]:
+    """Radii (in tangents) and where the lens puts them, as far as the latter grow."""
+    theta = np.linspace(0, MAX_ANGLE_RAD, 8192)
+    r = np.tan(theta)
+    if model is Distortion.FISHEYE:
+        bent = _theta_d(theta, coefficients)
+    else:
+        radial_only = (*coefficients[:2], 0.0, 0.0, *coefficients[4:])
+        bent = _brown(np.stack([r, np.zeros_like(r)], -1), radial_only)[:, 0]
+    growing = np.concatenate([[True], np.diff(bent) > 0])
+    end = len(r) if growing.all() else int(np.argmin(growing))
+    return r[:end], bent[:end]
+
+
+def _largest_radius(model: Distortion, coefficients: tuple[float, ...]) -> float:
+    return float(_radius_table(model, coefficients)[0][-1])

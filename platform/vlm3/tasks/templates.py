@@ -1,0 +1,58 @@
+"""Template sets: the wordings of questions, versioned, in YAML."""
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from vlm3.config import StrictModel, load_yaml
+from vlm3.errors import ConfigError, nearest
+
+FOLDER = resources.files("vlm3.tasks") / "templates"
+
+
+class DepthTemplates(StrictModel):
+    """Wordings of the depth question; the first is the one that evaluation and serving use."""
+
+    ray: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Asking for the distance from the camera to the point. Fields: {x}, {y}, {n}."""
+    z: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Asking for the depth along the optical axis. Fields: {x}, {y}, {n}."""
+
+    @model_validator(mode="after")
+    def _fields(self) -> Self:
+        for wording in (*self.ray, *self.z):
+            fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
+            if fields != {"x", "y", "n"}:
+                raise ValueError(f"wording {wording!r} must use the fields {{x}}, {{y}} and {{n}}, it uses {sorted(fields)}")
+        return self
+
+
+class TemplateSet(StrictModel):
+    """One set of wordings."""
+
+    name: str
+    version: Annotated[int, Field(ge=1)]
+    system: str | None
+    """System prompt, null for none."""
+    depth: DepthTemplates
+
+
+@lru_cache(maxsize=16)
+def load_templates(name: str) -> TemplateSet:
+    """The set that ships under this name, or the one in the YAML file at this path.
+
+    Raises:
+        ConfigError: no such set, or a set that lacks a field (the field is named).
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        return TemplateSet.parse(load_yaml(path), str(path))
+    shipped = {Path(entry.name).stem: entry for entry in FOLDER.iterdir() if entry.name.endswith(".yaml")}
+    if name not in shipped:
+        raise ConfigError(f"no template set {name!r}{nearest(name, shipped)} (a path must end in .yaml)")
+    with resources.as_file(shipped[name]) as path:
+        return TemplateSet.parse(load_yaml(path), f"template set {name}")

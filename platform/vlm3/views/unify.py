@@ -1,0 +1,202 @@
+"""Focal unification: one resampling from source pixels to the model's pixels, with a camera that says exactly what was done."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.errors import DataError
+from vlm3.geometry.camera import Camera, Distortion
+from vlm3.views.decode import Decoded, decode_at_least
+
+MAX_UPSCALE = 32.0
+FILL = 0
+Array = NDArray[np.float64]
+
+
+class GridPolicy(StrEnum):
+    """What happens to the ragged edge of the visual-token grid."""
+
+    CROP = "crop"
+    """Cut down to it: training."""
+    PAD = "pad"
+    """Fill up on the right and at the bottom: evaluation and serving, so that no asked point is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnifyPolicy:
+    """What unified images look like."""
+
+    focal_px: float
+    grid: GridPolicy
+    token_px: int
+    min_pixels: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of the endless unified plane that becomes the image."""
+
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnifiedView:
+    """A unified image and its two cameras."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    camera: Camera
+    """Of `image`: a pinhole without distortion, fx = fy = the target focal."""
+    source_camera: Camera
+
+    def map_points(self, points_px: NDArray[np.floating]) -> Array:
+        """Source pixels (N, 2) in the unified image; NaN where they are not in it."""
+        return _clip_to(self.camera, self.camera.project(self.source_camera.unproject(points_px)))
+
+    def unmap_points(self, points_px: NDArray[np.floating]) -> Array:
+        """Unified pixels (N, 2) in the source image; NaN where there is no source."""
+        return _clip_to(self.source_camera, self.source_camera.project(self.camera.unproject(points_px)))
+
+    def valid_mask(self) -> NDArray[np.bool_]:
+        """(H, W) True where the pixel shows the source image."""
+        return _valid(self.source_camera, self.camera)
+
+
+def unify(
+    encoded_image: bytes, camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None
+) -> UnifiedView:
+    """Resample an encoded image to the target focal length.
+
+    Args:
+        encoded_image: JPEG or PNG.
+        camera: of the image as stored.
+        policy: target focal, token grid and bounds.
+        center_px: source pixel about which to crop where a crop is needed; default: the image's centre.
+
+    Raises:
+        DataError: the image does not match its camera, or cannot be brought to this focal within the bounds.
+    """
+    target = unified_camera(camera, policy, center_px)
+    scale = max(policy.focal_px / camera.fx_px, policy.focal_px / camera.fy_px)
+    decoded = decode_at_least(encoded_image, min(scale, 1.0))
+    if (decoded.full_width_px, decoded.full_height_px) != (camera.width_px, camera.height_px):
+        raise DataError(
+            f"image is {decoded.full_width_px}x{decoded.full_height_px} px, its camera says {camera.width_px}x{camera.height_px}"
+        )
+    return UnifiedView(_warp(decoded, camera, target), target, camera)
+
+
+def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None) -> Camera:
+    """The camera of the unified image: pure arithmetic, nothing is decoded. Raises as `unify`."""
+    values = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, *camera.coefficients)
+    if not all(map(math.isfinite, values)) or min(camera.fx_px, camera.fy_px) <= 0 or min(camera.width_px, camera.height_px) < 1:
+        raise DataError(f"intrinsics must be finite with positive focals and sizes, found {camera}")
+    sx, sy = policy.focal_px / camera.fx_px, policy.focal_px / camera.fy_px
+    if max(sx, sy) > MAX_UPSCALE:
+        raise DataError(
+            f"focal {min(camera.fx_px, camera.fy_px):g} px would be scaled up {max(sx, sy):.0f} times to {policy.focal_px:g} px,"
+            f" at most {MAX_UPSCALE:g} times is useful: check the intrinsics"
+        )
+    if center_px is None:
+        center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
+    full = (camera.width_px * sx, camera.height_px * sy)
+    width, height = _size(full, policy)
+    x = _offset(full[0], width, (center_px[0] + 0.5) * sx, policy.grid)
+    y = _offset(full[1], height, (center_px[1] + 0.5) * sy, policy.grid)
+    return Camera(
+        width,
+        height,
+        policy.focal_px,
+        policy.focal_px,
+        (camera.cx_px + 0.5) * sx - 0.5 - x,
+        (camera.cy_px + 0.5) * sy - 0.5 - y,
+    )
+
+
+def _size(full: tuple[float, float], policy: UnifyPolicy) -> tuple[int, int]:
+    t = policy.token_px
+    fit = math.floor if policy.grid is GridPolicy.CROP else math.ceil
+    # A hair of rounding must not cost a column of tokens.
+    cells = [max(1, fit(side / t + (1e-9 if fit is math.floor else -1e-9))) for side in full]
+    most = policy.max_pixels // (t * t)
+    if cells[0] * cells[1] > most:
+        # Cut the longer side first, then both, so that the image stays inside the bound.
+        shrink = math.sqrt(most / (cells[0] * cells[1]))
+        cells = [max(1, math.floor(cells[0] * shrink)), max(1, math.floor(cells[1] * shrink))]
+        longer = 0 if cells[0] >= cells[1] else 1
+        cells[longer] = min(cells[longer], most // cells[1 - longer])
+    least = -(-policy.min_pixels // (t * t))
+    while cells[0] * cells[1] < least:
+        cells[0 if cells[0] <= cells[1] else 1] += 1
+    if max(cells) > 200 * min(cells):
+        raise DataError(f"unified image of {cells[0] * t}x{cells[1] * t} px is more than 200 times longer than wide")
+    return cells[0] * t, cells[1] * t
+
+
+def _offset(full: float, size: int, center: float, grid: GridPolicy) -> int:
+    """Where the window starts: 0 when the image fits into it, else about the centre and inside the image."""
+    if full <= size or (grid is GridPolicy.PAD and math.ceil(full) <= size):
+        return 0
+    return int(min(max(0, round(center - size / 2)), math.floor(full - size)))
+
+
+def _warp(decoded: Decoded, camera: Camera, target: Camera) -> NDArray[np.uint8]:
+    pixels, kx, ky = decoded.pixels, decoded.scale_x, decoded.scale_y
+    sx, sy = target.fx_px / (camera.fx_px * kx), target.fy_px / (camera.fy_px * ky)
+    if min(sx, sy) < 0.75:
+        # Area averaging to just above the target size; the warp below then neither blurs nor aliases.
+        size = (max(1, math.ceil(pixels.shape[1] * min(sx, 1.0))), max(1, math.ceil(pixels.shape[0] * min(sy, 1.0))))
+        kx, ky = kx * size[0] / pixels.shape[1], ky * size[1] / pixels.shape[0]
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    flags = cv2.INTER_CUBIC if min(target.fx_px / camera.fx_px, target.fy_px / camera.fy_px) > 1 else cv2.INTER_LINEAR
+    if camera.distortion is Distortion.NONE:
+        # Source u = (u' − cx')·fx/f + cx, then into the reduced image: c → (c + 0.5)·k − 0.5.
+        ax, ay = camera.fx_px / target.fx_px, camera.fy_px / target.fy_px
+        bx = (camera.cx_px - target.cx_px * ax + 0.5) * kx - 0.5
+        by = (camera.cy_px - target.cy_px * ay + 0.5) * ky - 0.5
+        matrix = np.array([[ax * kx, 0, bx], [0, ay * ky, by]])
+        size = (target.width_px, target.height_px)
+        image = cv2.warpAffine(pixels, matrix, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        maps = _source_map(camera, target)
+        reduced = ((maps + 0.5) * (kx, ky) - 0.5).astype(np.float32)
+        image = cv2.remap(pixels, reduced[..., 0], reduced[..., 1], flags, borderMode=cv2.BORDER_REPLICATE)
+    image[~_valid(camera, target)] = FILL
+    unified: NDArray[np.uint8] = image
+    return unified
+
+
+@lru_cache(maxsize=32)
+def _source_map(camera: Camera, target: Camera) -> Array:
+    """(H, W, 2) source pixel of each unified pixel, NaN outside the lens model."""
+    v, u = np.mgrid[: target.height_px, : target.width_px].astype(np.float64)
+    rays = target.unproject(np.stack([u.ravel(), v.ravel()], -1))
+    return camera.project(rays).reshape(target.height_px, target.width_px, 2)
+
+
+@lru_cache(maxsize=64)
+def _valid(camera: Camera, target: Camera) -> NDArray[np.bool_]:
+    source = _source_map(camera, target)
+    inside: NDArray[np.bool_] = np.isfinite(_clip_to(camera, source.reshape(-1, 2))[:, 0])
+    return inside.reshape(target.height_px, target.width_px)
+
+
+def _clip_to(camera: Camera, points_px: Array) -> Array:
+    """Points with NaN for those outside the camera's image."""
+    with np.errstate(invalid="ignore"):
+        inside = (
+            (points_px[:, 0] >= -0.5)
+            & (points_px[:, 0] < camera.width_px - 0.5)
+            & (points_px[:, 1] >= -0.5)
+            & (points_px[:, 1] < camera.height_px - 0.5)
+        )
+    return np.where(inside[:, None], points_px, np.nan)
