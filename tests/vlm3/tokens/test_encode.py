@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -61,6 +61,7 @@ def stock_ids(stock: Any, said: list[dict[str, Any]], tokens: list[int], generat
     return ids
 
 
+@settings(deadline=None)
 @given(conversation=CONVERSATIONS, sizes=st.tuples(SIZES, SIZES))
 def test_ids_equal_stock_template_and_tokenizer(
     encoder: ConversationEncoder, stock: Any, conversation: Conversation, sizes: tuple[tuple[int, int], ...]
@@ -71,6 +72,7 @@ def test_ids_equal_stock_template_and_tokenizer(
     assert encoded.input_ids.tolist() == stock_ids(stock, messages(conversation), [h * w for h, w in sizes])
 
 
+@settings(deadline=None)
 @given(conversation=CONVERSATIONS)
 def test_loss_is_on_answers_and_their_end_only(
     encoder: ConversationEncoder, stock: Any, conversation: Conversation
@@ -92,6 +94,7 @@ def test_a_plain_answer_scores_its_own_tokens_only(encoder: ConversationEncoder,
     assert stock.decode(encoded.input_ids[encoded.loss_mask]) == "2.5<|im_end|>11.0<|im_end|>"
 
 
+@settings(deadline=None)
 @given(question=TEXT, system=st.none() | TEXT, size=SIZES)
 def test_question_is_prefix_and_continuation_and_equals_stock_generation_prompt(
     encoder: ConversationEncoder, stock: Any, question: str, system: str | None, size: tuple[int, int]

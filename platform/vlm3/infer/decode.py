@@ -1,0 +1,136 @@
+"""Greedy answers to many questions about one image, reading the image once."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.vision import VisionSpec, patchify
+
+MAX_CACHED_TOKENS = 1 << 16
+"""Bound on the tokens in the key-value cache: questions beyond it wait for the next batch.
+
+A 4B Qwen3-VL keeps 147 kB a token in bf16, so this is at most 10 GB.
+"""
+
+
+def greedy(
+    model: Any,
+    encoder: ConversationEncoder,
+    spec: VisionSpec,
+    image: NDArray[np.uint8],
+    questions: Sequence[str],
+    max_new_tokens: int,
+    system: str | None = None,
+) -> list[str]:
+    """The most likely answer to each question about an image, each asked on its own.
+
+    The image and what precedes the question go through the model once; the questions continue from copies of that state,
+    side by side. The answers equal those of the stock `generate(do_sample=False)` on each prompt, whatever the other
+    questions are.
+
+    Args:
+        model: stock Qwen3-VL for conditional generation, on any device; its mode is restored.
+        encoder: of the same model.
+        spec: of the same model.
+        image: (H, W, 3) RGB on the token grid.
+        questions: any number; none gives no answers.
+        max_new_tokens: at which an answer that has not ended is cut.
+        system: system prompt, if the model was trained with one.
+
+    Returns:
+        One text a question, without special tokens.
+    """
+    if not questions:
+        return []
+    with torch.inference_mode(), _evaluating(model):
+        prefix = _Prefix(model, encoder.prefix_ids(image.shape[:2], system), spec, image)
+        rows = [torch.from_numpy(encoder.question_ids(question)).long() for question in questions]
+        batch = max(1, MAX_CACHED_TOKENS // (prefix.length + max(map(len, rows)) + max_new_tokens))
+        stops = torch.tensor(sorted(_stop_ids(model, encoder)), device=model.device)
+        answers: list[str] = []
+        for start in range(0, len(rows), batch):
+            tokens = prefix.continued(rows[start : start + batch], stops, encoder.pad_id, max_new_tokens)
+            ended = torch.isin(tokens, stops).int().cumsum(1) > 0
+            answers += [encoder.decode(row[~end].tolist()) for row, end in zip(tokens.cpu(), ended.cpu(), strict=True)]
+        return answers
+
+
+class _Prefix:
+    """The model's state after the image, from which questions continue."""
+
+    def __init__(self, model: Any, prefix_ids: NDArray[np.int32], spec: VisionSpec, image: NDArray[np.uint8]) -> None:
+        device = model.device
+        ids = torch.from_numpy(prefix_ids).long().to(device)[None]
+        pixel_values, grid = patchify([torch.from_numpy(image.copy()).to(device)], spec)
+        visual = (ids == spec.image_token_id).int()
+        positions, _ = model.model.get_rope_index(ids, visual, image_grid_thw=grid)
+        # Positions are always passed: the model would else keep those of this image for calls to come.
+        output = model.model(
+            input_ids=ids,
+            position_ids=positions,
+            pixel_values=pixel_values,
+            image_grid_thw=grid,
+            mm_token_type_ids=visual,
+            use_cache=True,
+        )
+        self._model = model
+        self._cache = output.past_key_values
+        self._next_position = int(positions.max()) + 1
+        self.length = ids.shape[1]
+
+    def continued(
+        self, rows: Sequence[torch.Tensor], stops: torch.Tensor, pad_id: int, max_new_tokens: int
+    ) -> torch.Tensor:
+        """Up to `max_new_tokens` greedy tokens after each row of ids: (rows, tokens); anything may follow a stop."""
+        device = self._model.device
+        lengths = torch.tensor([len(row) for row in rows])
+        width = int(lengths.max())
+        ids = torch.full((len(rows), width), pad_id)
+        for index, row in enumerate(rows):
+            ids[index, width - len(row) :] = row
+        # Padding stands between prefix and question: hidden by the mask, without a position of its own.
+        step = torch.arange(width) - (width - lengths)[:, None]
+        positions = (self._next_position + step.clamp(min=0)).to(device)
+        mask = torch.cat([torch.ones(len(rows), self.length), (step >= 0).float()], 1).long().to(device)
+        ids = ids.to(device)
+        cache = copy.deepcopy(self._cache)
+        cache.batch_repeat_interleave(len(rows))
+        found: list[torch.Tensor] = []
+        ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        while True:
+            output = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions.expand(3, -1, -1),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            token = output.logits[:, -1].argmax(-1)
+            found.append(token)
+            ended |= torch.isin(token, stops)
+            if len(found) == max_new_tokens or bool(ended.all()):
+                return torch.stack(found, 1)
+            ids, positions = token[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+
+
+def _stop_ids(model: Any, encoder: ConversationEncoder) -> set[int]:
+    eos = model.generation_config.eos_token_id
+    return {encoder.end_of_turn_id, *([] if eos is None else [eos] if isinstance(eos, int) else eos)}
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

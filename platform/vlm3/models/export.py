@@ -1,0 +1,70 @@
+"""A trained model as an ordinary Hugging Face directory, loadable without this package."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlm3.errors import UserError
+from vlm3.models.atomic import publish_directory
+
+COPIED = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+    "vocab.json",
+)
+"""Files that training does not change, as far as the source has them."""
+
+
+def export_model(
+    model: Any,
+    state: Mapping[str, torch.Tensor] | None,
+    source_dir: Path,
+    out_dir: Path,
+    extra_files: Mapping[str, str],
+) -> Path:
+    """Write weights, configuration, tokenizer and processor files.
+
+    Args:
+        model: the stock model; gives the configuration, and the weights where `state` is None.
+        state: full weights under the model's own names (of a sharded engine, say). Tied weights are stored once.
+        source_dir: directory that the run started from; its tokenizer and processor files are copied byte by byte.
+        out_dir: where; appears whole or not at all, and replaces an older export.
+        extra_files: name and text of files to add, e.g. `vlm3.json`.
+
+    Returns:
+        `out_dir`.
+
+    Raises:
+        UserError: `out_dir` exists and is not an export.
+    """
+    if out_dir.exists() and not (out_dir / "config.json").is_file():
+        raise UserError(f"{out_dir}: exists and is not a model directory; move it away or export elsewhere")
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    try:
+        finished = folder / "new"
+        model.save_pretrained(finished, state_dict=None if state is None else dict(state))
+        for name in COPIED:
+            if (source_dir / name).is_file():
+                shutil.copyfile(source_dir / name, finished / name)
+        for name, text in extra_files.items():
+            (finished / name).write_text(text, encoding="utf-8")
+        if out_dir.exists():
+            out_dir.rename(folder / "old")
+        publish_directory(finished, out_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return out_dir
