@@ -1,0 +1,103 @@
+"""Depth scores: δ, AbsRel, RMSE, SILog, with unreadable answers counted as wrong."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlm3.metrics.intervals import bootstrap_interval
+
+DELTA = 1.25
+"""δ_k is the share of answers within a factor of 1.25^k (Eigen et al., NeurIPS 2014)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthScores:
+    """Scores of many answers."""
+
+    count: int
+    delta1: float
+    delta2: float
+    delta3: float
+    abs_rel: float
+    """Mean |p − g| / g over the readable answers; NaN without one. So are the next two."""
+    rmse_m: float
+    silog: float
+    """100 · √(mean(d²) − mean(d)²), d = log p − log g (Eigen et al.)."""
+    unreadable_share: float
+    """Answers that do not parse; wrong in every δ."""
+    delta1_interval: tuple[float, float]
+    """95 % bootstrap interval over images."""
+
+
+def depth_scores(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike, seed: int) -> DepthScores:
+    """Score answers.
+
+    Args:
+        predicted_m: (N,) metres; NaN where unreadable; ≤ 0 is readable and wrong.
+        true_m: (N,) metres, > 0.
+        groups: (N,) image (or scene) of each answer.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: shapes differ, no answers, or a label that is not a positive number.
+    """
+    predicted, true = np.asarray(predicted_m, np.float64), np.asarray(true_m, np.float64)
+    group = np.asarray(groups)
+    if predicted.shape != true.shape or true.shape != group.shape or true.ndim != 1 or len(true) == 0:
+        raise ValueError(f"expected equal (N,) arrays with N ≥ 1, found {predicted.shape}, {true.shape}, {group.shape}")
+    if not (np.isfinite(true) & (true > 0)).all():
+        raise ValueError("labels must be positive and finite: drop invalid ones before scoring")
+    ratio = _ratio(predicted, true)
+    within = [ratio < DELTA**k for k in (1, 2, 3)]
+    readable = ~np.isnan(predicted)
+    _, inverse = np.unique(group, return_inverse=True)
+    counts = np.bincount(inverse)
+    hits = np.bincount(inverse, weights=within[0])
+    p, g = predicted[readable], true[readable]
+    return DepthScores(
+        count=len(true),
+        delta1=float(within[0].mean()),
+        delta2=float(within[1].mean()),
+        delta3=float(within[2].mean()),
+        abs_rel=float(np.mean(np.abs(p - g) / g)) if len(p) else float("nan"),
+        rmse_m=float(np.sqrt(np.mean((p - g) ** 2))) if len(p) else float("nan"),
+        silog=_silog(p, g),
+        unreadable_share=float(1 - readable.mean()),
+        delta1_interval=bootstrap_interval(hits, counts, seed),
+    )
+
+
+def best_constant(true_m: ArrayLike) -> float:
+    """The constant c that maximises δ1 over these labels exactly: the hardest constant answer to beat.
+
+    c is right for g when g/1.25 < c < 1.25·g: the most overlapped of these open intervals is found by a sweep over their ends.
+    """
+    true = np.sort(np.asarray(true_m, np.float64))
+    if len(true) == 0 or not (np.isfinite(true) & (true > 0)).all():
+        raise ValueError("expected at least one positive finite label")
+    # Just above the lower end of an interval, every interval that began at or before it and has not ended covers c.
+    starts = true / DELTA
+    ends = true * DELTA
+    covering = np.arange(1, len(true) + 1) - np.searchsorted(ends, starts, side="right")
+    # Of equal starts only the last counts them all.
+    best = int(np.flatnonzero(covering == covering.max())[-1])
+    later = starts[starts > starts[best]]
+    alive = ends[(starts <= starts[best]) & (ends > starts[best])]
+    upper = min(alive.min(), later.min() if len(later) else np.inf)
+    return float((starts[best] + upper) / 2)
+
+
+def _ratio(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """max(p/g, g/p); infinite where p is NaN or not positive."""
+    positive = predicted > 0
+    safe = np.where(positive, predicted, 1.0)
+    return np.where(positive, np.maximum(safe / true, true / safe), np.inf)
+
+
+def _silog(p: NDArray[np.float64], g: NDArray[np.float64]) -> float:
+    positive = p > 0
+    if not positive.any():
+        return float("nan")
+    d = np.log(p[positive]) - np.log(g[positive])
+    return float(100 * np.sqrt(max(0.0, np.mean(d**2) - np.mean(d) ** 2)))

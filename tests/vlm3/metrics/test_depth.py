@@ -1,0 +1,68 @@
+"""Depth scores against hand-computed cases and brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vlm3.metrics.depth import best_constant, depth_scores
+
+depths = st.lists(st.floats(0.1, 100), min_size=1, max_size=40)
+
+
+def test_scores_of_a_hand_computed_case():
+    scores = depth_scores([1.0, 2.6, 3.0, 8.0], [1.0, 2.0, 3.1, 4.0], [0, 0, 1, 1], seed=0)
+    # Ratios 1, 1.3, 1.033, 2: δ1 2 of 4, δ2 (1.5625) 3 of 4, δ3 (1.953) 3 of 4.
+    assert (scores.delta1, scores.delta2, scores.delta3) == (0.5, 0.75, 0.75)
+    assert scores.abs_rel == pytest.approx((0 + 0.3 + 0.1 / 3.1 + 1.0) / 4)
+    assert scores.rmse_m == pytest.approx(np.sqrt((0.36 + 0.01 + 16) / 4))
+    log_ratio = np.log(np.array([1.0, 1.3, 3.0 / 3.1, 2.0]))
+    assert scores.silog == pytest.approx(100 * np.std(log_ratio))
+    assert scores.count == 4
+
+
+def test_unreadable_answers_are_wrong_and_counted_apart():
+    scores = depth_scores([np.nan, 2.0], [2.0, 2.0], [0, 1], seed=0)
+    assert scores.delta3 == 0.5
+    assert scores.unreadable_share == 0.5
+    assert scores.abs_rel == 0.0
+
+
+def test_zero_and_negative_answers_are_readable_but_wrong():
+    scores = depth_scores([0.0, -1.0], [1.0, 1.0], [0, 1], seed=0)
+    assert scores.delta3 == 0.0
+    assert scores.unreadable_share == 0.0
+    assert scores.rmse_m == pytest.approx(np.sqrt((1 + 4) / 2))
+
+
+def test_all_unreadable_gives_nan_errors_not_a_crash():
+    scores = depth_scores([np.nan], [1.0], [0], seed=0)
+    assert np.isnan(scores.abs_rel) and np.isnan(scores.silog)
+    assert scores.delta1 == 0.0
+
+
+@pytest.mark.parametrize("labels", [[0.0], [np.nan], [-1.0], []])
+def test_labels_that_are_not_depths_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must|expected"):
+        depth_scores([1.0] * len(labels), labels, [0] * len(labels), seed=0)
+
+
+@given(depths)
+def test_no_constant_beats_the_best_constant(true):
+    def delta1(c):
+        return depth_scores([c] * len(true), true, range(len(true)), seed=0).delta1
+
+    candidates = [g * f for g in true for f in (1 / 1.25 + 1e-9, 1.0, 1.25 - 1e-9)]
+    assert delta1(best_constant(true)) >= max(map(delta1, candidates)) - 1e-12
+
+
+def test_the_interval_covers_the_mean_and_narrows_with_images():
+    rng = np.random.default_rng(0)
+    true = np.full(4000, 2.0)
+    predicted = np.where(rng.random(4000) < 0.7, 2.0, 9.0)
+    few = depth_scores(predicted, true, np.arange(4000) // 400, seed=1)
+    many = depth_scores(predicted, true, np.arange(4000), seed=1)
+    assert many.delta1_interval[0] < many.delta1 < many.delta1_interval[1]
+    width = many.delta1_interval[1] - many.delta1_interval[0]
+    # Normal approximation: 2 · 1.96 · √(0.7 · 0.3 / 4000) = 0.0284.
+    assert width == pytest.approx(0.0284, rel=0.15)
+    assert few.delta1 == many.delta1
