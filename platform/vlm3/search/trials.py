@@ -1,0 +1,86 @@
+"""The trials of a search, kept in one small file so that a search can go on after an interruption."""
+
+import fnmatch
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from vlm3.errors import CheckpointError, ConfigError, nearest
+
+
+class TrialState(StrEnum):
+    """How far a trial came."""
+
+    RUNNING = "running"
+    """Running, or cut off with the search: it is repeated under another number."""
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One mixture and what it reached."""
+
+    number: int
+    weights: tuple[float, ...]
+    """Shares of the varied sources among themselves; they sum to 1."""
+    state: TrialState = TrialState.RUNNING
+    score: float | None = None
+    error: str | None = None
+    run_id: str | None = None
+    """MLflow run of its training."""
+    seconds: float | None = None
+
+
+def best_first(trials: Sequence[Trial], mode: Literal["max", "min"]) -> list[Trial]:
+    """Finished trials from best to worst, then the others by number."""
+    sign = -1.0 if mode == "max" else 1.0
+    return sorted(trials, key=lambda t: (t.score is None, sign * t.score if t.score is not None else 0.0, t.number))
+
+
+def metric_value(metrics: Mapping[str, float], pattern: str) -> float:
+    """The metric that `pattern` names, the mean of all that match where it holds a `*`.
+
+    Raises:
+        ConfigError: nothing matches, or the value is no number.
+    """
+    matching = sorted(fnmatch.filter(metrics, pattern))
+    if not matching:
+        raise ConfigError(f"metric {pattern!r}: no such result of a training{nearest(pattern, metrics)}")
+    value = sum(metrics[name] for name in matching) / len(matching)
+    if not math.isfinite(value):
+        raise ConfigError(f"metric {pattern!r} is {value} (of {', '.join(matching)}): the training did not measure it")
+    return value
+
+
+def write_trials(path: Path, identity: str, trials: Sequence[Trial]) -> None:
+    """Replace the file at `path`, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    data = {"identity": identity, "trials": [asdict(trial) for trial in trials]}
+    scratch.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    scratch.replace(path)
+
+
+def read_trials(path: Path, identity: str) -> tuple[Trial, ...]:
+    """Trials written before.
+
+    Raises:
+        CheckpointError: there is no such search, or it searched something else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no search to go on with in {path.parent}; start it without --resume")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if data["identity"] != identity:
+        raise CheckpointError(
+            f"{path.parent}: this search was started with another recipe, sources, steps, floor or metric;"
+            " go on with the same, or start one under another name"
+        )
+    return tuple(
+        Trial(**{**entry, "weights": tuple(entry["weights"]), "state": TrialState(entry["state"])})
+        for entry in data["trials"]
+    )
