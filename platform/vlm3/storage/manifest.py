@@ -1,0 +1,197 @@
+"""A source's table of contents: one Parquet row a shard. Written last: its presence means that the source is whole."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vlm3.errors import DataError
+from vlm3.storage.shards import Shard, ShardFile, StoreFile
+from vlm3.storage.split import Split
+from vlm3.storage.store import Store
+
+MANIFEST = "manifest.parquet"
+PREFIX = "vlm3."
+Role = Literal["train", "eval"]
+LIGHT_COLUMNS = ("split", "number", "path", "clips", "first_clip", "frames", "size_bytes", "sha256")
+SCHEMA = pa.schema(
+    [
+        ("split", pa.string()),
+        ("number", pa.int64()),
+        ("path", pa.string()),
+        ("clips", pa.int64()),
+        ("first_clip", pa.int64()),
+        ("frames", pa.int64()),
+        ("size_bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("row_group_offsets", pa.list_(pa.int64())),
+        ("row_group_lengths", pa.list_(pa.int64())),
+        ("clip_frames", pa.list_(pa.int32())),
+        ("clip_covisible_share", pa.list_(pa.float32())),
+        ("clip_median_baseline_m", pa.list_(pa.float32())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What holds for a whole source; the manifest's key-value metadata."""
+
+    source: str
+    role: Role
+    """`eval` sources cannot be given weight."""
+    schema_version: int
+    slots: int
+    """Samples drawn from a clip in one pass."""
+    scale: str
+    """`metric`, `relative`, or `mixed` where scenes differ."""
+    ingest_key: str
+    """Hash of what was ingested and how; the same key means there is nothing to do."""
+    generation: int
+    """How many times this source was replaced."""
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitShards:
+    """The shards of one split in order, held as columns: millions of them stay cheap."""
+
+    table: pa.Table
+    """`LIGHT_COLUMNS`, sorted by number."""
+    first_clips: NDArray[np.int64]
+    """(shards + 1,) number of each shard's first clip in the split, then the number of clips."""
+    frames: int
+    """Rows; a frame in two clips counts twice."""
+
+    @property
+    def clips(self) -> int:
+        """Clips of the split."""
+        return int(self.first_clips[-1])
+
+    def file(self, number: int) -> ShardFile:
+        """A shard by number."""
+        path, size_bytes, digest = (self.table[name][number].as_py() for name in ("path", "size_bytes", "sha256"))
+        return ShardFile(path, size_bytes, digest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Manifest:
+    """A source's shards."""
+
+    info: SourceInfo
+    fingerprint: str
+    """Hash of all shards' checksums in order: the same content has the same fingerprint wherever it was ingested."""
+    splits: dict[Split, SplitShards]
+
+    def locate(self, split: Split, clip: int) -> tuple[ShardFile, int]:
+        """The shard that holds a clip of a split, and the clip's number in it.
+
+        Raises:
+            IndexError: the split has no such clip.
+        """
+        shards = self.splits[split]
+        if not 0 <= clip < shards.clips:
+            raise IndexError(
+                f"source {self.info.source!r}: {split} has {shards.clips} clips, number {clip} was asked for"
+            )
+        i = int(np.searchsorted(shards.first_clips, clip, side="right")) - 1
+        return shards.file(i), clip - int(shards.first_clips[i])
+
+    @property
+    def files(self) -> tuple[ShardFile, ...]:
+        """Every shard."""
+        return tuple(shards.file(i) for shards in self.splits.values() for i in range(shards.table.num_rows))
+
+
+def write_manifest(store: Store, info: SourceInfo, shards: Mapping[Split, Sequence[Shard]]) -> Manifest:
+    """Commit a source: after this call its shards are what readers see.
+
+    Args:
+        store: the source's root, where the shards are.
+        info: what holds for the whole source.
+        shards: every shard of each split, in order.
+    """
+    rows = []
+    for split in Split:
+        first_clip = 0
+        for number, shard in enumerate(shards.get(split, ())):
+            rows.append(_row(split, number, first_clip, shard))
+            first_clip += len(shard.clips)
+    digest = sha256("".join(f"{row['split']} {row['sha256']}\n" for row in rows).encode()).hexdigest()[:16]
+    metadata = {PREFIX + key: str(value) for key, value in asdict(info).items()} | {PREFIX + "fingerprint": digest}
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata)), buffer, compression="zstd")
+    store.write_atomic(MANIFEST, buffer.getvalue())
+    return read_manifest(store)
+
+
+def read_manifest(store: Store) -> Manifest:
+    """The manifest of a source, without the per-clip lists.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+        StorageError: the store does not answer.
+    """
+    size = store.size(MANIFEST)
+    if size is None:
+        store.check()
+        raise DataError(
+            f"{store.uri}: no complete source here ({MANIFEST} is missing); ingest it with"
+            f" `python jobs/ingest.py FOLDER --to {store.uri}`, again if that was interrupted"
+        )
+    try:
+        table = pq.read_table(StoreFile(store, MANIFEST, size), columns=list(LIGHT_COLUMNS))
+        fields = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+        return Manifest(_info(fields), fields[PREFIX + "fingerprint"], {split: _split(table, split) for split in Split})
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{store.uri}/{MANIFEST}: not a manifest or damaged ({error}); ingest the source again"
+        ) from error
+
+
+def _row(split: Split, number: int, first_clip: int, shard: Shard) -> dict[str, object]:
+    return {
+        "split": split.value,
+        "number": number,
+        "path": shard.file.path,
+        "clips": len(shard.clips),
+        "first_clip": first_clip,
+        "frames": shard.frames,
+        "size_bytes": shard.file.size_bytes,
+        "sha256": shard.file.sha256,
+        "row_group_offsets": shard.row_group_offsets,
+        "row_group_lengths": shard.row_group_lengths,
+        "clip_frames": [clip.frames for clip in shard.clips],
+        "clip_covisible_share": [clip.covisible_share for clip in shard.clips],
+        "clip_median_baseline_m": [clip.median_baseline_m for clip in shard.clips],
+    }
+
+
+def _info(fields: dict[str, str]) -> SourceInfo:
+    value = {field: fields[PREFIX + field] for field in SourceInfo.__dataclass_fields__}
+    return SourceInfo(
+        source=value["source"],
+        role="eval" if value["role"] == "eval" else "train",
+        schema_version=int(value["schema_version"]),
+        slots=int(value["slots"]),
+        scale=value["scale"],
+        ingest_key=value["ingest_key"],
+        generation=int(value["generation"]),
+        created_by=value["created_by"],
+    )
+
+
+def _split(table: pa.Table, split: Split) -> SplitShards:
+    rows = table.filter(pc.equal(table["split"], split.value)).sort_by("number").combine_chunks()
+    return SplitShards(
+        table=rows,
+        first_clips=np.concatenate([[0], np.cumsum(rows["clips"].to_numpy())]).astype(np.int64),
+        frames=int(rows["frames"].to_numpy().sum()),
+    )

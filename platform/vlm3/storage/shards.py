@@ -1,0 +1,227 @@
+"""Parquet shards: one row group is one clip, written whole, read by the columns that are asked for."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm3.errors import DataError
+from vlm3.log import get_logger
+from vlm3.storage.failures import StorageError
+from vlm3.storage.split import Split
+from vlm3.storage.store import Store
+
+log = get_logger(__name__)
+FOOTERS_KEPT = 256
+"""Parsed footers a process keeps; one is about 100 kB for a shard of 64 clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFigures:
+    """What the manifest says of one clip."""
+
+    frames: int
+    covisible_share: float
+    """Share of the clip's pairs that see the same surface; NaN for single views."""
+    median_baseline_m: float
+    """NaN for single views."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """One file, enough to read from it."""
+
+    path: str
+    """Relative to the source's root."""
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file and its clips, as the manifest lists them."""
+
+    file: ShardFile
+    clips: tuple[ClipFigures, ...]
+    row_group_offsets: tuple[int, ...]
+    """Where each clip's bytes start in the file."""
+    row_group_lengths: tuple[int, ...]
+
+    @property
+    def frames(self) -> int:
+        """Rows of the file."""
+        return sum(clip.frames for clip in self.clips)
+
+
+class ShardWriter:
+    """Builds one shard in memory; `commit` writes it atomically."""
+
+    def __init__(self, schema: pa.Schema, encoded_columns: Sequence[str]) -> None:
+        """Start an empty shard.
+
+        Args:
+            schema: columns of every clip.
+            encoded_columns: dotted paths of columns that hold JPEG or PNG bytes: stored as they are.
+        """
+        plain = [leaf for leaf in _leaves(schema) if leaf.path not in encoded_columns]
+        self._buffer = io.BytesIO()
+        self._writer = pq.ParquetWriter(
+            self._buffer,
+            schema,
+            compression={leaf.path: "ZSTD" for leaf in plain} | dict.fromkeys(encoded_columns, "NONE"),
+            use_dictionary=[leaf.path for leaf in plain if leaf.physical_type == "BYTE_ARRAY"],
+            write_statistics=[leaf.path for leaf in plain],
+            # A damaged byte is found when its clip is read, without reading the whole file for its SHA-256.
+            write_page_checksum=True,
+        )
+        self._clips: list[ClipFigures] = []
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes so far, without the footer."""
+        return self._buffer.tell()
+
+    @property
+    def clips(self) -> int:
+        """Clips so far."""
+        return len(self._clips)
+
+    def add(self, clip: pa.Table, covisible_share: float, median_baseline_m: float) -> None:
+        """Append a clip as one row group."""
+        self._writer.write_table(clip, row_group_size=clip.num_rows)
+        self._clips.append(ClipFigures(clip.num_rows, covisible_share, median_baseline_m))
+
+    def commit(self, store: Store, path: str) -> Shard:
+        """Close the shard and write it to `path`."""
+        self._writer.close()
+        data = self._buffer.getvalue()
+        store.write_atomic(path, data)
+        extents = [_extent(group) for group in _row_groups(pq.read_metadata(io.BytesIO(data)))]
+        return Shard(
+            file=ShardFile(path, len(data), sha256(data).hexdigest()),
+            clips=tuple(self._clips),
+            row_group_offsets=tuple(start for start, _ in extents),
+            row_group_lengths=tuple(stop - start for start, stop in extents),
+        )
+
+
+def shard_path(split: Split, generation: int, group: int, part: int) -> str:
+    """Name of a shard: files of a split by numbered pattern.
+
+    Writers of different groups work at the same time without agreeing on numbers; another generation never overwrites
+    the one that is being read.
+    """
+    return f"{split}-g{generation}-{group:05d}-{part:03d}.parquet"
+
+
+SHARD_NAME = r"(train|eval)-g\d+-\d{5,}-\d{3,}\.parquet"
+"""Regular expression of every name `shard_path` gives."""
+
+
+def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) -> pa.Table:
+    """One clip of a shard; only the chunks of `columns` are fetched, neighbours in one request.
+
+    Args:
+        store: the source's root.
+        file: the shard.
+        clip: number of the clip in this shard.
+        columns: top-level column names.
+
+    Raises:
+        DataError: the shard is missing or damaged; the message names shard and clip.
+        StorageError: the store does not answer.
+    """
+    for attempt in (1, 2):
+        try:
+            reader = pq.ParquetFile(
+                StoreFile(store, file.path, file.size_bytes),
+                metadata=_footer(store, file),
+                pre_buffer=True,
+                page_checksum_verification=True,
+            )
+            return reader.read_row_group(clip, columns=list(columns))
+        except StorageError:
+            raise
+        except (pa.ArrowException, DataError, OSError) as error:
+            # Bytes can be damaged on the way: what is wrong in the store is wrong twice.
+            if attempt == 2:
+                raise DataError(
+                    f"{store.uri}/{file.path}, clip {clip}: shard is missing or damaged ({error}); restore it from a"
+                    " copy, or ingest the source again with --replace"
+                ) from error
+            log.warning("%s/%s, clip %d: %s; reading it again", store.uri, file.path, clip, error)
+    raise AssertionError("unreachable: the second attempt returns or raises")
+
+
+def verify_shard(store: Store, file: ShardFile) -> None:
+    """Read a whole shard and compare its SHA-256 with the manifest's.
+
+    Raises:
+        DataError: they differ.
+    """
+    found = sha256(store.read(file.path)).hexdigest()
+    if found != file.sha256:
+        raise DataError(f"{store.uri}/{file.path}: shard is damaged: expected SHA-256 {file.sha256}, found {found}")
+
+
+def _leaves(schema: pa.Schema) -> list[Any]:
+    """A schema's Parquet leaves; their `path` is dotted, e.g. `full_depth.encoded_png`."""
+    empty = io.BytesIO()
+    pq.write_table(schema.empty_table(), empty)
+    columns = pq.ParquetFile(empty).schema
+    return [columns.column(i) for i in range(len(columns))]
+
+
+class StoreFile(io.RawIOBase):
+    """A file of a store as Arrow reads it: every read is one ranged request."""
+
+    def __init__(self, store: Store, path: str, size_bytes: int) -> None:
+        """The size is known from the manifest: no request is made here."""
+        super().__init__()
+        self._store, self._path, self._size_bytes, self._position = store, path, size_bytes, 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to `offset` from the start, the position or the end."""
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """Position in bytes."""
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes; all that is left for -1."""
+        left = max(self._size_bytes - self._position, 0)
+        data = self._store.read_range(self._path, self._position, left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+
+@lru_cache(maxsize=FOOTERS_KEPT)
+def _footer(store: Store, file: ShardFile) -> pq.FileMetaData:
+    # Keyed by the SHA-256 as well: a replaced shard is never read by an old footer.
+    return pq.read_metadata(StoreFile(store, file.path, file.size_bytes))
+
+
+def _row_groups(footer: pq.FileMetaData) -> list[Any]:
+    return [footer.row_group(i) for i in range(footer.num_row_groups)]
+
+
+def _extent(group: Any) -> tuple[int, int]:
+    """[start, stop) of a row group in its file."""
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
+    return min(starts), max(start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True))
