@@ -25,13 +25,14 @@ def greedy(
     spec: VisionSpec,
     image: NDArray[np.uint8],
     questions: Sequence[str],
+    *,
     max_new_tokens: int,
     system: str | None = None,
 ) -> list[str]:
     """The most likely answer to each question about an image, each asked on its own.
 
-    The image and what precedes the question go through the model once; the questions continue from copies of that state,
-    side by side. The answers equal those of the stock `generate(do_sample=False)` on each prompt, whatever the other
+    The image and what precedes the question go through the model once; the questions continue side by side from copies
+    of that state. The answers equal those of the stock `generate(do_sample=False)` on each prompt, whatever the other
     questions are.
 
     Args:

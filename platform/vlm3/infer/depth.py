@@ -91,7 +91,13 @@ class DepthPredictor:
         height_px, width_px = view.image.shape[:2]
         questions = [self.task.question((float(x), float(y)), (width_px, height_px)) for x, y in points_px]
         texts = greedy(
-            self.model, self.encoder, self.vision, view.image, questions, MAX_ANSWER_TOKENS, self.task.system
+            self.model,
+            self.encoder,
+            self.vision,
+            view.image,
+            questions,
+            max_new_tokens=MAX_ANSWER_TOKENS,
+            system=self.task.system,
         )
         return tuple(self._read(text) for text in texts)
 
@@ -121,7 +127,7 @@ def answer_depth(
     """
     view = unify(encoded_image, camera, predictor.policy)
     unified_px = view.map_points(points_px)
-    inside = np.isfinite(unified_px).all(axis=1)
+    inside: NDArray[np.bool_] = np.isfinite(unified_px[:, 0])
     found = predictor.predict(view, unified_px[inside])
     kind = predictor.ask.depth.depth_kind
     said_m = np.array([np.nan if answer.depth_m is None else answer.depth_m for answer in found], np.float64)

@@ -41,7 +41,7 @@ class AskSpec(StrictModel):
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(
-                f"{path}: no such file; expected a model exported by this platform: it says at which focal length to ask"
+                f"{path}: no such file; expected a model exported by this platform; the file says how to ask it"
             ) from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not readable as JSON: {error}") from None

@@ -1,0 +1,98 @@
+"""A tiny model, untrained and briefly trained, and the stock way of asking it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vlm3.models.load import ModelConfig, load_model, resolve_model
+from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tokens.batch import StepRow, collate
+from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.vision import VisionSpec, patchify
+
+TASK = DepthTask(DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1"))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model with its encoder."""
+
+    directory: Path
+    model: Any
+    encoder: ConversationEncoder
+    vision: VisionSpec
+
+    @classmethod
+    def of(cls, directory: Path) -> "Asked":
+        model = load_model(directory, ModelConfig())
+        return cls(
+            directory, model, ConversationEncoder.from_directory(directory), VisionSpec.from_directory(directory)
+        )
+
+    def stock(self, image: np.ndarray, questions: Sequence[str], max_new_tokens: int) -> list[str]:
+        """The stock generate on each full prompt, one at a time."""
+        pixel_values, grid = patchify([torch.from_numpy(image)], self.vision)
+        answers = []
+        for question in questions:
+            ids = torch.from_numpy(self.encoder.encode_question(question, image.shape[:2])).long()[None]
+            out = self.model.eval().generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=(ids == self.vision.image_token_id).int(),
+                pixel_values=pixel_values,
+                image_grid_thw=grid,
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+            )
+            answers.append(self.encoder.decode(out[0, ids.shape[1] :].tolist()))
+        return answers
+
+
+def _picture(height: int, width: int, seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).uniform(0, 255, (height // 16, width // 16, 3))
+    return np.kron(coarse, np.ones((16, 16, 1))).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[[int, int, int], np.ndarray]:
+    """(height, width, seed) → smooth random colours, so that places look different."""
+    return _picture
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return resolve_model(ModelConfig(), tmp_path_factory.mktemp("models"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def untrained(tiny_dir: Path) -> Asked:
+    return Asked.of(tiny_dir)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_dir: Path) -> Asked:
+    """Sixty steps on "depth is brightness there": enough for numbers of several lengths that end."""
+    made = Asked.of(tiny_dir)
+    optimizer = torch.optim.AdamW(made.model.parameters(), lr=3e-3)
+    rng = np.random.default_rng(0)
+    for step in range(60):
+        rows = []
+        for index in range(8):
+            image = _picture(48, 64, 8 * step + index)
+            turns = []
+            for x, y in rng.uniform((0, 0), (64, 48), (6, 2)):
+                brightness = image[int(y), int(x)].mean() / 12
+                turns.append(Turn(TASK.question((x, y), (64, 48)), f"{brightness:.1f}"))
+            encoded = made.encoder.encode(Conversation(tuple(turns)), [image.shape[:2]])
+            rows.append(StepRow(index, 0, 0, encoded.input_ids, encoded.loss_mask, image))
+        inputs = collate(rows, made.vision, made.encoder.pad_id).to_model_inputs(torch.device("cpu"))
+        made.model(**inputs).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return made
