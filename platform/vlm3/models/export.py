@@ -10,6 +10,7 @@ import torch
 
 from vlm3.errors import UserError
 from vlm3.models.atomic import publish_directory
+from vlm3.models.quiet import no_progress_bars
 
 COPIED = (
     "added_tokens.json",
@@ -56,7 +57,8 @@ def export_model(
     folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
     try:
         finished = folder / "new"
-        model.save_pretrained(finished, state_dict=None if state is None else dict(state))
+        with no_progress_bars():
+            model.save_pretrained(finished, state_dict=None if state is None else dict(state))
         for name in COPIED:
             if (source_dir / name).is_file():
                 shutil.copyfile(source_dir / name, finished / name)

@@ -10,6 +10,7 @@ from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 from vlm3.models.corpus import depth_corpus
+from vlm3.models.quiet import no_progress_bars
 from vlm3.models.tiny import TinyConfig, build_tiny
 
 log = get_logger(__name__)
@@ -85,20 +86,26 @@ def load_model(directory: Path, config: ModelConfig) -> Any:
         ConfigError: the directory holds no Qwen3-VL, or not all of its weights.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     try:
         found = AutoConfig.from_pretrained(directory, local_files_only=True).model_type
         if found != MODEL_TYPE:
             raise ConfigError(f"{directory}: holds a model of type {found!r}; expected {MODEL_TYPE!r}")
-        model = AutoModelForImageTextToText.from_pretrained(
-            directory,
-            dtype=getattr(torch, config.dtype),
-            attn_implementation=config.attention,
-            local_files_only=True,
-        )
-    except (OSError, ValueError, ImportError) as error:
+        with no_progress_bars():
+            model, weights = AutoModelForImageTextToText.from_pretrained(
+                directory,
+                dtype=getattr(torch, config.dtype),
+                attn_implementation=config.attention,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ConfigError(f"{directory}: cannot be loaded as a Qwen3-VL model: {_first_line(error)}") from None
+    # The library would make up what is missing.
+    if lacking := sorted(weights["missing_keys"]):
+        raise ConfigError(f"{directory}: {len(lacking)} weights are missing, {lacking[0]} first; copy it anew")
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     _freeze(model, config.freeze)

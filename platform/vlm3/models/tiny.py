@@ -6,12 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vlm3.config import StrictModel
 from vlm3.models.atomic import publish_directory
+from vlm3.models.quiet import no_progress_bars
 from vlm3.models.tiny_tokenizer import build_tokenizer
 
 Size = Annotated[int, Field(ge=1)]
@@ -40,6 +41,19 @@ class TinyConfig(StrictModel):
     initializer_range: Annotated[float, Field(gt=0)] = 0.06
     min_pixels: Size = TOKEN_PX * TOKEN_PX * 4
     max_pixels: Size = 512 * 512
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        # Rotary positions pair up a text head's numbers, and pair them up in height and in width for vision.
+        for name, hidden, heads, pairs in (
+            ("text_heads", self.text_hidden, self.text_heads, 2),
+            ("vision_heads", self.vision_hidden, self.vision_heads, 4),
+        ):
+            if hidden % (heads * pairs):
+                raise ValueError(
+                    f"{name}: {heads} heads of a multiple of {pairs} numbers do not fill a width of {hidden}"
+                )
+        return self
 
     def fingerprint(self, seed: int, corpus: Iterable[str]) -> str:
         """Hash of all that decides the weights and the tokenizer."""
@@ -70,7 +84,8 @@ def build_tiny(directory: Path, config: TinyConfig, seed: int, corpus: Iterable[
         tokenizer.chat_template = (Path(__file__).parent / TEMPLATE_FILE).read_text(encoding="utf-8")
         tokenizer.save_pretrained(folder)
         tokenizer.backend_tokenizer.model.save(str(folder))
-        _build_model(config, seed, tokenizer).save_pretrained(folder)
+        with no_progress_bars():
+            _build_model(config, seed, tokenizer).save_pretrained(folder)
         for name, settings in _processors(config).items():
             (folder / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         publish_directory(folder, directory)
@@ -108,6 +123,7 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
             },
             "pad_token_id": tokenizer.pad_token_id,
             "tie_word_embeddings": True,
+            "dtype": "float32",
         },
         vision_config={
             "depth": config.vision_layers,
@@ -121,6 +137,7 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
             "num_position_embeddings": config.position_grid**2,
             "deepstack_visual_indexes": [0],
             "initializer_range": config.initializer_range,
+            "dtype": "float32",
         },
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
