@@ -71,7 +71,7 @@ def _join(address: str) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give"
-            f" this process the RAY_ variables that it was started with, or unset {ADDRESS} to run on this machine alone"
+            f" this process the RAY_ variables it was started with, or unset {ADDRESS} to run on this machine alone"
         ) from error
     log.info("connected to the Ray cluster at %s", address)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlm3.errors import DataError
 from vlm3.log import get_logger
-from vlm3.mixture.plan import Draw, MixturePlan
+from vlm3.mixture.plan import MAX_ATTEMPTS, Draw, MixturePlan
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.storage.split import Split
@@ -22,7 +22,6 @@ from vlm3.views.samples import ViewSample
 from vlm3.views.unify import UnifyPolicy, unify
 
 log = get_logger(__name__)
-MAX_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)

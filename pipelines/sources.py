@@ -57,6 +57,7 @@ def components(
             for name, source in sources.items()
         },
         {DEPTH: recipe.tasks.depth.weight},
+        recipe.mixture,
     )
     policy = UnifyPolicy(
         focal_px=recipe.tasks.depth.focal_px,

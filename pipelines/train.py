@@ -29,6 +29,7 @@ from vlm3.tracking.registry import promote_if_better, register
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine import require_device
+from vlm3.train.engine_config import micro_batches_per_rank
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete, latest_checkpoint
 from vlm3.train.worker import EXPORT_FOLDER, STREAM, WorkerConfig, train_worker
@@ -186,12 +187,8 @@ def _plan(recipe: Recipe, parts: tuple[Component, ...], weights: tuple[float, ..
 
 
 def _check_sizes(recipe: Recipe) -> None:
-    train, micro = recipe.train, recipe.engine.micro_batch
-    if train.global_batch % (train.workers * micro):
-        raise ConfigError(
-            f"train.global_batch {train.global_batch} must be a multiple of train.workers × engine.micro_batch"
-            f" = {train.workers} × {micro}: every rank runs the same number of micro-batches in every step"
-        )
+    train = recipe.train
+    micro_batches_per_rank(train.global_batch, train.workers, recipe.engine.micro_batch)
     if train.device == "cuda":
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus < train.workers:

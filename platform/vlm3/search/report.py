@@ -19,6 +19,7 @@ from vlm3.search.trials import Trial, TrialState, best_first
 
 INK, MUTED = "#1f2933", "#7b8794"
 SOURCE_COLOURS = "tab20"
+"""Ten strong colours and their ten light ones, taking turns."""
 SCORE_COLOURS = "viridis"
 Mode = Literal["max", "min"]
 
@@ -118,10 +119,11 @@ def _bars(axes: Axes, space: MixtureSpace, ranked: Sequence[Trial], metric: str)
     colours = colormaps[SOURCE_COLOURS]
     for index, name in enumerate(space.names):
         shares = np.array([trial.weights[index] for trial in ranked])
-        bars = axes.barh(rows, shares, left=left, height=0.72, color=colours(index % 20), label=name)
-        axes.bar_label(
-            bars, [f"{s:.0%}" if s >= 0.06 else "" for s in shares], label_type="center", fontsize=8, color="white"
-        )
+        strong = index % 20 < 10
+        colour = colours(2 * (index % 10) + (0 if strong else 1))
+        bars = axes.barh(rows, shares, left=left, height=0.72, color=colour, label=name)
+        labels = [f"{share:.0%}" if share >= 0.06 else "" for share in shares]
+        axes.bar_label(bars, labels, label_type="center", fontsize=8, color="white" if strong else INK)
         left += shares
     for row, trial in zip(rows, ranked, strict=True):
         weight = "bold" if row == 0 else "normal"

@@ -1,4 +1,4 @@
-"""The trials of a search, kept in one small file so that a search can go on after an interruption."""
+"""The trials of a search, kept in one small file so that it can go on after an interruption."""
 
 import fnmatch
 import json
@@ -57,30 +57,40 @@ def metric_value(metrics: Mapping[str, float], pattern: str) -> float:
     return value
 
 
-def write_trials(path: Path, identity: str, trials: Sequence[Trial]) -> None:
-    """Replace the file at `path`, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    data = {"identity": identity, "trials": [asdict(trial) for trial in trials]}
-    scratch.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    scratch.replace(path)
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """Everything that a search needs to go on after an interruption."""
+
+    identity: str
+    """Hash of what is searched; a search goes on only with the same."""
+    run_id: str
+    """MLflow run of the search."""
+    trials: tuple[Trial, ...]
+
+    def write(self, path: Path) -> None:
+        """Replace the file at `path`, atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(".tmp")
+        scratch.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        scratch.replace(path)
 
 
-def read_trials(path: Path, identity: str) -> tuple[Trial, ...]:
-    """Trials written before.
+def read_state(path: Path, identity: str) -> SearchState:
+    """The state written before.
 
     Raises:
         CheckpointError: there is no such search, or it searched something else.
     """
     if not path.is_file():
-        raise CheckpointError(f"no search to go on with in {path.parent}; start it without --resume")
+        raise CheckpointError(f"no search to go on with in {path.parent}; start one with --name {path.parent.name}")
     data = json.loads(path.read_text(encoding="utf-8"))
     if data["identity"] != identity:
         raise CheckpointError(
             f"{path.parent}: this search was started with another recipe, sources, steps, floor or metric;"
             " go on with the same, or start one under another name"
         )
-    return tuple(
+    trials = tuple(
         Trial(**{**entry, "weights": tuple(entry["weights"]), "state": TrialState(entry["state"])})
         for entry in data["trials"]
     )
+    return SearchState(identity, data["run_id"], trials)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from vlm3.config import StrictModel, apply_overrides, load_yaml
 from vlm3.errors import ConfigError
+from vlm3.mixture.config import MixtureConfig
 from vlm3.models.load import ModelConfig
 from vlm3.scenes.rooms import RoomsConfig
 from vlm3.tasks.depth import DepthTaskConfig
@@ -97,6 +98,8 @@ class Recipe(StrictModel):
     seed: Annotated[int, Field(ge=0)] = 0
     sources: dict[str, SourceConfig]
     tasks: TasksConfig = TasksConfig()
+    mixture: MixtureConfig = MixtureConfig()
+    """Weights of single components, in place of source weight × task weight."""
     model: ModelConfig
     stream: StreamConfig = StreamConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -114,7 +117,7 @@ class Recipe(StrictModel):
         """What is learned, as plain data: a checkpoint continues only under the same.
 
         Left out are the keys that may differ between a run and its continuation: where data and tracking live, how often to evaluate and checkpoint,
-        and how many workers share the work.
+        and how workers share the work.
         """
         data = self.plain()
         for key in ("tracking", "evaluation", "name"):
@@ -122,6 +125,8 @@ class Recipe(StrictModel):
         kept = ("steps", "global_batch")
         data["train"] = {key: data["train"][key] for key in kept}
         data["stream"] = {"period": data["stream"]["period"]}
+        for key in ("micro_batch", "offload"):
+            data["engine"].pop(key)
         for source in data["sources"].values():
             source.pop("uri")
         return data
