@@ -1,0 +1,69 @@
+"""Search mixture weights: `python jobs/tune.py [SEARCH.yaml] [--set key=value]... [--name NAME | --resume NAME]`."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.cluster import connect
+from pipelines.runs import runs_folder
+from pipelines.search import run_search
+from vlm3.config import apply_overrides, load_yaml
+from vlm3.errors import ConfigError, run_job
+from vlm3.log import configure
+from vlm3.search.config import SearchConfig
+from vlm3.search.report import results_table
+from vlm3.train.recipe import load_recipe
+
+DEFAULT_SEARCH = Path(__file__).resolve().parent / "recipes" / "search_rooms.yaml"
+
+
+def main() -> None:
+    """Parse the command line, search, print the table and how to use the winner."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "search", nargs="?", type=Path, default=DEFAULT_SEARCH, help="YAML search (default: rendered rooms)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the search, e.g. trials=20"
+    )
+    parser.add_argument("--recipe", type=Path, help="search this recipe instead of the one that the search names")
+    parser.add_argument("--name", help="name of the search (default: the recipe's name and the time)")
+    parser.add_argument("--resume", metavar="NAME", help="go on with this search; finished trials are kept")
+    parser.add_argument("--runs", type=Path, default=None, help="folder of runs (default: $VLM3_RUNS or ./runs)")
+    arguments = parser.parse_args()
+    if arguments.name and arguments.resume:
+        parser.error("--name starts a new search, --resume continues one: give only one of them")
+    configure()
+    config = load_search(arguments.search, arguments.set)
+    recipe_path = arguments.recipe or arguments.search.parent / config.recipe
+    recipe = load_recipe(recipe_path)
+    name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    runs_dir = runs_folder(arguments.runs)
+    connect()
+    result = run_search(config, recipe, name, runs_dir, resume=bool(arguments.resume))
+    console = Console()
+    console.print(results_table(result.space, result.trials, config.metric, config.mode))
+    console.print(f"MLflow run {result.run_id}; table and picture: {result.folder}", soft_wrap=True)
+    console.print(
+        f"train it: python jobs/train.py {recipe_path} --with {result.folder / 'mixture.yaml'}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def load_search(path: Path, overrides: list[str]) -> SearchConfig:
+    """Read a search, then `key=value` overrides.
+
+    Raises:
+        ConfigError: naming file, key, what was expected and the nearest valid key.
+    """
+    data = load_yaml(path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top of the search, found {type(data).__name__}")
+    return SearchConfig.parse(apply_overrides(data, overrides), str(path))
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,159 @@
+"""A mixture search: short trainings of one recipe under different weights, in one MLflow tree, and the best mixture."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.sources import open_sources
+from pipelines.train import RunRequest, run_training
+from vlm3.config import apply_overrides
+from vlm3.errors import ConfigError
+from vlm3.log import configure, get_logger
+from vlm3.search.config import SearchConfig
+from vlm3.search.ray_tune import TrialOutcome, search
+from vlm3.search.report import winning_mixture, write_report
+from vlm3.search.space import MixtureSpace
+from vlm3.search.trials import SearchState, Trial, TrialState, best_first, metric_value, read_state
+from vlm3.tracking.runs import TrackedRun, start_run
+from vlm3.train.recipe import Recipe
+
+log = get_logger(__name__)
+SEARCH_FOLDER = "search"
+STATE_FILE = "search.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search leaves."""
+
+    run_id: str
+    folder: Path
+    """Holds trials.csv, trials.md, trials.png and mixture.yaml."""
+    space: MixtureSpace
+    trials: tuple[Trial, ...]
+    weights: dict[str, float]
+    """The best mixture, as weights of the recipe's sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeTrial:
+    """Trains the recipe with other weights; pickled into each trial's process."""
+
+    recipe: Recipe
+    config: SearchConfig
+    name: str
+    runs_dir: Path
+    run_id: str
+
+    def __call__(self, number: int, weights: dict[str, float]) -> TrialOutcome:
+        """Train, read the metric, and remove the trial's weights and checkpoints: only what it measured is kept."""
+        configure()
+        name = f"{self.name}-{number:03d}"
+        recipe = trial_recipe(self.recipe, self.config, weights)
+        request = RunRequest(name, self.runs_dir, kind="trial", parent_run_id=self.run_id, register=False)
+        result = run_training(recipe, request)
+        score = metric_value(result.metrics, self.config.metric)
+        shutil.rmtree(self.runs_dir / request.kind / name)
+        return TrialOutcome(score, result.run_id)
+
+
+def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, resume: bool = False) -> SearchResult:
+    """Search the mixture weights of a recipe on the connected Ray cluster.
+
+    Args:
+        config: what to try.
+        recipe: what every trial trains.
+        name: of the search; its folder is `search/NAME` in the runs folder.
+        runs_dir: the runs folder.
+        resume: go on with the search of that name; settled trials are kept.
+
+    Raises:
+        UserError: configuration, data or every single trial is at fault.
+    """
+    space = MixtureSpace.of(
+        {source: entry.weight for source, entry in recipe.sources.items()}, config.sources, config.floor
+    )
+    trial_recipe(recipe, config, space.recipe_weights(space.given))  # wrong overrides are refused before anything runs
+    folder = runs_dir / SEARCH_FOLDER / name
+    identity = _identity(config, recipe)
+    known = _claim(folder, identity, resume)
+    open_sources(recipe, runs_dir)  # renders what is missing once, before trials would each do it
+    run_id = known.run_id if known else None
+    with start_run(recipe.tracking, runs_dir, name, "search", run_id=run_id) as run:
+        run.params({"search": config.model_dump(mode="json"), "recipe": recipe.plain()}, artifact="search.yaml")
+        journal = _Journal(SearchState(identity, run.run_id, known.trials if known else ()), folder / STATE_FILE)
+        train_trial = RecipeTrial(recipe, config, name, runs_dir, run.run_id)
+        trials = search(config, space, train_trial, folder, known=journal.state.trials, on_change=journal.update)
+        return _conclude(run, config, space, trials, folder)
+
+
+def trial_recipe(recipe: Recipe, config: SearchConfig, weights: dict[str, float]) -> Recipe:
+    """The recipe of a trial: other weights, few steps, one evaluation at the end.
+
+    Raises:
+        ConfigError: an override does not fit the recipe.
+    """
+    data = recipe.plain()
+    data["evaluation"]["every_steps"] = config.steps
+    data["train"] |= {"steps": config.steps, "checkpoint_every_steps": config.steps, "gallery_samples": 0}
+    data = apply_overrides(data, config.overrides)
+    for source, weight in weights.items():
+        data["sources"][source]["weight"] = weight
+    return Recipe.parse(data, "recipe of a trial")
+
+
+class _Journal:
+    """Keeps the state file up to date and says how the search goes."""
+
+    def __init__(self, state: SearchState, path: Path) -> None:
+        self.state, self._path = state, path
+        state.write(path)
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        settled = [trial for trial in trials if trial not in self.state.trials and trial.state is TrialState.FINISHED]
+        self.state = replace(self.state, trials=tuple(trials))
+        self.state.write(self._path)
+        for trial in settled:
+            shares = ", ".join(f"{weight:.3f}" for weight in trial.weights)
+            log.info("trial %d: shares %s reach %.4f in %.0f s", trial.number, shares, trial.score, trial.seconds)
+
+
+def _conclude(
+    run: TrackedRun, config: SearchConfig, space: MixtureSpace, trials: tuple[Trial, ...], folder: Path
+) -> SearchResult:
+    for trial in trials:
+        if trial.score is not None:
+            shares = {f"share/{source}": share for source, share in zip(space.names, trial.weights, strict=True)}
+            run.metrics({"score": trial.score} | shares, trial.number)
+    write_report(folder, space, trials, config.metric, config.mode)
+    for name in ("trials.csv", "trials.md", "trials.png", "mixture.yaml"):
+        run.file(folder / name)
+    best = best_first(trials, config.mode)[0]
+    assert best.score is not None
+    run.metrics({"best/score": best.score, "best/trial": best.number})
+    return SearchResult(run.run_id, folder, space, trials, winning_mixture(space, trials, config.mode))
+
+
+def _claim(folder: Path, identity: str, resume: bool) -> SearchState | None:
+    state = folder / STATE_FILE
+    if resume:
+        return read_state(state, identity)
+    if state.exists():
+        raise ConfigError(
+            f"search {folder.name!r} exists in {folder}: continue it with --resume {folder.name},"
+            " or choose another --name"
+        )
+    return None
+
+
+def _identity(config: SearchConfig, recipe: Recipe) -> str:
+    """Hash of all that makes scores comparable; more trials, or more at a time, are the same search."""
+    data = {"recipe": recipe.plain(), "search": config.model_dump(mode="json")}
+    for key in ("recipe", "trials", "max_concurrent"):
+        data["search"].pop(key)
+    for key in ("name", "tracking"):
+        data["recipe"].pop(key)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
