@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines.cluster import connect
 from pipelines.runs import runs_folder
 from pipelines.search import run_search
 from vlm3.config import apply_overrides, load_yaml
@@ -41,7 +40,6 @@ def main() -> None:
     recipe = load_recipe(recipe_path)
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
-    connect()
     result = run_search(config, recipe, name, runs_dir, resume=bool(arguments.resume))
     console = Console()
     console.print(results_table(result.space, result.trials, config.metric, config.mode))

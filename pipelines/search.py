@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipelines.cluster import connect
 from pipelines.sources import open_sources
 from pipelines.train import RunRequest, run_training
 from vlm3.config import apply_overrides
@@ -61,7 +62,7 @@ class RecipeTrial:
 
 
 def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, resume: bool = False) -> SearchResult:
-    """Search the mixture weights of a recipe on the connected Ray cluster.
+    """Search the mixture weights of a recipe; joins or starts a Ray cluster once all that can be refused is checked.
 
     Args:
         config: what to try.
@@ -76,17 +77,23 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
     space = MixtureSpace.of(
         {source: entry.weight for source, entry in recipe.sources.items()}, config.sources, config.floor
     )
+    _check_decides(recipe, space)
     trial_recipe(recipe, config, space.recipe_weights(space.given))  # wrong overrides are refused before anything runs
     folder = runs_dir / SEARCH_FOLDER / name
     identity = _identity(config, recipe)
     known = _claim(folder, identity, resume)
+    connect()
     open_sources(recipe, runs_dir)  # renders what is missing once, before trials would each do it
     run_id = known.run_id if known else None
     with start_run(recipe.tracking, runs_dir, name, "search", run_id=run_id) as run:
         run.params({"search": config.model_dump(mode="json"), "recipe": recipe.plain()}, artifact="search.yaml")
         journal = _Journal(SearchState(identity, run.run_id, known.trials if known else ()), folder / STATE_FILE)
         train_trial = RecipeTrial(recipe, config, name, runs_dir, run.run_id)
-        trials = search(config, space, train_trial, folder, known=journal.state.trials, on_change=journal.update)
+        try:
+            trials = search(config, space, train_trial, folder, known=journal.state.trials, on_change=journal.update)
+        except KeyboardInterrupt:
+            log.warning("search interrupted; go on with --resume %s", name)
+            raise
         return _conclude(run, config, space, trials, folder)
 
 
@@ -147,6 +154,16 @@ def _claim(folder: Path, identity: str, resume: bool) -> SearchState | None:
             " or choose another --name"
         )
     return None
+
+
+def _check_decides(recipe: Recipe, space: MixtureSpace) -> None:
+    """Refuse to vary the weight of a source that a component's own weight overrules."""
+    for component in recipe.mixture.weights:
+        if component.rpartition("/")[0] in space.names:
+            raise ConfigError(
+                f"mixture.weights.{component} of the recipe overrules the source weight that the search varies:"
+                " remove it, or leave that source out of the search's sources"
+            )
 
 
 def _identity(config: SearchConfig, recipe: Recipe) -> str:
