@@ -20,12 +20,29 @@ DEFAULT_RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
 def main() -> None:
     """Parse the command line, train, print what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", nargs="?", type=Path, default=DEFAULT_RECIPE, help="YAML recipe (default: rendered rooms)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.steps=200")
-    parser.add_argument("--with", action="append", default=[], type=Path, dest="overlays", metavar="YAML", help="overlay merged onto the recipe, e.g. a mixture found by jobs/tune.py")
+    parser.add_argument(
+        "recipe", nargs="?", type=Path, default=DEFAULT_RECIPE, help="YAML recipe (default: rendered rooms)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.steps=200"
+    )
+    parser.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        type=Path,
+        dest="overlays",
+        metavar="YAML",
+        help="overlay merged onto the recipe, e.g. a mixture found by jobs/tune.py",
+    )
     parser.add_argument("--name", help="name of the run (default: the recipe's name and the time)")
     parser.add_argument("--resume", metavar="NAME", help="continue this run from its last checkpoint")
-    parser.add_argument("--runs", type=Path, default=None, help="folder of runs, checkpoints and the MLflow database (default: $VLM3_RUNS or ./runs)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=None,
+        help="folder of runs, checkpoints and the MLflow database (default: $VLM3_RUNS or ./runs)",
+    )
     parser.add_argument("--no-register", action="store_true", help="do not register the exported model")
     arguments = parser.parse_args()
     if arguments.name and arguments.resume:
@@ -35,7 +52,9 @@ def main() -> None:
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
     connect()
-    request = RunRequest(name=name, runs_dir=runs_dir, resume=bool(arguments.resume), register=not arguments.no_register)
+    request = RunRequest(
+        name=name, runs_dir=runs_dir, resume=bool(arguments.resume), register=not arguments.no_register
+    )
     report(name, run_training(recipe, request))
 
 
@@ -48,7 +67,11 @@ def report(name: str, result: TrainResult) -> None:
         table.add_row(key, f"{value:.4g}")
     console = Console()
     console.print(table)
-    registered = "not registered" if result.version is None else f"version {result.version}" + (", now champion" if result.promoted else "")
+    registered = (
+        "not registered"
+        if result.version is None
+        else f"version {result.version}" + (", now champion" if result.promoted else "")
+    )
     console.print(f"MLflow run {result.run_id}; model: {registered}; export: {result.export_dir}", soft_wrap=True)
 
 

@@ -23,7 +23,12 @@ def user_error(error: BaseException) -> UserError | None:
 
 
 def _inner(error: BaseException) -> Iterator[BaseException]:
-    candidates = [error.__cause__, error.__context__, getattr(error, "cause", None), getattr(error, "controller_failure", None)]
+    candidates = [
+        error.__cause__,
+        error.__context__,
+        getattr(error, "cause", None),
+        getattr(error, "controller_failure", None),
+    ]
     failures = getattr(error, "worker_failures", {})
     candidates.extend(failures.values() if isinstance(failures, dict) else ())
     yield from (candidate for candidate in candidates if isinstance(candidate, BaseException))

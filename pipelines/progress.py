@@ -55,7 +55,10 @@ def _lines(console: Console, run_dir: Path, total_steps: int, stop: threading.Ev
         finished = stop.wait(POLL_S)
         now = read_progress(run_dir)
         if now is not None and (now.step >= next_step or finished):
-            console.print(f"step {now.step}/{total_steps}  loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s", highlight=False)
+            console.print(
+                f"step {now.step}/{total_steps}  loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s",
+                highlight=False,
+            )
             next_step = now.step + max(1, total_steps // 10)
         if finished:
             return

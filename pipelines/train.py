@@ -221,7 +221,9 @@ def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
             )
         return None
     if not run_file.exists():
-        raise CheckpointError(f"--resume {request.name}: no such run in {run_dir.parent}; start it with --name {request.name}")
+        raise CheckpointError(
+            f"--resume {request.name}: no such run in {run_dir.parent}; start it with --name {request.name}"
+        )
     saved = json.loads(run_file.read_text(encoding="utf-8"))
     if saved["recipe_fingerprint"] != recipe.fingerprint():
         raise CheckpointError(
@@ -244,4 +246,3 @@ def _describe(run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource]
     if wanted:
         shown = list(builder.asked(0, wanted))
         run.figure("samples.png", sample_gallery([s.sample for s in shown], [s.conversation for s in shown]))
-

@@ -151,9 +151,7 @@ def _full_depth(z_depth_m: NDArray[np.float64]) -> FullDepth:
     return FullDepth(png.tobytes(), FULL_DEPTH_M_PER_UNIT)
 
 
-def _boxes(
-    rendered: Rendered, furniture: tuple[Furniture, ...], world_T_cam: NDArray[np.float64]
-) -> tuple[Box, ...]:
+def _boxes(rendered: Rendered, furniture: tuple[Furniture, ...], world_T_cam: NDArray[np.float64]) -> tuple[Box, ...]:
     """The furniture that can be seen, with the rectangle of its visible pixels."""
     cam_R_world = world_T_cam[:3, :3].T
     boxes = []

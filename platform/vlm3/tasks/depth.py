@@ -13,7 +13,7 @@ from vlm3.scenes.schema import Scale
 from vlm3.tasks.protocol import Conversation, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reference import reference
-from vlm3.tasks.templates import load_templates
+from vlm3.tasks.templates import Templates, TemplateSet, load_templates
 from vlm3.views.samples import ViewSample
 
 
@@ -27,8 +27,8 @@ class DepthTaskConfig(StrictModel):
     decimals: Annotated[int, Field(ge=0, le=4)] = 2
     """Of the answers, in metres."""
     depth_kind: DepthKind = DepthKind.RAY
-    templates: str = "vlm3-1"
-    """Name of a shipped template set, or path of a YAML file."""
+    templates: Templates = "vlm3-1"
+    """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,14 @@ class DepthTask:
     @property
     def system(self) -> str | None:
         """System prompt of the template set."""
-        return load_templates(self.config.templates).system
+        return self._templates().system
+
+    def _templates(self) -> TemplateSet:
+        templates = self.config.templates
+        return load_templates(templates) if isinstance(templates, str) else templates
 
     def _wordings(self) -> tuple[str, ...]:
-        depth = load_templates(self.config.templates).depth
+        depth = self._templates().depth
         return depth.ray if self.config.depth_kind is DepthKind.RAY else depth.z
 
     def _format(self, wording: str, point_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:

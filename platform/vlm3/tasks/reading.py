@@ -1,5 +1,6 @@
 """Lengths read from answers: strict, unit-aware, never a guess."""
 
+import math
 import re
 
 from vlm3.tasks.protocol import ParseFailure
@@ -11,24 +12,31 @@ METRES_PER_UNIT = {
     "km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre": 1000.0, "kilometres": 1000.0,
     "ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "in": 0.0254, "inch": 0.0254, "inches": 0.0254,
 }  # fmt: skip
-_LENGTH = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*([a-z]*)\.?", re.ASCII)
 MAX_CHARACTERS = 64
+# ASCII on purpose: the Kelvin sign would lower to a "k", and other scripts' digits have to be meant to be read.
+_LENGTH = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?)[ \t]*(?P<unit>[a-z]*)\.?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def read_length(answer: str) -> float:
     """Metres that an answer states: one number with at most one unit, nothing else; a bare number is metres.
 
+    A sign, an exponent (`1.2e1`), upper case and a closing full stop are read; `1,234` is not, since it is 1234 to some
+    and 1.234 to others.
+
     Raises:
-        ParseFailure: several numbers, thousands separators, unknown units, other words, or not finite.
+        ParseFailure: no number, several, an unknown unit, other words, or not finite.
     """
-    text = answer.strip().lower()
+    text = answer.strip()
     match = _LENGTH.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
     if match is None:
         raise ParseFailure(f"expected one length such as '2.4' or '85 cm', found {answer[:80]!r}")
-    number, unit = match.groups()
+    unit = match["unit"].lower()
     if unit not in METRES_PER_UNIT:
         raise ParseFailure(f"unknown unit {unit!r} in {answer!r}; known: m, cm, mm, km, ft, in")
-    value = float(number) * METRES_PER_UNIT[unit]
-    if value in (float("inf"), float("-inf")):
+    value = float(match["number"]) * METRES_PER_UNIT[unit]
+    if not math.isfinite(value):
         raise ParseFailure(f"{answer!r} is not a finite length")
     return value

@@ -11,7 +11,9 @@ def coordinate(name: int, size_px: int, n: int) -> float:
     return name * size_px / n
 
 
-def box_reference(box_px: tuple[float, float, float, float], size_px: tuple[int, int], n: int) -> tuple[int, int, int, int]:
+def box_reference(
+    box_px: tuple[float, float, float, float], size_px: tuple[int, int], n: int
+) -> tuple[int, int, int, int]:
     """Names of x0, y0, x1, y1 of a box in an image of (width, height)."""
     width, height = size_px
     x0, y0, x1, y1 = box_px

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError, nearest
@@ -27,7 +27,9 @@ class DepthTemplates(StrictModel):
         for wording in (*self.ray, *self.z):
             fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
             if fields != {"x", "y", "n"}:
-                raise ValueError(f"wording {wording!r} must use the fields {{x}}, {{y}} and {{n}}, it uses {sorted(fields)}")
+                raise ValueError(
+                    f"wording {wording!r} must use the fields {{x}}, {{y}} and {{n}}, it uses {sorted(fields)}"
+                )
         return self
 
 
@@ -43,16 +45,40 @@ class TemplateSet(StrictModel):
 
 @lru_cache(maxsize=16)
 def load_templates(name: str) -> TemplateSet:
-    """The set that ships under this name, or the one in the YAML file at this path.
+    """The set that ships under this name.
 
     Raises:
-        ConfigError: no such set, or a set that lacks a field (the field is named).
+        ConfigError: no such set.
     """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        return TemplateSet.parse(load_yaml(path), str(path))
     shipped = {Path(entry.name).stem: entry for entry in FOLDER.iterdir() if entry.name.endswith(".yaml")}
     if name not in shipped:
-        raise ConfigError(f"no template set {name!r}{nearest(name, shipped)} (a path must end in .yaml)")
+        raise ConfigError(f"no template set {name!r}{nearest(name, shipped)} (the path of your own must end in .yaml)")
     with resources.as_file(shipped[name]) as path:
-        return TemplateSet.parse(load_yaml(path), f"template set {name}")
+        return read_templates(path)
+
+
+def read_templates(path: Path) -> TemplateSet:
+    """The set in a YAML file.
+
+    Raises:
+        ConfigError: no such file, or a set that lacks a field or has one too many (the field is named).
+    """
+    return TemplateSet.parse(load_yaml(path), str(path))
+
+
+def checked_templates(given: object) -> object:
+    """A shipped set's name as it is, a file's path as the set that it holds: so the wordings travel with what is configured.
+
+    Raises:
+        ConfigError: as `load_templates` and `read_templates`.
+    """
+    if not isinstance(given, str):
+        return given
+    if given.endswith((".yaml", ".yml")):
+        return read_templates(Path(given))
+    load_templates(given)
+    return given
+
+
+Templates = Annotated[str | TemplateSet, BeforeValidator(checked_templates)]
+"""In a configuration: name of a shipped set, path of a YAML file, or a whole set."""

@@ -17,7 +17,7 @@ from vlm3.tracking.runs import TrackedRun
 from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, score
 from vlm3.train.loop import LoopState, StepOutcome
 from vlm3.train.progress import Progress
-from vlm3.views.decode import decode_rgb
+from vlm3.storage.images import decode_rgb
 
 SHARE_WINDOW = 512
 PICTURED_FRAMES = 4

@@ -50,7 +50,11 @@ class LoopState:
 
 
 def run_steps(
-    engine: Engine, inputs: Iterator[Sequence[ModelBatch]], state: LoopState, total_steps: int, callbacks: Sequence[Callback]
+    engine: Engine,
+    inputs: Iterator[Sequence[ModelBatch]],
+    state: LoopState,
+    total_steps: int,
+    callbacks: Sequence[Callback],
 ) -> None:
     """Train until `total_steps`; all ranks call this together.
 

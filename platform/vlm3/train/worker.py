@@ -176,7 +176,9 @@ def _my_frames(worker: WorkerConfig, rank: int, world: int) -> dict[str, Sequenc
     return {source.name: list(held_out_frames(source, images))[rank::world] for source in worker.evaluated}
 
 
-def _step_inputs(worker: WorkerConfig, vision: VisionSpec, pad_id: int, rows_per_rank: int) -> Iterator[Sequence[ModelBatch]]:
+def _step_inputs(
+    worker: WorkerConfig, vision: VisionSpec, pad_id: int, rows_per_rank: int
+) -> Iterator[Sequence[ModelBatch]]:
     shard = ray.train.get_dataset_shard(STREAM)
     micro = worker.recipe.engine.micro_batch
     for table in shard.iter_batches(batch_size=rows_per_rank, batch_format="pyarrow", prefetch_batches=2):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera, Distortion
-from vlm3.views.decode import Decoded, decode_at_least
+from vlm3.storage.images import Decoded, decode_at_least
 
 MAX_UPSCALE = 32.0
 FILL = 0
@@ -98,7 +98,11 @@ def unify(
 def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None) -> Camera:
     """The camera of the unified image: pure arithmetic, nothing is decoded. Raises as `unify`."""
     values = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, *camera.coefficients)
-    if not all(map(math.isfinite, values)) or min(camera.fx_px, camera.fy_px) <= 0 or min(camera.width_px, camera.height_px) < 1:
+    if (
+        not all(map(math.isfinite, values))
+        or min(camera.fx_px, camera.fy_px) <= 0
+        or min(camera.width_px, camera.height_px) < 1
+    ):
         raise DataError(f"intrinsics must be finite with positive focals and sizes, found {camera}")
     sx, sy = policy.focal_px / camera.fx_px, policy.focal_px / camera.fy_px
     if max(sx, sy) > MAX_UPSCALE:
@@ -165,7 +169,9 @@ def _warp(decoded: Decoded, camera: Camera, target: Camera) -> NDArray[np.uint8]
         by = (camera.cy_px - target.cy_px * ay + 0.5) * ky - 0.5
         matrix = np.array([[ax * kx, 0, bx], [0, ay * ky, by]])
         size = (target.width_px, target.height_px)
-        image = cv2.warpAffine(pixels, matrix, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.warpAffine(
+            pixels, matrix, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
     else:
         maps = _source_map(camera, target)
         reduced = ((maps + 0.5) * (kx, ky) - 0.5).astype(np.float32)
