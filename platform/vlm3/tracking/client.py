@@ -5,7 +5,6 @@ workers, Tune trials and threads share a process or inherit its environment, and
 """
 
 import fcntl
-import os
 import random
 import sqlite3
 import time
@@ -16,10 +15,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-
-# Read by mlflow when it is imported: nothing is sent to anyone.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
