@@ -59,6 +59,12 @@ def _picture(height: int, width: int, seed: int) -> np.ndarray:
     return np.kron(coarse, np.ones((16, 16, 1))).astype(np.uint8)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Where other processes use the cores, threads of a small product wait for each other longer than they compute."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def picture() -> Callable[[int, int, int], np.ndarray]:
     """(height, width, seed) → smooth random colours, so that places look different."""

@@ -1,0 +1,101 @@
+"""Depth at points of an original image: mapped, asked, read, and given as z and ray."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vlm3.errors import ConfigError, DataError
+from vlm3.geometry.camera import Camera, Distortion
+from vlm3.geometry.depth import DepthKind
+from vlm3.infer.depth import DepthPredictor, PointAnswer, answer_depth
+from vlm3.infer.spec import AskSpec
+from vlm3.models.export import export_model
+from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.views.unify import unify
+
+FOCAL_PX = 70.0
+CAMERA = Camera(160, 120, 100.0, 90.0, 79.5, 59.5)
+FISHEYE = Camera(160, 120, 140.0, 140.0, 79.5, 59.5, Distortion.FISHEYE, (-0.02, 0.004, 0.0, 0.0))
+POINTS_PX = np.array([[12.0, 9.0], [79.5, 59.5], [40.25, 100.0], [147.0, 108.0]])
+
+
+def predictor(asked: Any, kind: DepthKind = DepthKind.RAY) -> DepthPredictor:
+    config = DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1", depth_kind=kind)
+    return DepthPredictor(
+        asked.model, asked.encoder, asked.vision, DepthTask(config), AskSpec(focal_px=FOCAL_PX, depth=config)
+    )
+
+
+@pytest.fixture(scope="module")
+def encoded() -> bytes:
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    done, data = cv2.imencode(".png", cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC))
+    assert done
+    return data.tobytes()
+
+
+@pytest.mark.parametrize("camera", [CAMERA, FISHEYE], ids=["pinhole", "fisheye"])
+@pytest.mark.parametrize("kind", list(DepthKind))
+def test_answers_are_those_of_the_stock_model_as_z_and_ray(
+    trained: Any, encoded: bytes, camera: Camera, kind: DepthKind
+) -> None:
+    made = predictor(trained, kind)
+    answers = answer_depth(made, encoded, camera, POINTS_PX)
+    view = unify(encoded, camera, made.policy)
+    questions = [made.task.question((x, y), view.image.shape[1::-1]) for x, y in view.map_points(POINTS_PX)]
+    assert [answer.text for answer in answers] == trained.stock(view.image, questions, 16)
+    for answer, point in zip(answers, POINTS_PX, strict=True):
+        assert answer.status == "ok" and answer.z_depth_m is not None and answer.ray_depth_m is not None
+        said, other = answer.ray_depth_m, answer.z_depth_m
+        if kind is DepthKind.Z:
+            said, other = other, said
+        assert said == pytest.approx(float(answer.text))
+        ray = camera.unproject(point[None])[0]
+        assert answer.ray_depth_m == pytest.approx(answer.z_depth_m * np.linalg.norm(ray), rel=1e-6)
+    assert answers[1].z_depth_m == pytest.approx(answers[1].ray_depth_m), "on the axis they are the same"
+
+
+def test_points_outside_are_said_to_be_and_the_others_answered_alike(trained: Any, encoded: bytes) -> None:
+    made = predictor(trained)
+    outside = np.array([[-1.0, 5.0], [160.0, 5.0], [5.0, 300.0], [np.nan, 5.0]])
+    mixed = answer_depth(made, encoded, CAMERA, np.concatenate([outside, POINTS_PX])[[0, 4, 1, 5, 2, 6, 3, 7]])
+    assert [answer.status for answer in mixed] == ["outside", "ok"] * 4
+    assert mixed[1::2] == answer_depth(made, encoded, CAMERA, POINTS_PX)
+    assert {(answer.text, answer.z_depth_m, answer.ray_depth_m) for answer in mixed[::2]} == {("", None, None)}
+    assert [answer.status for answer in answer_depth(made, encoded, CAMERA, outside)] == ["outside"] * 4
+    assert answer_depth(made, encoded, CAMERA, np.empty((0, 2))) == ()
+
+
+def test_an_untrained_model_is_unreadable_not_zero(untrained: Any, encoded: bytes) -> None:
+    answers = answer_depth(predictor(untrained), encoded, CAMERA, POINTS_PX)
+    assert {answer.status for answer in answers} == {"unreadable"}
+    assert all(answer.z_depth_m is None and answer.ray_depth_m is None and answer.text for answer in answers)
+
+
+def test_predict_takes_points_of_the_unified_image(trained: Any, encoded: bytes) -> None:
+    made = predictor(trained)
+    view = unify(encoded, CAMERA, made.policy)
+    found = made.predict(view, view.map_points(POINTS_PX))
+    assert all(isinstance(answer, PointAnswer) and answer.depth_m == float(answer.text) for answer in found)
+
+
+def test_a_loaded_export_gives_the_same_answers(trained: Any, encoded: bytes, tmp_path: Path) -> None:
+    made = predictor(trained)
+    out = export_model(made.model, None, trained.directory, tmp_path / "export", {"vlm3.json": made.ask.to_json()})
+    loaded = DepthPredictor.load(out, "cpu")
+    assert loaded.ask == made.ask and not loaded.model.training
+    assert answer_depth(loaded, encoded, FISHEYE, POINTS_PX) == answer_depth(made, encoded, FISHEYE, POINTS_PX)
+
+
+def test_what_cannot_be_asked_is_refused(tiny_dir: Path, trained: Any, encoded: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"vlm3\.json: no such file"):
+        DepthPredictor.load(tiny_dir, "cpu")
+    with pytest.raises(ConfigError, match="no usable GPU"):
+        DepthPredictor.load(tiny_dir, "cuda:9")
+    with pytest.raises(DataError):
+        answer_depth(predictor(trained), b"not an image", CAMERA, POINTS_PX)
+    with pytest.raises(DataError, match="160x120"):
+        answer_depth(predictor(trained), encoded, Camera(99, 120, 100, 90, 50, 60), POINTS_PX)
