@@ -26,7 +26,7 @@ def covisible_share(
     within `relative_tolerance`: occluded points do not.
 
     Args:
-        z_depth1_m: (h1, w1) z-depth, NaN invalid, of the image that `camera1` describes.
+        z_depth1_m: (h1, w1) z-depth, NaN or ≤ 0 invalid, of the image that `camera1` describes.
         camera1: intrinsics of map 1 (its own size).
         z_depth2_m: (h2, w2), likewise.
         camera2: of map 2.
@@ -36,7 +36,7 @@ def covisible_share(
     Returns:
         In [0, 1]; 0 when map 1 has no valid pixel.
     """
-    v, u = np.nonzero(np.isfinite(z_depth1_m))
+    v, u = np.nonzero(np.isfinite(z_depth1_m) & (z_depth1_m > 0))
     if len(u) == 0:
         return 0.0
     rays = camera1.unproject(np.stack([u, v], axis=-1).astype(np.float64))

@@ -20,10 +20,10 @@ class DepthScores:
     delta2: float
     delta3: float
     abs_rel: float
-    """Mean |p − g| / g over the readable answers; NaN without one. So are the next two."""
+    """Mean |p - g| / g over the readable answers; NaN without one. So are the next two."""
     rmse_m: float
     silog: float
-    """100 · √(mean(d²) − mean(d)²), d = log p − log g (Eigen et al.)."""
+    """100 · √(mean(d²) - mean(d)²), d = log p - log g, over the positive answers (Eigen et al.)."""
     unreadable_share: float
     """Answers that do not parse; wrong in every δ."""
     delta1_interval: tuple[float, float]
@@ -71,7 +71,10 @@ def depth_scores(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike, s
 def best_constant(true_m: ArrayLike) -> float:
     """The constant c that maximises δ1 over these labels exactly: the hardest constant answer to beat.
 
-    c is right for g when g/1.25 < c < 1.25·g: the most overlapped of these open intervals is found by a sweep over their ends.
+    c is right for g when g/1.25 < c < 1.25·g: a sweep over the ends of these open intervals finds where most overlap.
+
+    Raises:
+        ValueError: no labels, or one that is not a positive number.
     """
     true = np.sort(np.asarray(true_m, np.float64))
     if len(true) == 0 or not (np.isfinite(true) & (true > 0)).all():

@@ -8,7 +8,7 @@ LEVEL = 0.95
 
 
 def bootstrap_interval(
-    sums: NDArray[np.floating], counts: NDArray[np.integer], seed: int, resamples: int = RESAMPLES
+    sums: NDArray[np.number], counts: NDArray[np.integer], seed: int, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """95 % percentile interval of Σ sums / Σ counts when whole groups are drawn with replacement.
 

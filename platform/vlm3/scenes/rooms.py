@@ -27,6 +27,8 @@ from vlm3.scenes.schema import (
 )
 from vlm3.seeds import generator
 
+RENDERER = 1
+"""Raised when the same configuration gives other pictures."""
 JPEG_QUALITY = 95
 FULL_DEPTH_M_PER_UNIT = 0.001
 MIN_VISIBLE_PX = 30
@@ -73,6 +75,10 @@ class RoomsReader:
     def posed(self) -> bool:
         """Every frame has a pose."""
         return True
+
+    def identity(self) -> str:
+        """The configuration and the version of the renderer."""
+        return f"rooms {RENDERER} {self.config.model_dump_json()}"
 
     def scenes(self) -> tuple[str, ...]:
         """Names of all scenes."""

@@ -2,7 +2,7 @@
 
 
 def reference(x_px: float, size_px: int, n: int) -> int:
-    """The name of coordinate `x_px` in an image of `size_px`: round(x / size · n), half to even, clamped to [0, n − 1]."""
+    """The name of coordinate `x_px` in an image of `size_px`: round(x / size · n), half to even, within [0, n − 1]."""
     return min(max(round(x_px / size_px * n), 0), n - 1)
 
 

@@ -67,11 +67,13 @@ def read_templates(path: Path) -> TemplateSet:
 
 
 def checked_templates(given: object) -> object:
-    """A shipped set's name as it is, a file's path as the set that it holds: so the wordings travel with what is configured.
+    """A shipped set's name as it is; a file's path as the set it holds, so that wordings travel with the configuration.
 
     Raises:
         ConfigError: as `load_templates` and `read_templates`.
     """
+    if isinstance(given, dict):
+        return TemplateSet.parse(given, "templates")
     if not isinstance(given, str):
         return given
     if given.endswith((".yaml", ".yml")):

@@ -1,0 +1,57 @@
+"""What a frame keeps of its depth image: random labels, and a small map for occlusion tests."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.geometry.camera import Camera
+from vlm3.scenes.schema import MAX_POINTS, SMALL_DEPTH_LONG_SIDE_PX, DepthMap
+
+
+def random_labels(z_depth_m: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
+    """(≤ 1024, 3) of u_px, v_px, z_m: random valid pixels of a depth image (H, W) with NaN where invalid."""
+    valid = np.flatnonzero(np.isfinite(z_depth_m))
+    chosen = rng.permutation(valid)[:MAX_POINTS]
+    v, u = np.divmod(chosen, z_depth_m.shape[1])
+    return np.stack([u, v, z_depth_m.ravel()[chosen]], axis=1).astype(np.float32)
+
+
+def shrink_depth(
+    z_depth_m: NDArray[np.floating], camera: Camera, long_side_px: int = SMALL_DEPTH_LONG_SIDE_PX
+) -> DepthMap:
+    """Nearest samples of a depth image, never averages across edges.
+
+    Args:
+        z_depth_m: (H, W) metres, NaN where invalid.
+        camera: of the depth image.
+        long_side_px: of the result; a smaller image keeps its size.
+
+    Returns:
+        A map whose K follows c' = (c + 0.5)·s − 0.5. Samples lie within half a source pixel of where it says. It shares
+        the lens of `camera`: see `depth_camera`.
+    """
+    height, width = z_depth_m.shape
+    scale = min(1.0, long_side_px / max(height, width))
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    v = _nearest(rows, height)
+    u = _nearest(columns, width)
+    sx, sy = columns / width, rows / height
+    return DepthMap(
+        z_depth_m[np.ix_(v, u)].astype(np.float32),
+        camera.fx_px * sx,
+        camera.fy_px * sy,
+        (camera.cx_px + 0.5) * sx - 0.5,
+        (camera.cy_px + 0.5) * sy - 0.5,
+    )
+
+
+def depth_camera(depth: DepthMap, camera: Camera) -> Camera:
+    """The camera of a small depth map: its own K and size, the lens of its frame's `camera`."""
+    height, width = depth.z_depth_m.shape
+    intrinsics = (depth.fx_px, depth.fy_px, depth.cx_px, depth.cy_px)
+    return Camera(width, height, *intrinsics, camera.distortion, camera.coefficients)
+
+
+def _nearest(count: int, size: int) -> NDArray[np.intp]:
+    """Index of the source sample nearest to each target centre."""
+    centers = (np.arange(count) + 0.5) * size / count - 0.5
+    return np.rint(centers).astype(np.intp)

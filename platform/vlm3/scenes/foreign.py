@@ -1,0 +1,55 @@
+"""Reading of files that others wrote: sizes are bounded, and paths named inside them never leave their folder."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from vlm3.errors import DataError
+
+MAX_INDEX_BYTES = 1 << 30
+MAX_IMAGE_BYTES = 256 << 20
+
+
+def path_inside(folder: Path, name: object) -> Path:
+    """The file that an index calls `name`, which must be a relative path that stays inside `folder`.
+
+    Raises:
+        DataError: `name` is not a path, is absolute, climbs out by `..` or leaves by a symbolic link.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise DataError(f"expected a relative path, found {name!r:.200}")
+    root = folder.resolve()
+    path = root / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or not path.resolve().is_relative_to(root):
+        raise DataError(f"path {name!r:.200} leaves its folder: files must lie inside {folder}")
+    return path
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DataError: it is missing, not a file, cannot be read, or larger than `most_bytes`.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > most_bytes:
+        raise DataError(f"{path}: {path.stat().st_size} bytes, at most {most_bytes} are read")
+    return data
+
+
+def fingerprint(index: Path, folder: Path, names: Iterable[object]) -> str:
+    """Hash of an index file and of the sizes of the files it names; the same wherever the folder is copied."""
+    digest = hashlib.blake2b(index.read_bytes(), digest_size=16)
+    for name in names:
+        try:
+            size = path_inside(folder, name).stat().st_size
+        except (DataError, OSError):
+            size = -1
+        digest.update(f"{name!r} {size}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""What every source of frames offers, and what becomes of a frame that cannot be used."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from vlm3.scenes.schema import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A frame that was left out, and why."""
+
+    source: str
+    scene: str
+    frame: str
+    reason: str
+
+
+class SceneReader(Protocol):
+    """Frames of a dataset, scene by scene. Readers are small and picklable; pixels are read when a frame is asked for."""
+
+    @property
+    def source(self) -> str:
+        """Name of the dataset here."""
+
+    @property
+    def posed(self) -> bool:
+        """True when the frames of a scene share a world; False for single views, each a scene of its own."""
+
+    def scenes(self) -> tuple[str, ...]:
+        """Names of all scenes, in order; cheap."""
+
+    def frames(self, scene: str) -> Iterator[Frame | Rejection]:
+        """The frames of a scene, read one by one; a bad one comes as a Rejection and ends nothing."""
+
+    def identity(self) -> str:
+        """Changes when the data do: what was ingested from the same identity need not be ingested again."""
