@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vlm3.metrics.depth import best_constant, depth_scores
 
 depths = st.lists(st.floats(0.1, 100), min_size=1, max_size=40)
 
 
-def test_scores_of_a_hand_computed_case():
+def test_scores_of_a_hand_computed_case() -> None:
     scores = depth_scores([1.0, 2.6, 3.0, 8.0], [1.0, 2.0, 3.1, 4.0], [0, 0, 1, 1], seed=0)
     # Ratios 1, 1.3, 1.033, 2: δ1 2 of 4, δ2 (1.5625) 3 of 4, δ3 (1.953) 3 of 4.
     assert (scores.delta1, scores.delta2, scores.delta3) == (0.5, 0.75, 0.75)
@@ -20,42 +21,75 @@ def test_scores_of_a_hand_computed_case():
     assert scores.count == 4
 
 
-def test_unreadable_answers_are_wrong_and_counted_apart():
+def test_unreadable_answers_are_wrong_and_counted_apart() -> None:
     scores = depth_scores([np.nan, 2.0], [2.0, 2.0], [0, 1], seed=0)
     assert scores.delta3 == 0.5
     assert scores.unreadable_share == 0.5
     assert scores.abs_rel == 0.0
 
 
-def test_zero_and_negative_answers_are_readable_but_wrong():
+def test_zero_and_negative_answers_are_readable_but_wrong() -> None:
     scores = depth_scores([0.0, -1.0], [1.0, 1.0], [0, 1], seed=0)
     assert scores.delta3 == 0.0
     assert scores.unreadable_share == 0.0
     assert scores.rmse_m == pytest.approx(np.sqrt((1 + 4) / 2))
 
 
-def test_all_unreadable_gives_nan_errors_not_a_crash():
+def test_all_unreadable_gives_nan_errors_not_a_crash() -> None:
     scores = depth_scores([np.nan], [1.0], [0], seed=0)
     assert np.isnan(scores.abs_rel) and np.isnan(scores.silog)
     assert scores.delta1 == 0.0
 
 
 @pytest.mark.parametrize("labels", [[0.0], [np.nan], [-1.0], []])
-def test_labels_that_are_not_depths_are_refused(labels):
-    with pytest.raises(ValueError, match="labels must|expected"):
+def test_labels_that_are_not_depths_are_refused(labels: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"labels must|expected"):
         depth_scores([1.0] * len(labels), labels, [0] * len(labels), seed=0)
 
 
 @given(depths)
-def test_no_constant_beats_the_best_constant(true):
-    def delta1(c):
-        return depth_scores([c] * len(true), true, range(len(true)), seed=0).delta1
+def test_no_constant_beats_the_best_constant(labels: list[float]) -> None:
+    true = np.array(labels)
 
-    candidates = [g * f for g in true for f in (1 / 1.25 + 1e-9, 1.0, 1.25 - 1e-9)]
-    assert delta1(best_constant(true)) >= max(map(delta1, candidates)) - 1e-12
+    def right(constant: float) -> float:
+        return float(np.mean(np.maximum(constant / true, true / constant) < 1.25))
+
+    # The share only changes where an interval (g/1.25, 1.25·g) begins or ends.
+    candidates = [g * factor for g in labels for factor in (1 / 1.25 + 1e-9, 1.0, 1.25 - 1e-9)]
+    assert right(best_constant(labels)) >= max(map(right, candidates))
 
 
-def test_the_interval_covers_the_mean_and_narrows_with_images():
+def test_the_best_constant_of_a_hand_computed_case() -> None:
+    # 2 and 3 share (2.4, 2.5); 10 is alone.
+    assert 2.4 < best_constant([10.0, 2.0, 3.0]) < 2.5
+    for labels in ([], [0.0], [np.inf]):
+        with pytest.raises(ValueError, match="positive finite"):
+            best_constant(labels)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(-5, 200) | st.just(np.nan)), min_size=1, max_size=30))
+def test_scores_equal_a_loop_over_the_answers(pairs: list[tuple[float, float]]) -> None:
+    true, predicted = (list(column) for column in zip(*pairs, strict=True))
+    scores = depth_scores(predicted, true, [0] * len(pairs), seed=0)
+    within, relative, squared, logs = [0, 0, 0], [], [], []
+    for g, p in pairs:
+        if np.isnan(p):
+            continue
+        relative.append(abs(p - g) / g)
+        squared.append((p - g) ** 2)
+        if p > 0:
+            logs.append(np.log(p / g))
+            for k in range(3):
+                within[k] += max(p / g, g / p) < 1.25 ** (k + 1)
+    assert [scores.delta1, scores.delta2, scores.delta3] == pytest.approx([w / len(pairs) for w in within])
+    assert scores.unreadable_share == pytest.approx(1 - len(relative) / len(pairs))
+    mean = np.mean if relative else (lambda _: np.nan)
+    assert scores.abs_rel == pytest.approx(mean(relative), nan_ok=True)
+    assert scores.rmse_m == pytest.approx(np.sqrt(mean(squared)), nan_ok=True)
+    assert scores.silog == pytest.approx(100 * np.std(logs) if logs else np.nan, abs=1e-4, nan_ok=True)
+
+
+def test_the_interval_covers_the_mean_and_narrows_with_images() -> None:
     rng = np.random.default_rng(0)
     true = np.full(4000, 2.0)
     predicted = np.where(rng.random(4000) < 0.7, 2.0, 9.0)

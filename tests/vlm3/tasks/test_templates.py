@@ -1,0 +1,89 @@
+"""Wordings: those that ship, those of a user, and those that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from vlm3.config import dump_yaml
+from vlm3.errors import ConfigError
+from vlm3.geometry.depth import DepthKind
+from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.templates import load_templates, read_templates
+
+OWN = {
+    "name": "own",
+    "version": 3,
+    "system": "Be brief.",
+    "depth": {"ray": ["Range at {x}/{y} of {n}, in metres?"], "z": ["Depth at {x}/{y} of {n}, in metres?"]},
+}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.yaml"
+    path.write_text(dump_yaml(OWN))
+    return path
+
+
+@pytest.mark.parametrize("name", ["vlm3-1", "compact-1"])
+def test_shipped_sets_say_the_unit_and_the_range_and_what_is_measured(name: str) -> None:
+    depth = load_templates(name).depth
+    for wordings, words in ((depth.ray, ("far", "istance")), (depth.z, ("epth",))):
+        assert len(set(wordings)) == len(wordings)
+        for wording in wordings:
+            assert "metre" in wording and any(word in wording for word in words)
+            asked = wording.format(x=17, y=42, n=100)
+            assert all(number in asked for number in ("17", "42", "100"))
+    assert not set(depth.ray) & set(depth.z)
+
+
+def test_the_full_set_varies_and_the_compact_set_is_short() -> None:
+    full, compact = load_templates("vlm3-1").depth, load_templates("compact-1").depth
+    assert len(full.ray) >= 3 and len(full.z) >= 2
+    assert max(map(len, (*compact.ray, *compact.z))) < 45
+
+
+def test_an_unknown_name_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'compact-1'"):
+        load_templates("compact1")
+    with pytest.raises(ConfigError, match="did you mean 'vlm3-1'"):
+        DepthTaskConfig(templates="vlm3")
+
+
+def test_a_users_file_is_read_at_once_and_travels_with_the_configuration(own: Path) -> None:
+    config = DepthTaskConfig.parse({"templates": str(own)}, "recipe")
+    own.unlink()
+    copied = DepthTaskConfig.parse(config.model_dump(mode="json"), "copy")
+    assert copied == config
+    task = DepthTask(copied)
+    assert task.system == "Be brief."
+    assert task.question((1, 1), (10, 10)) == "Range at 200/200 of 2000, in metres?"
+    z = DepthTask(copied.model_copy(update={"depth_kind": DepthKind.Z}))
+    assert z.question((1, 1), (10, 10)).startswith("Depth")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"depth": {"ray": OWN["depth"]["ray"]}}, r"depth\.z"),  # type: ignore[index] # OWN is plain YAML data
+        ({"system": ...}, "system"),
+        ({"version": 0}, "version"),
+        ({"wordings": []}, "wordings"),
+        ({"depth": {"ray": [], "z": ["{x} {y} {n}"]}}, r"depth\.ray"),
+        ({"depth": {"ray": ["{x} {y}"], "z": ["{x} {y} {n}"]}}, r"must use the fields .*\['x', 'y'\]"),
+        ({"depth": {"ray": ["{x} {y} {n} {k}"], "z": ["{x} {y} {n}"]}}, "must use the fields .*'k'"),
+        ({"depth": {"ray": ["{x.real} {y} {n}"], "z": ["{x} {y} {n}"]}}, "must use the fields"),
+        ({"depth": {"ray": ["{x} {y} {n"], "z": ["{x} {y} {n}"]}}, "expected '}'"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_refused_by_field(own: Path, change: dict[str, object], named: str) -> None:
+    changed = {key: value for key, value in (OWN | change).items() if value is not ...}
+    own.write_text(dump_yaml(changed))
+    with pytest.raises(ConfigError, match=named) as caught:
+        read_templates(own)
+    assert str(own) in str(caught.value)
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        DepthTaskConfig(templates=str(tmp_path / "none.yaml"))
