@@ -18,12 +18,13 @@ def covisible_share(
     z_depth2_m: NDArray[np.floating],
     camera2: Camera,
     cam1_T_cam2: Array,
+    *,
     relative_tolerance: float = 0.05,
 ) -> float:
     """Share of the valid pixels of view 1 whose 3D point is visible in view 2.
 
-    A point counts when it lands inside view 2 with z > 0.04 m and its depth there agrees with the nearest sample of map 2
-    within `relative_tolerance`: occluded points do not.
+    A point counts when it lands inside view 2 with z > 0.04 m and its depth there agrees with the nearest sample of
+    map 2 within `relative_tolerance`: occluded points do not.
 
     Args:
         z_depth1_m: (h1, w1) z-depth, NaN or ≤ 0 invalid, of the image that `camera1` describes.
@@ -57,18 +58,26 @@ def symmetric_covisibility(
     z_depth2_m: NDArray[np.floating],
     camera2: Camera,
     cam1_T_cam2: Array,
+    *,
     relative_tolerance: float = 0.05,
 ) -> float:
     """Mean of both directions' `covisible_share`."""
-    forth = covisible_share(z_depth1_m, camera1, z_depth2_m, camera2, cam1_T_cam2, relative_tolerance)
-    back = covisible_share(z_depth2_m, camera2, z_depth1_m, camera1, invert(cam1_T_cam2), relative_tolerance)
+    forth = covisible_share(
+        z_depth1_m, camera1, z_depth2_m, camera2, cam1_T_cam2, relative_tolerance=relative_tolerance
+    )
+    back = covisible_share(
+        z_depth2_m, camera2, z_depth1_m, camera1, invert(cam1_T_cam2), relative_tolerance=relative_tolerance
+    )
     return (forth + back) / 2
 
 
 def frustum_overlap(
     camera1: Camera, camera2: Camera, cam1_T_cam2: Array, depths_m: tuple[float, ...] = FRUSTUM_DEPTHS_M
 ) -> float:
-    """Covisibility without depth: the mean share, over both directions, of a grid of points at `depths_m` that the other view contains."""
+    """Covisibility without depth: the share of a grid of points at `depths_m` that the other view contains.
+
+    Mean of both directions, in [0, 1].
+    """
     return (
         _contained(camera1, camera2, cam1_T_cam2, depths_m)
         + _contained(camera2, camera1, invert(cam1_T_cam2), depths_m)

@@ -49,8 +49,8 @@ def check_rigid(dst_T_src: NDArray[np.floating], tolerance: float = 1e-3) -> str
 def orthonormalize(dst_T_src: NDArray[np.floating]) -> Array:
     """The rigid transform nearest to one that was rounded when it was written.
 
-    R = U·Vᵀ of its singular value decomposition is the nearest rotation in the Frobenius norm (Schönemann 1966). The matrix
-    must have passed `check_rigid`; this does not mend a mirror or a scale.
+    R = U·Vᵀ of its singular value decomposition is the nearest rotation in the Frobenius norm (Schönemann 1966).
+    The matrix must have passed `check_rigid`: this mends neither a mirror nor a scale.
     """
     rigid = np.eye(4)
     u, _, vt = np.linalg.svd(np.asarray(dst_T_src, np.float64)[:3, :3])
