@@ -60,6 +60,9 @@ def training_stream(
 
     Columns: position, component, attempt, input_ids, loss_mask, height, width, image (uint8 RGB bytes).
     """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
     reader = RangeReader(builder, ledger.remaining(stop), block_rows(rows_per_rank))
     ids = ray.data.range(reader.blocks, override_num_blocks=reader.blocks)
     return ids.map_batches(

@@ -30,6 +30,7 @@ from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine import require_device
 from vlm3.train.engine_config import micro_batches_per_rank
+from vlm3.train.progress import read_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete, latest_checkpoint
 from vlm3.train.worker import EXPORT_FOLDER, STREAM, WorkerConfig, train_worker
@@ -145,14 +146,13 @@ def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
     )
     try:
         with progress_bar(worker.run_dir, train.steps):
-            result = trainer.fit()
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         understood = user_error(error)
         if understood is not None:
             raise understood from error
         raise
-    assert result.metrics is not None
-    return {key: float(value) for key, value in result.metrics.items() if isinstance(value, int | float)}
+    return read_summary(worker.run_dir)
 
 
 def _finish(

@@ -12,12 +12,12 @@ from vlm3.errors import DataError
 from vlm3.infer.depth import DepthPredictor
 from vlm3.mixture.shares import worst_share_error
 from vlm3.scenes.schema import Frame
+from vlm3.storage.images import decode_rgb
 from vlm3.tracking.pictures import depth_overlay, mixture_chart, scatter_true_predicted
 from vlm3.tracking.runs import TrackedRun
 from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, score
 from vlm3.train.loop import LoopState, StepOutcome
 from vlm3.train.progress import Progress
-from vlm3.storage.images import decode_rgb
 
 SHARE_WINDOW = 512
 PICTURED_FRAMES = 4

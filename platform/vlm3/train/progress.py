@@ -1,4 +1,4 @@
-"""How far a run is, in one small file: the driver shows it as a bar, anyone may read it."""
+"""How far a run is, and its figures at the end, in two small files: the driver shows them, anyone may read them."""
 
 import json
 import os
@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE_NAME = "progress.json"
+SUMMARY_FILE = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,7 @@ class Progress:
 
     def write(self, run_dir: Path) -> None:
         """Replace the run's progress file atomically."""
-        temporary = run_dir / f".{FILE_NAME}.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        temporary.replace(run_dir / FILE_NAME)
+        _replace(run_dir / FILE_NAME, json.dumps(asdict(self)))
 
 
 def read_progress(run_dir: Path) -> Progress | None:
@@ -33,3 +32,20 @@ def read_progress(run_dir: Path) -> Progress | None:
         return Progress(**json.loads((run_dir / FILE_NAME).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+
+
+def write_summary(run_dir: Path, figures: dict[str, float]) -> None:
+    """Leave the figures of a finished run: losses, shares, evaluation."""
+    _replace(run_dir / SUMMARY_FILE, json.dumps(figures, indent=1))
+
+
+def read_summary(run_dir: Path) -> dict[str, float]:
+    """The figures of a finished run."""
+    figures: dict[str, float] = json.loads((run_dir / SUMMARY_FILE).read_text(encoding="utf-8"))
+    return figures
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

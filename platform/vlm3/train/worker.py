@@ -30,6 +30,7 @@ from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames
 from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
+from vlm3.train.progress import write_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
 
@@ -106,8 +107,8 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         )
         summary |= metrics.summary(state)
         metrics.run.metrics({f"summary/{name}": value for name, value in summary.items()}, recipe.train.steps)
+        write_summary(worker.run_dir, summary)
     _barrier()
-    ray.train.report(summary)
 
 
 @dataclass(slots=True)
