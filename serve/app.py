@@ -1,0 +1,169 @@
+"""The Ray Serve application: metric depth at points of an uploaded image, over HTTP."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from ray import serve
+from starlette.exceptions import HTTPException
+
+from serve.limits import DEPTH_PATH, UploadGuard
+from serve.requests import DepthRequest, RequestError, read_request
+from serve.schemas import DepthResponse, Fault, Health, ModelInfo, PointDepth
+from vlm3.config import StrictModel
+from vlm3.errors import DataError
+from vlm3.infer.depth import DepthAnswer, DepthPredictor, answer_depth
+from vlm3.log import configure, get_logger
+from vlm3.tracking.client import tracking_uri
+from vlm3.tracking.config import TrackingConfig
+from vlm3.tracking.registry import ResolvedModel, resolve
+
+log = get_logger(__name__)
+CHAMPION = "models:/vlm3-depth@champion"
+MAX_WAITING = 32
+"""Requests that may wait at a replica; Serve answers 503 beyond them."""
+FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": Fault} for status in (413, 415, 422, 503)}
+
+api = FastAPI(title="VLM3 depth", docs_url=None, redoc_url=None)
+api.add_middleware(UploadGuard)
+
+
+class ServeConfig(StrictModel):
+    """What is served, and on how much."""
+
+    runs_dir: str
+    """Folder of the MLflow database and of the models fetched from the registry; every replica must reach it."""
+    model: str = CHAMPION
+    """`models:/NAME@ALIAS`, `models:/NAME/VERSION`, or an exported model directory."""
+    tracking: TrackingConfig = TrackingConfig()
+    device: Literal["cpu", "cuda"] = "cpu"
+    replicas: int = 1
+
+    def resolve(self) -> ResolvedModel:
+        """The model at hand. Raises UserError, as `vlm3.tracking.registry.resolve`."""
+        runs_dir = Path(self.runs_dir)
+        return resolve(self.model, tracking_uri(self.tracking, runs_dir), runs_dir / "served")
+
+    def pinned(self) -> "ServeConfig":
+        """This configuration with an alias replaced by the version it names now, so that all replicas agree."""
+        found = self.resolve()
+        model = str(found.directory) if found.version == "local" else f"models:/{found.name}/{found.version}"
+        return self.model_copy(update={"model": model})
+
+
+@api.exception_handler(RequestError)
+async def _refused(_: Request, error: RequestError) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+@api.exception_handler(HTTPException)
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    text = f"no such path: {request.url.path}; send POST {DEPTH_PATH}" if error.status_code == 404 else error.detail
+    return JSONResponse({"error": text}, error.status_code, headers=error.headers)
+
+
+@api.exception_handler(RequestValidationError)
+async def _form_error(_: Request, error: RequestValidationError) -> JSONResponse:
+    fault = error.errors()[0]
+    return JSONResponse({"error": f"form field {fault['loc'][-1]!r}: {fault['msg']}"}, 422)
+
+
+@api.exception_handler(Exception)
+async def _bug(_: Request, error: Exception) -> JSONResponse:
+    log.error("a request failed", exc_info=error)
+    return JSONResponse({"error": "internal error; the server's log says more"}, 500)
+
+
+@serve.ingress(api)
+class DepthService:
+    """One model. Its work runs in one thread, request after request, while the event loop goes on answering probes."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        configure()
+        self._config = config
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._loaded = self._worker.submit(self._load)
+
+    def _load(self) -> tuple[DepthPredictor, ModelInfo]:
+        found = self._config.resolve()
+        predictor = DepthPredictor.load(found.directory, self._config.device)
+        log.info("%s version %s is loaded", found.name, found.version)
+        return predictor, ModelInfo(name=found.name, version=found.version)
+
+    def check_health(self) -> None:
+        """Ray Serve asks: a replica whose model could not be loaded is replaced."""
+        if self._loaded.done():
+            self._loaded.result()
+
+    @api.get("/healthz")
+    async def healthz(self) -> dict[str, str]:
+        """200 while the process answers."""
+        return {"status": "ok"}
+
+    @api.get("/readyz", responses={503: {"model": Fault}})
+    async def readyz(self) -> Health:
+        """200 once the model is loaded, 503 until then."""
+        return Health(model=self._ready()[1])
+
+    @api.post(DEPTH_PATH, responses=FAULTS)
+    async def depth(
+        self,
+        image: Annotated[UploadFile, File()],
+        points: Annotated[str, Form()],
+        intrinsics: Annotated[str | None, Form()] = None,
+        horizontal_fov_deg: Annotated[float | None, Form()] = None,
+    ) -> DepthResponse:
+        """Depth in metres at points of an image."""
+        started = time.perf_counter()
+        predictor, model = self._ready()
+        request = read_request(await image.read(), points, intrinsics, horizontal_fov_deg)
+        answers = await asyncio.get_running_loop().run_in_executor(self._worker, _answer, predictor, request)
+        return DepthResponse(
+            points=[
+                PointDepth(text=a.text, status=a.status, z_depth_m=a.z_depth_m, ray_depth_m=a.ray_depth_m)
+                for a in answers
+            ],
+            model=model,
+            intrinsics_source=request.intrinsics_source,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _ready(self) -> tuple[DepthPredictor, ModelInfo]:
+        if not self._loaded.done():
+            raise RequestError(503, "the model is being loaded; try again in a few seconds")
+        if self._loaded.exception() is not None:
+            raise RequestError(503, "the model could not be loaded; the server's log says why")
+        return self._loaded.result()
+
+
+def _answer(predictor: DepthPredictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
+    try:
+        return answer_depth(predictor, request.encoded_image, request.camera, request.points_px)
+    except DataError as error:
+        raise RequestError(422, f"image: {error}") from None
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """The application, for `serve.run(build({...}))` or `serve run serve.app:build model=... runs_dir=...`.
+
+    Args:
+        args: keys of `ServeConfig`.
+
+    Raises:
+        UserError: wrong keys, or no such model.
+    """
+    config = ServeConfig.parse(args, "serve").pinned()
+    actor = {"num_cpus": 1, "num_gpus": 1 if config.device == "cuda" else 0}
+    deployment = serve.deployment(
+        DepthService,
+        num_replicas=config.replicas,
+        ray_actor_options=actor,
+        max_ongoing_requests=MAX_WAITING,
+        max_queued_requests=MAX_WAITING,
+    )
+    return deployment.bind(config)

@@ -1,0 +1,109 @@
+"""What requests carry and what answers look like. Pixels are those of the uploaded image, lengths are metres."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
+
+from vlm3.config import StrictModel
+from vlm3.geometry.camera import Camera, Distortion
+from vlm3.scenes.schema import IntrinsicsSource
+
+MAX_POINTS = 256
+COEFFICIENTS = {Distortion.NONE: (0,), Distortion.BROWN: (4, 5, 8), Distortion.FISHEYE: (4,)}
+"""How many coefficients each lens model takes."""
+
+Point = tuple[FiniteFloat, FiniteFloat]
+PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
+
+
+POINTS: TypeAdapter[list[Point]] = TypeAdapter(Annotated[list[Point], Field(min_length=1, max_length=MAX_POINTS)])
+"""Reads the form field `points`: (u, v) in pixels of the uploaded image; pixel centres at integers."""
+
+
+class Intrinsics(StrictModel):
+    """The form field `intrinsics`."""
+
+    fx_px: PositiveFloat
+    fy_px: PositiveFloat
+    cx_px: FiniteFloat
+    cy_px: FiniteFloat
+    distortion: Distortion = Distortion.NONE
+    coefficients: tuple[FiniteFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _as_many_as_the_model_takes(self) -> Self:
+        counts = COEFFICIENTS[self.distortion]
+        if len(self.coefficients) not in counts:
+            raise ValueError(f"distortion {self.distortion.value!r} takes {' or '.join(map(str, counts))} coefficients")
+        return self
+
+    @classmethod
+    def of(cls, camera: Camera) -> Self:
+        """The intrinsics of a camera, as a client sends them."""
+        return cls(
+            fx_px=camera.fx_px,
+            fy_px=camera.fy_px,
+            cx_px=camera.cx_px,
+            cy_px=camera.cy_px,
+            distortion=camera.distortion,
+            coefficients=camera.coefficients,
+        )
+
+    def camera(self, width_px: int, height_px: int) -> Camera:
+        """The camera of an image of this size."""
+        return Camera(
+            width_px, height_px, self.fx_px, self.fy_px, self.cx_px, self.cy_px, self.distortion, self.coefficients
+        )
+
+
+class PointDepth(BaseModel):
+    """The answer for one point."""
+
+    text: str
+    """The model's own words; empty for a point outside."""
+    status: Literal["ok", "unreadable", "outside"]
+    z_depth_m: float | None
+    """Along the optical axis; null unless `ok`."""
+    ray_depth_m: float | None
+    """Along the ray from the camera to the point: "how far"; null unless `ok`."""
+
+
+class ModelInfo(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+    """Number of the registered version; `local` for a directory."""
+
+
+class DepthResponse(BaseModel):
+    """Body of a successful `POST /v1/depth`."""
+
+    points: list[PointDepth]
+    """One a point asked, in order."""
+    model: ModelInfo
+    intrinsics_source: IntrinsicsSource
+    seconds: float
+    """Spent on this answer, waiting in the queue included."""
+
+
+class Health(BaseModel):
+    """Body of `/healthz` and `/readyz`."""
+
+    status: Literal["ok"] = "ok"
+    model: ModelInfo
+
+
+class Fault(BaseModel):
+    """Body of every answer that is not a success."""
+
+    error: str
+    """One sentence: what was expected, what was found, what to send."""
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault of a form field, as one clause."""
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
