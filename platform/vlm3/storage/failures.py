@@ -55,8 +55,9 @@ def explain(error: Exception, where: str, endpoint: str | None) -> DataError:
 
 
 def _missing(code: str, where: str, store: str) -> str:
-    if code == "NoSuchBucket":
-        return f"no bucket {where.removeprefix('s3://').split('/')[0]!r} at {store}; create it, or correct the URI"
+    bucket, _, key = where.removeprefix("s3://").partition("/")
+    if code == "NoSuchBucket" or not key:
+        return f"no bucket {bucket!r} at {store}; create it, or correct the URI"
     return f"no such object at {store}"
 
 

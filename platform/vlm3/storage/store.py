@@ -44,7 +44,9 @@ class Store:
 
     def read(self, path: str) -> bytes:
         """All bytes of a file."""
-        data: bytes = self._retry(path, lambda files, full: files.cat_file(full))
+        # One GET: s3fs would ask for the size first, whose failure does not tell a missing bucket from a missing object.
+        whole = {"max_concurrency": 1} if self.remote else {}
+        data: bytes = self._retry(path, lambda files, full: files.cat_file(full, **whole))
         return data
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
@@ -116,7 +118,7 @@ class Store:
         """Fail early, before work is done: the bucket exists and lets us in, or the local folder can be made."""
         if self.remote:
             bucket = self.uri.removeprefix("s3://").split("/")[0]
-            self._retry("", lambda files, _: files.call_s3("head_bucket", Bucket=bucket))
+            Store(f"s3://{bucket}")._retry("", lambda files, _: files.call_s3("head_bucket", Bucket=bucket))
         else:
             self._retry("", lambda _, full: Path(full).mkdir(parents=True, exist_ok=True))
 
@@ -135,7 +137,7 @@ class Store:
         full = self._full(path)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return operation(_filesystem(endpoint() if self.remote else None, self.remote), full)
+                return operation(_s3(_s3_settings()) if self.remote else fsspec.filesystem("file"), full)
             except S3_FAILURES as error:
                 if attempt == ATTEMPTS or not is_transient(error):
                     raise explain(error, self._at(path), endpoint() if self.remote else None) from error
@@ -180,17 +182,19 @@ def endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
-@lru_cache(maxsize=16)
-def _filesystem(s3_endpoint: str | None, remote: bool) -> fsspec.AbstractFileSystem:
-    """One filesystem a process and endpoint. Listings are never cached: other processes write at the same time."""
-    if not remote:
-        return fsspec.filesystem("file")
+def _s3_settings() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+
+
+@lru_cache(maxsize=8)
+def _s3(settings: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
+    """One filesystem a process and environment. Listings are never cached: other processes write at the same time."""
     config: dict[str, object] = {"connect_timeout": 5, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
-    if s3_endpoint is not None and "AWS_REQUEST_CHECKSUM_CALCULATION" not in os.environ:
+    if endpoint() is not None and "AWS_REQUEST_CHECKSUM_CALCULATION" not in dict(settings):
         # Checksum trailers are Amazon's; many other stores refuse them. Content-MD5 guards our writes everywhere.
         config |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     files = fsspec.filesystem(
-        "s3", endpoint_url=s3_endpoint, use_listings_cache=False, skip_instance_cache=True, config_kwargs=config
+        "s3", endpoint_url=endpoint(), use_listings_cache=False, skip_instance_cache=True, config_kwargs=config
     )
     files.retries = 1  # Store retries, in one place
     return files
