@@ -44,7 +44,7 @@ class Store:
 
     def read(self, path: str) -> bytes:
         """All bytes of a file."""
-        # One GET: s3fs would ask for the size first, whose failure does not tell a missing bucket from a missing object.
+        # One GET: s3fs would ask for the size first, whose failure does not tell a missing bucket from a missing file.
         whole = {"max_concurrency": 1} if self.remote else {}
         data: bytes = self._retry(path, lambda files, full: files.cat_file(full, **whole))
         return data
