@@ -1,0 +1,58 @@
+"""What a mixture search refuses before anything runs, and what its trials train."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.search import run_search, trial_recipe
+from vlm3.errors import CheckpointError, ConfigError
+from vlm3.search.config import SearchConfig
+from vlm3.train.recipe import Recipe, load_recipe
+
+ROOMS = Path(__file__).resolve().parents[2] / "jobs" / "recipes" / "rooms.yaml"
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe(ROOMS)
+
+
+def test_a_trial_is_the_recipe_with_other_weights_and_few_steps(recipe: Recipe):
+    config = SearchConfig(steps=12, overrides=("evaluation.images=7", "train.global_batch=16"))
+    trial = trial_recipe(recipe, config, {"rooms": 0.1, "studios": 0.9})
+    assert (trial.sources["rooms"].weight, trial.sources["studios"].weight) == (0.1, 0.9)
+    assert (trial.train.steps, trial.evaluation.every_steps) == (12, 12)
+    assert (trial.evaluation.images, trial.train.global_batch) == (7, 16)
+    assert trial.model == recipe.model and trial.optimizer == recipe.optimizer and trial.seed == recipe.seed
+
+
+@pytest.mark.parametrize(
+    ("search", "sets", "message"),
+    [
+        ({"sources": ("rooms", "studois")}, (), "no source 'studois'; did you mean 'studios'"),
+        ({"overrides": ("train.stepz=3",)}, (), "unknown key 'train.stepz'; did you mean 'steps'"),
+        ({"floor": 0.49}, ("sources.third={weight: 1.0, uri: /data/x}",), "leaves nothing to vary"),
+        ({}, ("mixture.weights={rooms/depth: 1.0}",), "mixture.weights.rooms/depth of the recipe overrules"),
+    ],
+    ids=["source", "override", "floor", "overruled"],
+)
+def test_a_search_that_cannot_work_is_refused_before_ray_starts(
+    search: dict[str, object], sets: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # joining a cluster would fail with another message
+    with pytest.raises(ConfigError, match=message):
+        run_search(SearchConfig(**search), load_recipe(ROOMS, sets), "s", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_going_on_with_a_search_that_never_was_is_refused(recipe: Recipe, tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"no search to go on with .*start one with --name never"):
+        run_search(SearchConfig(), recipe, "never", tmp_path, resume=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_used_name_is_refused(recipe: Recipe, tmp_path: Path):
+    (tmp_path / "search" / "s").mkdir(parents=True)
+    (tmp_path / "search" / "s" / "search.json").write_text("{}")
+    with pytest.raises(ConfigError, match="continue it with --resume s"):
+        run_search(SearchConfig(), recipe, "s", tmp_path)
