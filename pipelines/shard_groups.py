@@ -9,11 +9,10 @@ from pydantic import Field
 
 from vlm3.config import StrictModel
 from vlm3.scenes.checks import check_frame
-from vlm3.scenes.clips import Clip, posed_clips, single_view_clips
+from vlm3.scenes.clips import Clip, posed_clips, single_view_clips, split_of_scene
 from vlm3.scenes.reader import Rejection, SceneReader
 from vlm3.scenes.rows import ENCODED_COLUMNS, SCHEMA, frames_to_table
 from vlm3.scenes.schema import Frame
-from vlm3.scenes.split import split_of_scene
 from vlm3.seeds import derive_seed, generator
 from vlm3.storage.shards import Shard, ShardWriter, shard_path
 from vlm3.storage.split import Split

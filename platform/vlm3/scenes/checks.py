@@ -1,26 +1,26 @@
-"""Checks of a frame before it is stored: geometry that cannot be, images that cannot be read, labels that make no sense."""
+"""Checks of a frame before it is stored: impossible geometry, unreadable images, senseless labels."""
 
-import io
 import math
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
 
+from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.rigid import check_rigid
 from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import MAX_POINTS, Frame
+from vlm3.storage.images import decode_rgb, decode_size
 
 MAX_DEPTH_M = 1000.0
-MAX_PIXELS = 200_000_000
-EXIF_ORIENTATION = 0x0112
 
 
 def check_frame(frame: Frame) -> Rejection | None:
     """The first fault of a frame, None when it is sound.
 
-    Checked: camera (finite, positive focal, principal point inside the image), image (JPEG or PNG, upright, of the camera's
-    size, every pixel decodes), pose (finite, rigid), labels (some, inside the image, within the lens, 0 < depth ≤ 1000 m).
+    Checked: camera (finite, positive focal, principal point inside the image), image (JPEG or PNG, upright, of the
+    camera's size, every pixel decodes), pose (finite, rigid), labels (some, inside the image, within the reach of the
+    lens, 0 < depth ≤ 1000 m).
     """
     reason = _camera_fault(frame.camera) or _image_fault(frame) or _pose_fault(frame) or _label_fault(frame)
     return Rejection(frame.source, frame.scene, frame.frame, reason) if reason else None
@@ -35,27 +35,22 @@ def _camera_fault(camera: Camera) -> str | None:
     if camera.fx_px <= 0 or camera.fy_px <= 0:
         return f"focal lengths must be positive, found fx {camera.fx_px:g}, fy {camera.fy_px:g} px"
     if not (-0.5 <= camera.cx_px < camera.width_px - 0.5 and -0.5 <= camera.cy_px < camera.height_px - 0.5):
-        return f"principal point ({camera.cx_px:g}, {camera.cy_px:g}) lies outside the image of {camera.width_px}x{camera.height_px} px"
+        return (
+            f"principal point ({camera.cx_px:g}, {camera.cy_px:g}) lies outside the image of"
+            f" {camera.width_px}x{camera.height_px} px: do K and the image have the same size?"
+        )
     return None
 
 
 def _image_fault(frame: Frame) -> str | None:
     try:
-        # Pillow refuses what other decoders fill up with grey: truncated files and wrong checksums.
-        with Image.open(io.BytesIO(frame.encoded_image), formats=["JPEG", "PNG"]) as image:
-            if image.size != (frame.camera.width_px, frame.camera.height_px):
-                said = f"{frame.camera.width_px}x{frame.camera.height_px}"
-                return f"image is {image.width}x{image.height} px, its camera says {said}"
-            if image.width * image.height > MAX_PIXELS:
-                return f"image of {image.width}x{image.height} px, at most {MAX_PIXELS} pixels are read"
-            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-            if orientation != 1:
-                return f"EXIF orientation {orientation}, expected 1 (upright): rotate pixels and intrinsics first"
-            image.load()
-    except UnidentifiedImageError:
-        return f"image is neither JPEG nor PNG: it starts with {frame.encoded_image[:8]!r}"
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        return f"image cannot be decoded: {error}"
+        width_px, height_px = decode_size(frame.encoded_image)
+        if (width_px, height_px) != (frame.camera.width_px, frame.camera.height_px):
+            said = f"{frame.camera.width_px}x{frame.camera.height_px}"
+            return f"image is {width_px}x{height_px} px, its camera says {said}"
+        decode_rgb(frame.encoded_image)
+    except DataError as error:
+        return f"unreadable image: {error}"
     return None
 
 
@@ -73,16 +68,16 @@ def _label_fault(frame: Frame) -> str | None:
         useful = frame.boxes or (frame.world_T_cam is not None and frame.small_depth is None)
         return None if useful else "no label: not one valid depth"
     depth_m = points[:, 2]
-    good = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M)
-    if not good.all():
-        return _share("depth out of range (0 to 1000 m)", ~good, f"depth {depth_m[~good][0]:g} m")
+    wrong = np.logical_not(np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M))
+    if wrong.any():
+        return _share(f"out of the range of depth (0 to {MAX_DEPTH_M:g} m)", wrong, f"{depth_m[wrong][0]:g} m")
     u, v = points[:, 0], points[:, 1]
     camera = frame.camera
-    inside = (u >= -0.5) & (u < camera.width_px - 0.5) & (v >= -0.5) & (v < camera.height_px - 0.5)
-    if not inside.all():
-        first = points[~inside][0]
+    outside = ~((u >= -0.5) & (u < camera.width_px - 0.5) & (v >= -0.5) & (v < camera.height_px - 0.5))
+    if outside.any():
+        first = points[outside][0]
         where = f"({first[0]:g}, {first[1]:g}) in {camera.width_px}x{camera.height_px} px"
-        return _share("outside the image", ~inside, where)
+        return _share("outside the image", outside, where)
     seen = np.isfinite(camera.unproject(points[:, :2])).all(axis=1)
     if not seen.all():
         first = points[~seen][0]
@@ -90,6 +85,6 @@ def _label_fault(frame: Frame) -> str | None:
     return None
 
 
-def _share(fault: str, bad: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], first: str) -> str:
+def _share(fault: str, bad: NDArray[np.bool_], first: str) -> str:
     count = int(np.count_nonzero(bad))
     return f"{count} of {len(bad)} labels ({count / len(bad):.0%}) {fault}, the first: {first}"

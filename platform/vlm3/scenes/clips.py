@@ -1,4 +1,4 @@
-"""Clips: the groups of frames that are stored and drawn from together."""
+"""Clips: the groups of frames that are stored and drawn from together; and the split of scenes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from vlm3.scenes.covisible import LINKED, covisibility_graph
 from vlm3.scenes.schema import Frame
-from vlm3.seeds import generator
+from vlm3.seeds import derive_seed, generator
+from vlm3.storage.split import Split
 
 LINKED_SHARE = 0.5
 """Share of a clip's pairs that should be linked."""
@@ -23,6 +24,11 @@ class Clip:
     """Share of its pairs that see enough of the same; NaN for single views."""
     median_baseline_m: float
     """Between the camera centres of its pairs; NaN for single views and clips of one frame."""
+
+
+def split_of_scene(source: str, scene: str, heldout_share: float, seed: int) -> Split:
+    """The split of a whole scene, by a hash of its name: it never changes as scenes are added."""
+    return Split.EVAL if derive_seed(seed, "split", source, scene) / 2**64 < heldout_share else Split.TRAIN
 
 
 def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[Clip, ...]:
@@ -64,9 +70,8 @@ def single_view_clips(scene_of_frame: Sequence[str], clip_frames: int, seed: int
         return ()
     rng = generator(seed, "single views")
     count = max(1, len(scene_of_frame) // clip_frames)
-    rank = {
-        scene: draw for scene, draw in zip(dict.fromkeys(scene_of_frame), rng.random(len(scene_of_frame)), strict=False)
-    }
+    names = sorted(set(scene_of_frame))
+    rank = dict(zip(names, rng.permutation(len(names)).tolist(), strict=True))
     # Frames of one scene follow each other and are dealt like cards, so they end up in different clips.
     shuffled = rng.permutation(len(scene_of_frame))
     order = sorted(shuffled.tolist(), key=lambda index: rank[scene_of_frame[index]])

@@ -3,11 +3,16 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from vlm3.errors import DataError
 
 MAX_INDEX_BYTES = 1 << 30
 MAX_IMAGE_BYTES = 256 << 20
+Number = Annotated[float, Field(strict=False)]
+"""A number in an index: `525` is as good as `525.0`."""
 
 
 def path_inside(folder: Path, name: object) -> Path:
@@ -43,9 +48,9 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     return data
 
 
-def fingerprint(index: Path, folder: Path, names: Iterable[object]) -> str:
+def fingerprint(folder: Path, index: str, names: Iterable[object]) -> str:
     """Hash of an index file and of the sizes of the files it names; the same wherever the folder is copied."""
-    digest = hashlib.blake2b(index.read_bytes(), digest_size=16)
+    digest = hashlib.blake2b((folder / index).read_bytes(), digest_size=16)
     for name in names:
         try:
             size = path_inside(folder, name).stat().st_size

@@ -18,7 +18,7 @@ class Rejection:
 
 
 class SceneReader(Protocol):
-    """Frames of a dataset, scene by scene. Readers are small and picklable; pixels are read when a frame is asked for."""
+    """Frames of a dataset, scene by scene. Readers are picklable and read pixels only when a frame is asked for."""
 
     @property
     def source(self) -> str:

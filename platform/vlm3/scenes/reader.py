@@ -5,13 +5,16 @@ from pathlib import Path
 
 from vlm3.errors import DataError
 from vlm3.log import get_logger
-from vlm3.scenes.jsonl import JsonLines
+from vlm3.scenes.jsonl import JsonLinesReader
 from vlm3.scenes.protocol import Rejection, SceneReader
-from vlm3.scenes.rgbd import INDEX, RgbdFolder
+from vlm3.scenes.rgbd import INDEX, RgbdReader
 
 __all__ = ["Rejection", "SceneReader", "find_sources", "open_reader"]
 log = get_logger(__name__)
-SUPPORTED = f"an RGB-D folder ({INDEX} beside colour images and 16-bit depth PNGs) or depth labels in JSON lines (one *.jsonl beside images)"
+SUPPORTED = (
+    f"an RGB-D folder ({INDEX} beside colour images and 16-bit depth PNGs)"
+    " or depth labels in JSON lines (one *.jsonl beside images)"
+)
 
 
 def open_reader(path: Path, source: str | None = None) -> SceneReader:
@@ -25,18 +28,18 @@ def open_reader(path: Path, source: str | None = None) -> SceneReader:
         DataError: nothing supported is there; the message says what is.
     """
     if path.suffix == ".jsonl" and path.is_file():
-        return JsonLines.open(path, source or source_name(path.resolve().parent))
+        return JsonLinesReader.open(path, source or source_name(path.resolve().parent))
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; expected {SUPPORTED}")
     name = source or source_name(path)
     if (path / INDEX).is_file():
-        return RgbdFolder.open(path, name)
+        return RgbdReader.open(path, name)
     labels = sorted(path.glob("*.jsonl"))
     if len(labels) > 1:
         names = ", ".join(file.name for file in labels[:5])
         raise DataError(f"{path}: {len(labels)} label files ({names}); give the path of one of them")
     if labels:
-        return JsonLines.open(labels[0], name)
+        return JsonLinesReader.open(labels[0], name)
     raise DataError(f"{path}: nothing that can be read; expected {SUPPORTED}")
 
 

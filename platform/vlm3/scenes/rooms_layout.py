@@ -50,7 +50,7 @@ class Room:
     high_m: Array
     furniture: tuple[Furniture, ...]
     wall_colours: Array
-    """(6, 3) colours of −x, +x, ceiling, floor, −z, +z."""
+    """(6, 3) colours of -x, +x, ceiling, floor, -z, +z."""
     tile_m: float
     world_T_cam: tuple[Array, ...]
 

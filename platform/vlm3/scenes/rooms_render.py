@@ -21,7 +21,7 @@ class Rendered:
     z_depth_m: NDArray[np.float64]
     """(H, W), NaN outside the lens model."""
     furniture: NDArray[np.int16]
-    """(H, W) index of the furniture seen, −1 for walls and outside the lens model."""
+    """(H, W) index of the furniture seen, -1 for walls and outside the lens model."""
 
 
 def render(room: Room, camera: Camera, world_T_cam: NDArray[np.float64]) -> Rendered:
@@ -77,7 +77,7 @@ def _walls(
 def _box(
     origin: NDArray[np.float64], directions: NDArray[np.float64], half_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Distance to a box in its own frame (slab method, Kay and Kajiya 1986), infinite when missed; and the axis of the face."""
+    """Distance to a box in its own frame (slabs, Kay and Kajiya 1986), infinite when missed; and the axis of the face."""
     inverse = 1.0 / directions
     middle = -origin * inverse
     extent = half_m * np.abs(inverse)
