@@ -68,7 +68,7 @@ def _label_fault(frame: Frame) -> str | None:
         useful = frame.boxes or (frame.world_T_cam is not None and frame.small_depth is None)
         return None if useful else "no label: not one valid depth"
     depth_m = points[:, 2]
-    wrong = np.logical_not(np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M))
+    wrong: NDArray[np.bool_] = ~(np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M))
     if wrong.any():
         return _share(f"out of the range of depth (0 to {MAX_DEPTH_M:g} m)", wrong, f"{depth_m[wrong][0]:g} m")
     u, v = points[:, 0], points[:, 1]
@@ -78,10 +78,10 @@ def _label_fault(frame: Frame) -> str | None:
         first = points[outside][0]
         where = f"({first[0]:g}, {first[1]:g}) in {camera.width_px}x{camera.height_px} px"
         return _share("outside the image", outside, where)
-    seen = np.isfinite(camera.unproject(points[:, :2])).all(axis=1)
-    if not seen.all():
-        first = points[~seen][0]
-        return _share("at pixels that the lens model cannot reach", ~seen, f"({first[0]:g}, {first[1]:g})")
+    beyond = np.isnan(camera.unproject(points[:, :2])[:, 2])
+    if beyond.any():
+        first = points[beyond][0]
+        return _share("at pixels that the lens model cannot reach", beyond, f"({first[0]:g}, {first[1]:g})")
     return None
 
 

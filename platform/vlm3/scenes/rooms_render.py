@@ -77,7 +77,7 @@ def _walls(
 def _box(
     origin: NDArray[np.float64], directions: NDArray[np.float64], half_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Distance to a box in its own frame (slabs, Kay and Kajiya 1986), infinite when missed; and the axis of the face."""
+    """Distance to a box in its own frame (slabs, Kay and Kajiya 1986), infinite if missed, and the axis of the face."""
     inverse = 1.0 / directions
     middle = -origin * inverse
     extent = half_m * np.abs(inverse)
