@@ -1,0 +1,189 @@
+"""Training runs through the real Ray Train, Ray Data, DeepSpeed and MLflow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from pipelines.samples import SampleBuilder
+from pipelines.sources import components, open_sources
+from pipelines.train import RunRequest, run_training
+from vlm3.errors import CheckpointError, ConfigError, DataError
+from vlm3.infer.depth import DepthPredictor, answer_depth
+from vlm3.mixture.plan import ComponentSize, MixturePlan
+from vlm3.models.load import resolve_model
+from vlm3.storage.split import Split
+from vlm3.tokens.vision import VisionSpec
+from vlm3.tracking.runs import tracking_uri
+from vlm3.train.checkpoint import read_state
+from vlm3.train.evaluate import held_out_frames
+from vlm3.train.recipe import Recipe
+from vlm3.train.resume import latest_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {"scenes": 20, "frames_per_scene": 4}
+
+
+def recipe_data(**train: object) -> dict[str, object]:
+    return {
+        "name": "small",
+        "sources": {
+            "near": {"weight": 0.7, "render": {**ROOMS, "seed": 1}},
+            "far": {"weight": 0.3, "render": {**ROOMS, "seed": 2}},
+        },
+        "tasks": {
+            "depth": {"focal_px": 70, "ask": {"points": 4, "reference_range": 100, "decimals": 1, "templates": "compact-1"}}
+        },
+        "model": {"id": "tiny"},
+        "optimizer": {"learning_rate": 2.0e-3, "gradient_clip": 1.0},
+        "engine": {"zero_stage": 2, "micro_batch": 4},
+        "train": {"steps": 6, "global_batch": 16, "workers": 2, "cpus_per_worker": 0.5, "checkpoint_every_steps": 3}
+        | {"gallery_samples": 2, **train},
+        "evaluation": {"every_steps": 6, "images": 3, "points": 2, "sources": ["near"]},
+    }
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def finished(ray_session: None, runs_dir: Path):
+    recipe = Recipe.parse(recipe_data(), "test")
+    return recipe, run_training(recipe, RunRequest("finished", runs_dir))
+
+
+def test_a_run_trains_evaluates_registers_and_leaves_an_export(finished, runs_dir: Path):
+    recipe, result = finished
+    assert result.metrics["loss_last"] < result.metrics["loss_first"]
+    assert result.version == 1 and result.promoted
+    run = MlflowClient(tracking_uri(recipe.tracking, runs_dir)).get_run(result.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.global_batch"] == "16"
+    history = MlflowClient(tracking_uri(recipe.tracking, runs_dir)).get_metric_history(result.run_id, "train/loss")
+    assert [point.step for point in history] == [1, 2, 3, 4, 5, 6]
+    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"near", "far"}
+
+
+def test_the_ledger_of_a_run_holds_exactly_its_positions(finished, runs_dir: Path):
+    state = read_state(latest_checkpoint(runs_dir / "train" / "finished"))
+    assert (state.step, state.ledger.watermark, state.ledger.count) == (6, 96, 96)
+    assert state.ledger.intervals == ()
+
+
+def test_shares_that_workers_received_are_those_asked_for(finished):
+    metrics = finished[1].metrics
+    assert metrics["realised/near/depth"] == pytest.approx(0.7, abs=1 / 96)
+    assert metrics["mixture_worst_window_error"] < 100 * 2 / 96
+
+
+def test_the_export_answers_what_evaluation_would_ask(finished, runs_dir: Path):
+    recipe, result = finished
+    source = open_sources(recipe, runs_dir)["near"]
+    predictor = DepthPredictor.load(result.export_dir, "cpu")
+    frame = next(iter(held_out_frames(source, 1)))
+    answers = answer_depth(predictor, frame.encoded_image, frame.camera, frame.points[:3, :2])
+    assert all(answer.status in ("ok", "unreadable") for answer in answers)
+
+
+def test_a_name_is_used_once_and_resuming_needs_the_same_recipe(finished, runs_dir: Path):
+    recipe, _ = finished
+    with pytest.raises(ConfigError, match="--resume finished"):
+        run_training(recipe, RunRequest("finished", runs_dir))
+    with pytest.raises(CheckpointError, match="no such run"):
+        run_training(recipe, RunRequest("never", runs_dir, resume=True))
+    other = Recipe.parse(recipe_data(steps=9), "test")
+    with pytest.raises(CheckpointError, match="another recipe"):
+        run_training(other, RunRequest("finished", runs_dir, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"train": {"workers": 3}}, ConfigError, "train.global_batch 16"),
+        ({"train": {"device": "cuda"}}, ConfigError, "GPUs"),
+        ({"train": {"workers": 2, "cpus_per_worker": 8.0}}, ConfigError, "starve"),
+        ({"sources": {"near": {"weight": 0.0}, "far": {"weight": 0.0}}}, ConfigError, "draws nothing"),
+        ({"evaluation": {"sources": ["naer"]}}, ConfigError, "did you mean 'near'"),
+        ({"sources": {"gone": {"uri": "/nowhere/at/all", "weight": 1.0}}}, DataError, "/nowhere/at/all"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_starts(finished, runs_dir: Path, change, error, message):
+    data = recipe_data()
+    for part, values in change.items():
+        for key, value in values.items():
+            current = data[part].get(key)
+            data[part][key] = current | value if isinstance(current, dict) else value
+    with pytest.raises(error, match=message):
+        run_training(Recipe.parse(data, "test"), RunRequest("refused", runs_dir))
+    assert not (runs_dir / "train" / "refused").exists()
+
+
+def test_a_source_marked_eval_cannot_be_given_weight(finished, runs_dir: Path, data_dir: Path, tmp_path: Path):
+    from pipelines.ingest import IngestConfig, ingest
+    from vlm3.scenes.reader import open_reader
+
+    uri = str(tmp_path / "ibims1")
+    ingest(open_reader(data_dir / "depth_ibims1", "ibims1"), uri, IngestConfig(role="eval"))
+    data = recipe_data()
+    data["sources"]["ibims1"] = {"uri": uri, "weight": 0.5}
+    with pytest.raises(ConfigError, match="marked eval"):
+        run_training(Recipe.parse(data, "test"), RunRequest("refused", runs_dir))
+
+
+def test_a_corrupt_shard_stops_the_run_with_its_name(ray_session: None, tmp_path: Path):
+    recipe = Recipe.parse(recipe_data(max_restarts=0), "test")
+    open_sources(recipe, tmp_path)
+    shard = max((tmp_path / "data" / "near").glob("train-*.parquet"), key=lambda path: path.stat().st_size)
+    content = bytearray(shard.read_bytes())
+    content[100 : len(content) // 2] = bytes(len(content) // 2 - 100)
+    for path in (tmp_path / "data" / "near").glob("train-*.parquet"):
+        broken = bytearray(path.read_bytes())
+        broken[100 : len(broken) // 2] = bytes(len(broken) // 2 - 100)
+        path.write_bytes(broken)
+    with pytest.raises(DataError, match="near"):
+        run_training(recipe, RunRequest("broken", tmp_path))
+
+
+def test_rows_of_a_position_do_not_depend_on_the_range_they_are_read_in(finished, runs_dir: Path):
+    recipe, _ = finished
+    sources = open_sources(recipe, runs_dir)
+    model_dir = resolve_model(recipe.model, runs_dir / "models", recipe.seed)
+    parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
+    sizes = [ComponentSize(p.name, p.source.clips(Split.TRAIN), p.source.slots, p.source.fingerprint) for p in parts]
+    builder = SampleBuilder(MixturePlan.start(sizes, weights, 0), parts, model_dir)
+    whole = list(builder.rows(0, 24))
+    pieces = [row for start in range(0, 24, 5) for row in builder.rows(start, min(start + 5, 24))]
+    for one, other in zip(whole, pieces, strict=True):
+        assert one.position == other.position
+        assert np.array_equal(one.input_ids, other.input_ids)
+        assert np.array_equal(one.image, other.image)
+
+
+@pytest.mark.long
+def test_a_killed_run_continues_at_its_step_and_stream_position(tmp_path: Path):
+    data = recipe_data(steps=12, checkpoint_every_steps=3, gallery_samples=0)
+    data["evaluation"]["every_steps"] = 12
+    recipe_file = tmp_path / "recipe.yaml"
+    recipe_file.write_text(json.dumps(data))
+    command = [sys.executable, "jobs/train.py", str(recipe_file), "--runs", str(tmp_path / "runs"), "--no-register"]
+    run_dir = tmp_path / "runs" / "train" / "killed"
+    with subprocess.Popen([*command, "--name", "killed"], cwd=ROOT, start_new_session=True) as process:
+        deadline = time.monotonic() + 240
+        while latest_checkpoint(run_dir) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
+    reached = read_state(latest_checkpoint(run_dir))
+    assert 3 <= reached.step < 12, "the run was to be killed between its first checkpoint and its end"
+    done = subprocess.run([*command, "--resume", "killed"], cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"at step {reached.step}, stream position {reached.ledger.watermark}" in done.stdout + done.stderr
+    final = read_state(latest_checkpoint(run_dir))
+    assert (final.step, final.ledger.watermark, final.ledger.intervals) == (12, 192, ())
