@@ -25,7 +25,11 @@ def path_inside(folder: Path, name: object) -> Path:
         raise DataError(f"expected a relative path, found {name!r:.200}")
     root = folder.resolve()
     path = root / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.resolve().is_relative_to(root):
+    try:
+        inside = path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
+        raise DataError(f"path {name!r:.200} cannot be followed") from None
+    if Path(name).is_absolute() or ".." in Path(name).parts or not inside:
         raise DataError(f"path {name!r:.200} leaves its folder: files must lie inside {folder}")
     return path
 
@@ -36,13 +40,14 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     Raises:
         DataError: it is missing, not a file, cannot be read, or larger than `most_bytes`.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
     try:
+        # A pipe or a device could be read for ever.
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
         with path.open("rb") as file:
             data = file.read(most_bytes + 1)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{str(path):.300}: cannot be read: {error.strerror}") from None
     if len(data) > most_bytes:
         raise DataError(f"{path}: {path.stat().st_size} bytes, at most {most_bytes} are read")
     return data

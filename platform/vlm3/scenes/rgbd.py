@@ -19,6 +19,7 @@ from vlm3.config import StrictModel
 from vlm3.errors import DataError, UserError
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
+from vlm3.geometry.rigid import check_rigid, orthonormalize
 from vlm3.scenes.depth_labels import random_labels, shrink_depth
 from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
 from vlm3.scenes.protocol import Rejection
@@ -148,7 +149,9 @@ def _camera(entry: Entry, height_px: int, width_px: int) -> Camera:
 def _pose(rows: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
     if len(rows) != 4 or any(len(row) != 4 for row in rows):
         raise DataError(f"T_world_cam: expected 4 rows of 4 numbers, found rows of {[len(row) for row in rows]}")
-    return np.array(rows, np.float64)
+    world_T_cam = np.array(rows, np.float64)
+    # What was rounded when it was written becomes a rotation again; what never was one is left to the checks.
+    return orthonormalize(world_T_cam) if check_rigid(world_T_cam) is None else world_T_cam
 
 
 def _decode_depth(png: bytes) -> NDArray[np.uint16]:
