@@ -13,18 +13,10 @@ from pydantic import Field, model_validator
 from vlm3.config import StrictModel
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
+from vlm3.scenes.depth_labels import random_labels, shrink_depth
 from vlm3.scenes.rooms_layout import Furniture, furnish
 from vlm3.scenes.rooms_render import Rendered, render
-from vlm3.scenes.schema import (
-    MAX_POINTS,
-    SMALL_DEPTH_LONG_SIDE_PX,
-    Box,
-    DepthMap,
-    Frame,
-    FullDepth,
-    IntrinsicsSource,
-    Scale,
-)
+from vlm3.scenes.schema import Box, Frame, FullDepth, IntrinsicsSource, Scale
 from vlm3.seeds import generator
 
 RENDERER = 1
@@ -104,8 +96,8 @@ class RoomsReader:
                 world_T_cam=world_T_cam,
                 scale=Scale.METRIC,
                 depth_kind=DepthKind.Z,
-                points=_labels(rendered.z_depth_m, rng),
-                small_depth=_small_depth(rendered.z_depth_m, camera),
+                points=random_labels(rendered.z_depth_m, rng),
+                small_depth=shrink_depth(rendered.z_depth_m, camera),
                 full_depth=_full_depth(rendered.z_depth_m),
                 boxes=_boxes(rendered, room.furniture, world_T_cam),
                 time_s=index / 10,
@@ -129,23 +121,6 @@ def camera_of(config: RoomsConfig, lens: int) -> Camera:
         (config.height_px - 1) / 2 + float(off_y),
         distortion,
         coefficients,
-    )
-
-
-def _labels(z_depth_m: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:
-    valid = np.flatnonzero(np.isfinite(z_depth_m))
-    chosen = rng.permutation(valid)[:MAX_POINTS]
-    v, u = np.divmod(chosen, z_depth_m.shape[1])
-    return np.stack([u, v, z_depth_m.ravel()[chosen]], axis=1).astype(np.float32)
-
-
-def _small_depth(z_depth_m: NDArray[np.float64], camera: Camera) -> DepthMap:
-    """Every step-th pixel: nearest samples, never averages across edges."""
-    step = -(-max(z_depth_m.shape) // SMALL_DEPTH_LONG_SIDE_PX)
-    first = (step - 1) // 2
-    small = z_depth_m[first::step, first::step].astype(np.float32)
-    return DepthMap(
-        small, camera.fx_px / step, camera.fy_px / step, (camera.cx_px - first) / step, (camera.cy_px - first) / step
     )
 
 
