@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
-    """The recipe with the real sources of `folder` ingested and mixed in: half of the stream; those without poses or scenes to train on are evaluated."""
+    """The recipe with the real sources of `folder` ingested: posed ones get half of the stream, others are asked."""
     weights = {name: source.weight for name, source in recipe.sources.items()}
     real: dict[str, SourceConfig] = {}
     for name, path in find_sources(folder):

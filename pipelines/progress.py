@@ -43,7 +43,8 @@ def _bar(console: Console, run_dir: Path, total_steps: int, stop: threading.Even
             finished = stop.wait(POLL_S)
             now = read_progress(run_dir)
             if now is not None:
-                figures = f"loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"
+                rates = f"{now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"
+                figures = f"loss {now.loss:.3f}  {rates}"
                 bar.update(task, completed=now.step, figures=figures)
             if finished:
                 return

@@ -12,8 +12,8 @@ VARIABLE = "VLM3_RUNS"
 def runs_folder(given: Path | None = None) -> Path:
     """The runs folder, made if missing: `given`, else $VLM3_RUNS, else ./runs.
 
-    In a job submitted with `--working-dir` the current folder is Ray's temporary copy, which is deleted with its node's session;
-    runs then go to ~/.vlm3/runs, and the log says so.
+    In a job submitted with `--working-dir` the current folder is Ray's temporary copy, which goes with its node's
+    session; runs then go to ~/.vlm3/runs, and the log says so.
     """
     named = given or os.environ.get(VARIABLE)
     folder = Path(named) if named else _default()

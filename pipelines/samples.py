@@ -1,4 +1,7 @@
-"""Positions of the stream become samples: read a clip, unify, ask, tokenise. No Ray here: tests and tools call it directly."""
+"""Positions of the stream become samples: read a clip, unify, ask, tokenise.
+
+No Ray here: tests and tools call it directly.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,8 +57,8 @@ class SampleBuilder:
     def asked(self, start: int, stop: int) -> Iterator[AskedSample]:
         """Samples of positions [start, stop), in order; each clip is read once.
 
-        A sample that cannot be asked about (no label is left inside the crop, say) is replaced by the next element of the same
-        component, so shares hold and replays agree.
+        A sample that cannot be asked about (no label is left inside the crop, say) is replaced by another element of
+        the same component, so shares hold and replays agree.
 
         Raises:
             DataError: a shard is unreadable, or `MAX_ATTEMPTS` replacements in a row cannot be asked about.
@@ -95,7 +98,8 @@ class SampleBuilder:
                 reasons.append(str(error))
                 log.warning("position %d, attempt %d: %s", position, attempt, error)
         raise DataError(
-            f"position {position}: {len(reasons)} samples in a row of {component.name} cannot be asked about, last: {reasons[-1]}"
+            f"position {position}: {len(reasons)} samples in a row of {component.name} cannot be asked about,"
+            f" last: {reasons[-1]}"
         )
 
 

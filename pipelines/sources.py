@@ -80,7 +80,8 @@ def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tupl
     for name in recipe.evaluation.sources:
         if sources[name].clips(Split.EVAL) == 0:
             raise DataError(
-                f"evaluation.sources: source {name!r} has no held-out scene: ingest it with --role eval or a larger --heldout-share"
+                f"evaluation.sources: source {name!r} has no held-out scene: ingest it with --role eval or a larger"
+                " --heldout-share"
             )
     names = recipe.evaluation.sources or [n for n, s in sources.items() if s.clips(Split.EVAL) > 0]
     return tuple(sources[name] for name in names)

@@ -48,7 +48,8 @@ class RangeReader:
 def block_rows(rows_per_rank: int) -> int:
     """Rows of a block: the largest divisor of a rank's rows per step up to `MAX_BLOCK_ROWS`.
 
-    Blocks that divide a rank's share let Ray's splitter, which deals blocks out in turn, give each rank whole blocks of the same step.
+    Blocks that divide a rank's share let Ray's splitter, which deals blocks out in turn, give each rank whole blocks of
+    the same step.
     """
     return max(size for size in range(1, min(rows_per_rank, MAX_BLOCK_ROWS) + 1) if rows_per_rank % size == 0)
 

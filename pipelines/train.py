@@ -193,7 +193,7 @@ def _check_sizes(recipe: Recipe) -> None:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus < train.workers:
             raise ConfigError(
-                f"train.device: cuda with train.workers: {train.workers} needs {train.workers} GPUs, the Ray cluster has {gpus};"
+                f"train.device: cuda with train.workers: {train.workers} needs as many GPUs, the Ray cluster has {gpus};"
                 " start nodes with GPUs or use --set train.device=cpu"
             )
     else:
@@ -202,8 +202,9 @@ def _check_sizes(recipe: Recipe) -> None:
     needed = train.workers * train.cpus_per_worker + recipe.stream.cpus_per_task
     if cpus < needed:
         raise ConfigError(
-            f"{train.workers} workers × {train.cpus_per_worker} CPUs + {recipe.stream.cpus_per_task} for decoding = {needed} CPUs,"
-            f" the Ray cluster has {cpus}: training would starve its own data; lower train.cpus_per_worker or add nodes"
+            f"{train.workers} workers × {train.cpus_per_worker} CPUs + {recipe.stream.cpus_per_task} for decoding ="
+            f" {needed} CPUs, the Ray cluster has {cpus}: training would starve its own data;"
+            " lower train.cpus_per_worker or add nodes"
         )
 
 
@@ -217,7 +218,8 @@ def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
     if not request.resume:
         if run_file.exists():
             raise ConfigError(
-                f"run {request.name!r} exists in {run_dir}: continue it with --resume {request.name}, or choose another --name"
+                f"run {request.name!r} exists in {run_dir}: continue it with --resume {request.name},"
+                " or choose another --name"
             )
         return None
     if not run_file.exists():
@@ -227,8 +229,9 @@ def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
     saved = json.loads(run_file.read_text(encoding="utf-8"))
     if saved["recipe_fingerprint"] != recipe.fingerprint():
         raise CheckpointError(
-            f"--resume {request.name}: it was started by another recipe (fingerprint {saved['recipe_fingerprint']}, this one"
-            f" {recipe.fingerprint()}); resume it with the recipe and --set it was started with (artifact recipe.yaml of its MLflow run)"
+            f"--resume {request.name}: it was started by another recipe (fingerprint {saved['recipe_fingerprint']},"
+            f" this one {recipe.fingerprint()}); resume it with the recipe and --set it was started with"
+            " (artifact recipe.yaml of its MLflow run)"
         )
     discard_incomplete(run_dir)
     run_id: str = saved["run_id"]

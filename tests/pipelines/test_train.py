@@ -38,7 +38,10 @@ def recipe_data(**train: object) -> dict[str, object]:
             "far": {"weight": 0.3, "render": {**ROOMS, "seed": 2}},
         },
         "tasks": {
-            "depth": {"focal_px": 70, "ask": {"points": 4, "reference_range": 100, "decimals": 1, "templates": "compact-1"}}
+            "depth": {
+                "focal_px": 70,
+                "ask": {"points": 4, "reference_range": 100, "decimals": 1, "templates": "compact-1"},
+            }
         },
         "model": {"id": "tiny"},
         "optimizer": {"learning_rate": 2.0e-3, "gradient_clip": 1.0},

@@ -91,8 +91,14 @@ def _undistort(bent: Array, model: Distortion, coefficients: tuple[float, ...]) 
 def _solve(straight: Array, residual: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
     """Newton's step: J⁻¹ · residual, J by central differences (the functions are smooth polynomials)."""
     h = 1e-6
-    dx = (_bend(straight + (h, 0), model, coefficients) - _bend(straight - (h, 0), model, coefficients)) / (2 * h)
-    dy = (_bend(straight + (0, h), model, coefficients) - _bend(straight - (0, h), model, coefficients)) / (2 * h)
+    dx = (
+        _bend(straight + np.array([h, 0]), model, coefficients)
+        - _bend(straight - np.array([h, 0]), model, coefficients)
+    ) / (2 * h)
+    dy = (
+        _bend(straight + np.array([0, h]), model, coefficients)
+        - _bend(straight - np.array([0, h]), model, coefficients)
+    ) / (2 * h)
     a, c, b, d = dx[..., 0], dx[..., 1], dy[..., 0], dy[..., 1]
     determinant = a * d - b * c
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -94,8 +94,8 @@ class ReplacementLimit:
         if seen >= SHARE_WINDOW and state.replaced > self.per_1000 / 1000 * seen:
             raise DataError(
                 f"{state.replaced} of {seen} samples could not be asked about and were replaced, more than"
-                f" stream.max_replacements_per_1000 = {self.per_1000:g} allows; the log above says why each was: often the crop at"
-                " tasks.depth.focal_px keeps no labelled point"
+                f" stream.max_replacements_per_1000 = {self.per_1000:g} allows; the log above says why each was:"
+                " often the crop at tasks.depth.focal_px keeps no labelled point"
             )
 
 

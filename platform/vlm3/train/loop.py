@@ -58,7 +58,7 @@ def run_steps(
 ) -> None:
     """Train until `total_steps`; all ranks call this together.
 
-    Every step's positions are gathered over ranks (24 bytes a sample), so each rank holds the whole ledger and any of them can write it.
+    Every step's positions are gathered over ranks (24 bytes a sample): each rank holds the whole ledger and could write it.
 
     Raises:
         DataError: the stream ended early.
@@ -68,8 +68,8 @@ def run_steps(
         micro_batches = next(inputs, None)
         if micro_batches is None:
             raise DataError(
-                f"the stream ended after step {state.step} of {total_steps}: it must deliver every position below steps × global_batch;"
-                " see the Ray Data log above for the task that failed"
+                f"the stream ended after step {state.step} of {total_steps}: it must deliver every position below"
+                " steps × global_batch; see the Ray Data log above for the task that failed"
             )
         waited = time.perf_counter() - started
         stats = engine.train_step(micro_batches)

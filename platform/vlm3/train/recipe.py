@@ -55,7 +55,7 @@ class StreamConfig(StrictModel):
     cpus_per_task: Annotated[float, Field(gt=0)] = 1.0
     """CPUs reserved by one decoding task."""
     max_replacements_per_1000: Annotated[float, Field(ge=0)] = 50.0
-    """Samples that cannot be asked about (no label left in the crop, say) are replaced; more than this stops the run."""
+    """Samples that cannot be asked about (no label in the crop, say) are replaced; more than this stops the run."""
 
 
 class EvaluationConfig(StrictModel):
@@ -116,8 +116,8 @@ class Recipe(StrictModel):
     def identity(self) -> dict[str, Any]:
         """What is learned, as plain data: a checkpoint continues only under the same.
 
-        Left out are the keys that may differ between a run and its continuation: where data and tracking live, how often to evaluate and checkpoint,
-        and how workers share the work.
+        Left out are the keys that may differ between a run and its continuation: where data and tracking live, how
+        often to evaluate and checkpoint, and how workers share the work.
         """
         data = self.plain()
         for key in ("tracking", "evaluation", "name"):

@@ -1,4 +1,4 @@
-"""Focal unification: one resampling from source pixels to the model's pixels, with a camera that says exactly what was done."""
+"""Focal unification: one resampling from source to model pixels, with a camera that says exactly what was done."""
 
 import math
 from dataclasses import dataclass
@@ -90,7 +90,8 @@ def unify(
     decoded = decode_at_least(encoded_image, min(scale, 1.0))
     if (decoded.full_width_px, decoded.full_height_px) != (camera.width_px, camera.height_px):
         raise DataError(
-            f"image is {decoded.full_width_px}x{decoded.full_height_px} px, its camera says {camera.width_px}x{camera.height_px}"
+            f"image is {decoded.full_width_px}x{decoded.full_height_px} px,"
+            f" its camera says {camera.width_px}x{camera.height_px}"
         )
     return UnifiedView(_warp(decoded, camera, target), target, camera)
 
@@ -107,8 +108,8 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
     sx, sy = policy.focal_px / camera.fx_px, policy.focal_px / camera.fy_px
     if max(sx, sy) > MAX_UPSCALE:
         raise DataError(
-            f"focal {min(camera.fx_px, camera.fy_px):g} px would be scaled up {max(sx, sy):.0f} times to {policy.focal_px:g} px,"
-            f" at most {MAX_UPSCALE:g} times is useful: check the intrinsics"
+            f"focal {min(camera.fx_px, camera.fy_px):g} px would be scaled up {max(sx, sy):.0f} times to"
+            f" {policy.focal_px:g} px, at most {MAX_UPSCALE:g} times is useful: check the intrinsics"
         )
     if center_px is None:
         center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
