@@ -40,6 +40,7 @@ def connect(num_cpus: int | None = None) -> None:
     """
     import ray
 
+    _quieten_ray_data()
     if ray.is_initialized():
         return
     address = os.environ.get(ADDRESS)
@@ -92,6 +93,16 @@ def _knock(address: str) -> None:
         except OSError:
             if number == len(hosts):
                 raise
+
+
+def _quieten_ray_data() -> None:
+    """Ray Data's plans and notes go to its log file only; what it warns of is shown."""
+    import ray.data  # noqa: F401 - sets its loggers up
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 def _end(folder: Path) -> None:

@@ -1,11 +1,11 @@
 """Ingest: scenes of a foreign dataset → checked frames → clips → shards, by Ray Data; the manifest commits them."""
 
+import dataclasses
 import io
 import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
 import ray.exceptions
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -33,9 +34,11 @@ REPORT = "report.parquet"
 """Every rejected frame with its reason, beside the manifest."""
 OURS = re.compile(rf"{SHARD_NAME}|\.({SHARD_NAME}|{re.escape(MANIFEST)}|{re.escape(REPORT)})\.[0-9a-f]+\.tmp")
 """Names that an ingest gives, and those of local files it had no time to finish."""
+GROUP = TypeAdapter(SceneGroup)
+RESULT = TypeAdapter(GroupResult)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class IngestReport:
     """What an ingest left behind."""
 
@@ -68,7 +71,8 @@ def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool
         replace: ingest although the source is there. Readers see the old shards until the new manifest is written.
 
     Raises:
-        DataError: nothing usable to ingest, too many bad frames, or another source is there already. Nothing is committed.
+        DataError: nothing usable to ingest, too many bad frames, or another source is there already; nothing is
+            committed.
         StorageError: the store does not answer.
     """
     started = time.monotonic()
@@ -79,11 +83,11 @@ def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool
     if existing is not None and not replace:
         if existing.info.ingest_key != key:
             raise DataError(
-                f"{store.uri}: holds source {existing.info.source!r}, ingested from other scenes or with another config;"
-                f" give {reader.source!r} another place, or replace it: python jobs/ingest.py … --replace"
+                f"{store.uri}: holds source {existing.info.source!r}, ingested from other data or with another config;"
+                f" give {reader.source!r} another place, or replace what is there: python jobs/ingest.py … --replace"
             )
         log.info("%s: source %r is there already, nothing to do", store.uri, reader.source)
-        return _report(store, existing, True, 0, (), time.monotonic() - started)
+        return _report(store, existing, started)
     _clear(store, existing)
     generation = 0 if existing is None else existing.info.generation + 1
     results = _write_shards(GroupWriter(reader, store, config, generation), scene_groups(reader, config))
@@ -104,20 +108,24 @@ def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool
     shards = {split: [s for r in results if r.group.split is split for s in r.shards] for split in Split}
     manifest = write_manifest(store, info, shards)
     _clear(store, manifest)
-    return _report(store, manifest, False, kept + len(rejections), rejections, time.monotonic() - started)
+    return dataclasses.replace(
+        _report(store, manifest, started), reused=False, frames_read=kept + len(rejections), rejections=rejections
+    )
 
 
 def _write_shards(writer: GroupWriter, groups: Sequence[SceneGroup]) -> list[GroupResult]:
     """Every group's result, in order of split and number."""
     if not groups:
         return []
-    blocks = ray.data.from_items([{"group": group} for group in groups], override_num_blocks=len(groups))
-    dataset = blocks.map(lambda row: {"result": writer(row["group"])}, num_cpus=1)
+    # Groups and results travel as JSON text: one row, one block, one task each.
+    rows = [{"group": GROUP.dump_json(group).decode()} for group in groups]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(groups)).map(
+        lambda row: {"result": RESULT.dump_json(writer(GROUP.validate_json(row["group"]))).decode()}, num_cpus=1
+    )
     dataset.context.enable_progress_bars = False
-    results = []
+    scenes = sum(len(group.scenes) for group in groups)
     try:
-        for result in _shown(dataset, writer.reader.source, sum(len(group.scenes) for group in groups)):
-            results.append(result)
+        results = list(_shown(dataset, writer.reader.source, scenes))
     except ray.exceptions.RayError as error:
         understood = user_error(error)
         if understood is not None:
@@ -134,7 +142,7 @@ def _shown(dataset: ray.data.Dataset, source: str, scenes: int) -> Iterator[Grou
         task = bar.add_task("ingest", total=scenes, source=source, frames=0, rejected=0)
         frames = rejected = 0
         for row in dataset.iter_rows():
-            result: GroupResult = row["result"]
+            result = RESULT.validate_json(row["result"])
             frames, rejected = frames + result.frames_kept, rejected + len(result.rejections)
             bar.update(task, advance=len(result.group.scenes), frames=frames, rejected=rejected)
             yield result
@@ -183,19 +191,18 @@ def _scale(results: Sequence[GroupResult]) -> str:
     return scales.pop() if len(scales) == 1 else "mixed"
 
 
-def _report(
-    store: Store, manifest: Manifest, reused: bool, read: int, rejections: tuple[Rejection, ...], seconds: float
-) -> IngestReport:
+def _report(store: Store, manifest: Manifest, started: float) -> IngestReport:
+    """What is there now, as if nothing had been done."""
     return IngestReport(
         source=manifest.info.source,
         uri=store.uri,
         fingerprint=manifest.fingerprint,
-        reused=reused,
+        reused=True,
         clips={split: shards.clips for split, shards in manifest.splits.items()},
         frames={split: shards.frames for split, shards in manifest.splits.items()},
         shards=len(manifest.files),
         size_bytes=sum(file.size_bytes for file in manifest.files),
-        frames_read=read,
-        rejections=rejections,
-        seconds=seconds,
+        frames_read=0,
+        rejections=(),
+        seconds=time.monotonic() - started,
     )

@@ -1,6 +1,7 @@
 """Parquet shards: one row group is one clip, written whole, read by the columns that are asked for."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,10 +27,10 @@ class ClipFigures:
     """What the manifest says of one clip."""
 
     frames: int
-    covisible_share: float
-    """Share of the clip's pairs that see the same surface; NaN for single views."""
-    median_baseline_m: float
-    """NaN for single views."""
+    covisible_share: float | None
+    """Share of the clip's pairs of frames that see the same surface; None for single views."""
+    median_baseline_m: float | None
+    """Between the cameras of those pairs; None without pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,10 @@ class ShardWriter:
         return len(self._clips)
 
     def add(self, clip: pa.Table, covisible_share: float, median_baseline_m: float) -> None:
-        """Append a clip as one row group."""
+        """Append a clip as one row group; NaN where there are no pairs to speak of."""
         self._writer.write_table(clip, row_group_size=clip.num_rows)
-        self._clips.append(ClipFigures(clip.num_rows, covisible_share, median_baseline_m))
+        share, baseline_m = (None if math.isnan(x) else x for x in (covisible_share, median_baseline_m))
+        self._clips.append(ClipFigures(clip.num_rows, share, baseline_m))
 
     def commit(self, store: Store, path: str) -> Shard:
         """Close the shard and write it to `path`."""
