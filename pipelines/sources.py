@@ -17,6 +17,8 @@ from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 log = get_logger(__name__)
 DEPTH = "depth"
+RENDERED = IngestConfig(clip_frames=8, slots_per_clip=2)
+"""Few samples a visit: the batches of a small run mix many rooms, at the price of reading each clip more often."""
 
 
 def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
@@ -38,7 +40,7 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
     for name, source in recipe.sources.items():
         uri = source_uri(recipe, name, runs_dir)
         if source.render is not None:
-            ingest(RoomsReader(source.render, name), uri, IngestConfig(seed=recipe.seed))
+            ingest(RoomsReader(source.render, name), uri, RENDERED)
         opened[name] = ShardedSource.open(uri)
     return opened
 

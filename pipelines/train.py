@@ -193,7 +193,7 @@ def _check_sizes(recipe: Recipe) -> None:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus < train.workers:
             raise ConfigError(
-                f"train.device: cuda with train.workers: {train.workers} needs as many GPUs, the Ray cluster has {gpus};"
+                f"train.device: cuda with train.workers: {train.workers} needs as many GPUs, the cluster has {gpus};"
                 " start nodes with GPUs or use --set train.device=cpu"
             )
     else:

@@ -50,7 +50,8 @@ def decode_size(encoded: bytes) -> tuple[int, int]:
         orientation = _exif_orientation(encoded)
         if orientation not in (None, 1):
             raise DataError(
-                f"JPEG has EXIF orientation {orientation}, expected 1 (upright): rotate pixels and intrinsics before ingesting"
+                f"JPEG has EXIF orientation {orientation}, expected 1 (upright):"
+                " rotate pixels and intrinsics before ingesting"
             )
     else:
         raise DataError(f"expected a JPEG or PNG image, found bytes that start with {encoded[:8]!r}")

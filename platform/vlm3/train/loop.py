@@ -58,7 +58,7 @@ def run_steps(
 ) -> None:
     """Train until `total_steps`; all ranks call this together.
 
-    Every step's positions are gathered over ranks (24 bytes a sample): each rank holds the whole ledger and could write it.
+    Every step's positions are gathered over ranks (24 bytes a sample): each rank holds the whole ledger.
 
     Raises:
         DataError: the stream ended early.
