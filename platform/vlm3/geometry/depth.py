@@ -38,4 +38,5 @@ def convert_depth(
     if source is target:
         return depth.copy()
     ray_per_z = np.linalg.norm(camera.unproject(points_px), axis=-1)
-    return depth * ray_per_z if target is DepthKind.RAY else depth / ray_per_z
+    converted: NDArray[np.float64] = depth * ray_per_z if target is DepthKind.RAY else depth / ray_per_z
+    return converted
