@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from ray import serve
 from starlette.exceptions import HTTPException
 
@@ -16,7 +17,7 @@ from serve.limits import DEPTH_PATH, UploadGuard
 from serve.requests import DepthRequest, RequestError, read_request
 from serve.schemas import DepthResponse, Fault, Health, ModelInfo, PointDepth
 from vlm3.config import StrictModel
-from vlm3.errors import DataError
+from vlm3.errors import DataError, UserError
 from vlm3.infer.depth import DepthAnswer, DepthPredictor, answer_depth
 from vlm3.log import configure, get_logger
 from vlm3.tracking.client import tracking_uri
@@ -25,6 +26,7 @@ from vlm3.tracking.registry import ResolvedModel, resolve
 
 log = get_logger(__name__)
 CHAMPION = "models:/vlm3-depth@champion"
+NOT_LOADED = "the model could not be loaded"
 MAX_WAITING = 32
 """Requests that may wait at a replica; Serve answers 503 beyond them."""
 FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": Fault} for status in (413, 415, 422, 503)}
@@ -42,7 +44,7 @@ class ServeConfig(StrictModel):
     """`models:/NAME@ALIAS`, `models:/NAME/VERSION`, or an exported model directory."""
     tracking: TrackingConfig = TrackingConfig()
     device: Literal["cpu", "cuda"] = "cpu"
-    replicas: int = 1
+    replicas: Annotated[int, Field(ge=1)] = 1
 
     def resolve(self) -> ResolvedModel:
         """The model at hand. Raises UserError, as `vlm3.tracking.registry.resolve`."""
@@ -63,22 +65,34 @@ async def _refused(_: Request, error: RequestError) -> JSONResponse:
 
 @api.exception_handler(HTTPException)
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    text = f"no such path: {request.url.path}; send POST {DEPTH_PATH}" if error.status_code == 404 else error.detail
+    asked = f"{request.method} {request.url.path[:100]}"
+    text = f"{asked} is not served; send POST {DEPTH_PATH}" if error.status_code in (404, 405) else error.detail
     return JSONResponse({"error": text}, error.status_code, headers=error.headers)
 
 
 @api.exception_handler(RequestValidationError)
 async def _form_error(_: Request, error: RequestValidationError) -> JSONResponse:
     fault = error.errors()[0]
-    return JSONResponse({"error": f"form field {fault['loc'][-1]!r}: {fault['msg']}"}, 422)
+    field = fault["loc"][-1]
+    if field == "image":
+        return JSONResponse({"error": "image: expected the bytes of a JPEG or PNG as an uploaded file"}, 422)
+    return JSONResponse({"error": f"form field {field!r}: {fault['msg']}"}, 422)
 
 
 @api.exception_handler(Exception)
-async def _bug(_: Request, error: Exception) -> JSONResponse:
-    log.error("a request failed", exc_info=error)
+async def _bug(_: Request, __: Exception) -> JSONResponse:
+    # Ray Serve logs it, with its stack; a client gets none.
     return JSONResponse({"error": "internal error; the server's log says more"}, 500)
 
 
+def _answer(predictor: DepthPredictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
+    try:
+        return answer_depth(predictor, request.encoded_image, request.camera, request.points_px)
+    except DataError as error:
+        raise RequestError(422, f"image: {error}") from None
+
+
+# Serve copies `api` with its routes here: what they use must be defined above.
 @serve.ingress(api)
 class DepthService:
     """One model. Its work runs in one thread, request after request, while the event loop goes on answering probes."""
@@ -96,8 +110,8 @@ class DepthService:
         return predictor, ModelInfo(name=found.name, version=found.version)
 
     def check_health(self) -> None:
-        """Ray Serve asks: a replica whose model could not be loaded is replaced."""
-        if self._loaded.done():
+        """Ray Serve asks: a replica that failed to load is replaced, unless the user has to put something right."""
+        if self._loaded.done() and not isinstance(self._loaded.exception(), UserError):
             self._loaded.result()
 
     @api.get("/healthz")
@@ -136,16 +150,11 @@ class DepthService:
     def _ready(self) -> tuple[DepthPredictor, ModelInfo]:
         if not self._loaded.done():
             raise RequestError(503, "the model is being loaded; try again in a few seconds")
-        if self._loaded.exception() is not None:
-            raise RequestError(503, "the model could not be loaded; the server's log says why")
+        error = self._loaded.exception()
+        if error is not None:
+            why = str(error) if isinstance(error, UserError) else "the server's log says why"
+            raise RequestError(503, f"{NOT_LOADED}: {why}")
         return self._loaded.result()
-
-
-def _answer(predictor: DepthPredictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
-    try:
-        return answer_depth(predictor, request.encoded_image, request.camera, request.points_px)
-    except DataError as error:
-        raise RequestError(422, f"image: {error}") from None
 
 
 def build(args: dict[str, Any]) -> serve.Application:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import httpx2
 from ray import serve
 
-from serve.app import ServeConfig, build
+from serve.app import NOT_LOADED, ServeConfig, build
 from vlm3.errors import ConfigError
 
 READY_TIMEOUT_S = 600.0
@@ -51,7 +51,7 @@ def wait_ready(url: str, timeout_s: float = READY_TIMEOUT_S) -> None:
             if response.status_code == 200:
                 return
             said = response.text
-            if "could not be loaded" in said:
+            if NOT_LOADED in said:
                 break
         time.sleep(POLL_S)
     raise ConfigError(f"{url}/readyz is not ready: {said}")

@@ -34,10 +34,10 @@ def split_of_scene(source: str, scene: str, heldout_share: float, seed: int) -> 
 def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[Clip, ...]:
     """Clips of one scene by seeded greedy growth on the covisibility graph.
 
-    A clip starts at a frame that is in none yet and takes, one by one, the frame farthest from those it has (which spreads
-    the baselines) among those that leave half of its pairs linked; frames that are in no clip yet come first. Where none
-    does, the best linked one is taken: in a scene of few links a clip falls short of half, and says so. A frame may sit in
-    several clips, so that all have the same number of frames and nothing is left over.
+    A clip starts at a frame that is in none yet and takes, one by one, the frame farthest from those it has (which
+    spreads the baselines) among those that leave half of its pairs linked; frames that are in no clip yet come first.
+    Where none does, the best linked one is taken: in a scene of few links a clip falls short of half, and says so. A
+    frame may sit in several clips, so that all have the same number of frames and nothing is left over.
 
     Args:
         frames: of one scene, all with a pose, in the order of time.

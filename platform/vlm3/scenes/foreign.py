@@ -47,7 +47,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(most_bytes + 1)
     except OSError as error:
-        raise DataError(f"{str(path):.300}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{path!s:.300}: cannot be read: {error.strerror}") from None
     if len(data) > most_bytes:
         raise DataError(f"{path}: {path.stat().st_size} bytes, at most {most_bytes} are read")
     return data

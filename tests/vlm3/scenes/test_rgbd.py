@@ -64,7 +64,7 @@ def frames(folder: Path) -> list[Frame]:
 
 
 def inlier_shares(frames: list[Frame]) -> tuple[float, float, int]:
-    """Share of points that land on a surface of another map within 5 % and 2 %, as the READMEs count; and of how many."""
+    """Shares of points that land within 5 % and 2 % of the surface in another map, and of how many."""
     within5 = within2 = seen = 0
     for first in frames:
         for second in frames:

@@ -1,0 +1,44 @@
+"""A tiny exported model, a rendered frame, and a server that answers for all tests of a module."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serve.app import ServeConfig
+from serve.once import HOST, free_port
+from serve.running import running
+from vlm3.infer.depth import DepthPredictor
+from vlm3.infer.spec import AskSpec
+from vlm3.models.export import export_model
+from vlm3.models.load import ModelConfig, load_model, resolve_model
+from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+from vlm3.scenes.schema import Frame
+from vlm3.tasks.depth import DepthTaskConfig
+
+ASK = AskSpec(focal_px=70, depth=DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1"))
+
+
+@pytest.fixture(scope="session")
+def export_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("serve")
+    tiny = resolve_model(ModelConfig(), folder / "models", seed=0)
+    return export_model(load_model(tiny, ModelConfig()), None, tiny, folder / "export", {"vlm3.json": ASK.to_json()})
+
+
+@pytest.fixture(scope="session")
+def frame() -> Frame:
+    rooms = RoomsReader(RoomsConfig(scenes=1, frames_per_scene=1, width_px=96, height_px=72))
+    return next(frame for frame in rooms.frames(rooms.scenes()[0]) if isinstance(frame, Frame))
+
+
+@pytest.fixture(scope="session")
+def predictor(export_dir: Path) -> DepthPredictor:
+    return DepthPredictor.load(export_dir, "cpu")
+
+
+@pytest.fixture(scope="module")
+def url(ray_session: None, export_dir: Path) -> Iterator[str]:
+    config = ServeConfig(runs_dir=str(export_dir.parent), model=str(export_dir))
+    with running(config, HOST, free_port()) as base:
+        yield base

@@ -1,0 +1,92 @@
+"""Fields of a form become a camera and points, without a server."""
+
+import io
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from serve.requests import RequestError, read_request
+from serve.schemas import Intrinsics
+from vlm3.geometry.camera import Camera, Distortion
+from vlm3.scenes.schema import IntrinsicsSource
+
+FINITE = st.floats(-1e6, 1e6)
+
+
+def encoded(kind: str = "PNG", focal_mm: object = None, size: tuple[int, int] = (60, 40)) -> bytes:
+    exif = Image.Exif()
+    if focal_mm is not None:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = focal_mm
+    stream = io.BytesIO()
+    Image.new("RGB", size).save(stream, kind, exif=exif)
+    return stream.getvalue()
+
+
+IMAGE = encoded()
+
+
+@given(st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=20))
+def test_points_arrive_as_they_were_sent(points: list[tuple[float, float]]) -> None:
+    request = read_request(IMAGE, json.dumps(points), None, 60.0)
+    assert request.points_px.shape == (len(points), 2)
+    assert request.points_px.tolist() == [list(point) for point in points]
+
+
+@given(st.text(max_size=30))
+def test_any_other_text_is_a_refusal_not_a_crash(text: str) -> None:
+    for points, intrinsics in ((text, None), ("[[1, 2]]", text)):
+        try:
+            read_request(IMAGE, points, intrinsics, None if intrinsics is not None else 60.0)
+        except RequestError as error:
+            assert error.status == 422 and str(error)
+
+
+@pytest.mark.parametrize(
+    ("distortion", "coefficients"),
+    [(Distortion.NONE, ()), (Distortion.BROWN, (0.1, 0.0, 0.0, 0.0, 0.01)), (Distortion.FISHEYE, (0.1, 0.0, 0.0, 0.0))],
+)
+def test_a_cameras_intrinsics_make_the_round_trip(distortion: Distortion, coefficients: tuple[float, ...]) -> None:
+    camera = Camera(60, 40, 50.0, 51.0, 30.5, 19.5, distortion, coefficients)
+    request = read_request(IMAGE, "[[1, 2]]", Intrinsics.of(camera).model_dump_json(), None)
+    assert (request.camera, request.intrinsics_source) == (camera, IntrinsicsSource.GIVEN)
+
+
+@pytest.mark.parametrize("coefficients", [[], [0.1], [0.1] * 6])
+def test_coefficients_must_fit_the_lens(coefficients: list[float]) -> None:
+    body = {"fx_px": 50, "fy_px": 50, "cx_px": 30, "cy_px": 20, "distortion": "brown", "coefficients": coefficients}
+    with pytest.raises(RequestError, match="takes 4 or 5 or 8 coefficients"):
+        read_request(IMAGE, "[[1, 2]]", json.dumps(body), None)
+
+
+@given(st.floats(1, 170))
+def test_the_field_of_view_spans_the_width(fov_deg: float) -> None:
+    camera = read_request(IMAGE, "[[1, 2]]", None, fov_deg).camera
+    assert math.isclose(2 * math.degrees(math.atan(camera.width_px / 2 / camera.fx_px)), fov_deg)
+    assert (camera.cx_px, camera.cy_px, camera.fy_px) == (29.5, 19.5, camera.fx_px)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_gives_the_focal_length_by_the_diagonal(kind: str) -> None:
+    # A 3:2 image is a scaled 36 × 24 mm film.
+    request = read_request(encoded(kind, 24), "[[1, 2]]", None, None)
+    assert request.intrinsics_source is IntrinsicsSource.EXIF
+    assert math.isclose(request.camera.fx_px, 24 / 36 * 60)
+
+
+@pytest.mark.parametrize("focal_mm", [None, 0, 60000])
+def test_without_a_useful_focal_length_the_client_is_told_what_to_send(focal_mm: int | None) -> None:
+    with pytest.raises(RequestError, match=r"send intrinsics as JSON.*or horizontal_fov_deg"):
+        read_request(encoded("JPEG", focal_mm), "[[1, 2]]", None, None)
+
+
+@given(st.binary(max_size=200), st.integers(20, 120))
+def test_damaged_exif_is_a_refusal_not_a_crash(noise: bytes, at: int) -> None:
+    whole = encoded("JPEG", 28)
+    try:
+        read_request(whole[:at] + noise + whole[at + len(noise) :], "[[1, 2]]", None, None)
+    except RequestError as error:
+        assert error.status in (413, 422)
