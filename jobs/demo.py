@@ -71,7 +71,7 @@ def main() -> None:
         search = SearchConfig(
             trials=TRIALS, steps=TRIAL_STEPS, sources=tuple(n for n, s in recipe.sources.items() if s.weight > 0)
         )
-        best = run_search(search, recipe, f"demo-search-{stamp}", runs_dir)
+        best = run_search(search, recipe, f"demo-search-{stamp}", runs_dir).weights
     with timer.part("serve one answer"):
         frame = next(iter(held_out_frames(sources["rooms"], 1)))
         answer = answer_once(recipe.tracking, runs_dir, frame)

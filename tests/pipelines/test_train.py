@@ -35,8 +35,8 @@ def recipe_data(**train: object) -> dict[str, object]:
     return {
         "name": "small",
         "sources": {
-            "near": {"weight": 0.7, "render": {**ROOMS, "seed": 1}},
-            "far": {"weight": 0.3, "render": {**ROOMS, "seed": 2}},
+            "rooms": {"weight": 0.7, "render": {**ROOMS, "seed": 1}},
+            "studios": {"weight": 0.3, "render": {**ROOMS, "seed": 2}},
         },
         "tasks": {
             "depth": {
@@ -49,7 +49,7 @@ def recipe_data(**train: object) -> dict[str, object]:
         "engine": {"zero_stage": 2, "micro_batch": 4},
         "train": {"steps": 6, "global_batch": 16, "workers": 2, "cpus_per_worker": 0.5, "checkpoint_every_steps": 3}
         | {"gallery_samples": 2, **train},
-        "evaluation": {"every_steps": 6, "images": 3, "points": 2, "sources": ["near"]},
+        "evaluation": {"every_steps": 6, "images": 3, "points": 2, "sources": ["rooms"]},
     }
 
 
@@ -73,7 +73,7 @@ def test_a_run_trains_evaluates_registers_and_leaves_an_export(finished, runs_di
     assert run.data.params["train.global_batch"] == "16"
     history = MlflowClient(tracking_uri(recipe.tracking, runs_dir)).get_metric_history(result.run_id, "train/loss")
     assert [point.step for point in history] == [1, 2, 3, 4, 5, 6]
-    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"near", "far"}
+    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"rooms", "studios"}
 
 
 def test_the_ledger_of_a_run_holds_exactly_its_positions(finished, runs_dir: Path):
@@ -84,13 +84,13 @@ def test_the_ledger_of_a_run_holds_exactly_its_positions(finished, runs_dir: Pat
 
 def test_shares_that_workers_received_are_those_asked_for(finished):
     metrics = finished[1].metrics
-    assert metrics["realised/near/depth"] == pytest.approx(0.7, abs=1 / 96)
+    assert metrics["realised/rooms/depth"] == pytest.approx(0.7, abs=1 / 96)
     assert metrics["mixture_worst_window_error"] < 100 * 2 / 96
 
 
 def test_the_export_answers_what_evaluation_would_ask(finished, runs_dir: Path):
     recipe, result = finished
-    source = open_sources(recipe, runs_dir)["near"]
+    source = open_sources(recipe, runs_dir)["rooms"]
     predictor = DepthPredictor.load(result.export_dir, "cpu")
     frame = next(iter(held_out_frames(source, 1)))
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, frame.points[:3, :2])
@@ -114,8 +114,8 @@ def test_a_name_is_used_once_and_resuming_needs_the_same_recipe(finished, runs_d
         ({"train": {"workers": 3}}, ConfigError, "train.global_batch 16"),
         ({"train": {"device": "cuda"}}, ConfigError, "GPUs"),
         ({"train": {"workers": 2, "cpus_per_worker": 8.0}}, ConfigError, "starve"),
-        ({"sources": {"near": {"weight": 0.0}, "far": {"weight": 0.0}}}, ConfigError, "draws nothing"),
-        ({"evaluation": {"sources": ["naer"]}}, ConfigError, "did you mean 'near'"),
+        ({"sources": {"rooms": {"weight": 0.0}, "studios": {"weight": 0.0}}}, ConfigError, "draws nothing"),
+        ({"evaluation": {"sources": ["romos"]}}, ConfigError, "did you mean 'rooms'"),
         ({"sources": {"gone": {"uri": "/nowhere/at/all", "weight": 1.0}}}, DataError, "/nowhere/at/all"),
     ],
 )
@@ -145,14 +145,14 @@ def test_a_source_marked_eval_cannot_be_given_weight(finished, runs_dir: Path, d
 def test_a_corrupt_shard_stops_the_run_with_its_name(ray_session: None, tmp_path: Path):
     recipe = Recipe.parse(recipe_data(max_restarts=0), "test")
     open_sources(recipe, tmp_path)
-    shard = max((tmp_path / "data" / "near").glob("train-*.parquet"), key=lambda path: path.stat().st_size)
+    shard = max((tmp_path / "data" / "rooms").glob("train-*.parquet"), key=lambda path: path.stat().st_size)
     content = bytearray(shard.read_bytes())
     content[100 : len(content) // 2] = bytes(len(content) // 2 - 100)
-    for path in (tmp_path / "data" / "near").glob("train-*.parquet"):
+    for path in (tmp_path / "data" / "rooms").glob("train-*.parquet"):
         broken = bytearray(path.read_bytes())
         broken[100 : len(broken) // 2] = bytes(len(broken) // 2 - 100)
         path.write_bytes(broken)
-    with pytest.raises(DataError, match="near"):
+    with pytest.raises(DataError, match="rooms"):
         run_training(recipe, RunRequest("broken", tmp_path))
 
 
