@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ("tests.storage_fixtures",)
+
 # A busy machine is slow, not wrong.
 settings.register_profile("vlm3", deadline=None)
 settings.load_profile("vlm3")
