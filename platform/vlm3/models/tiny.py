@@ -16,7 +16,7 @@ from vlm3.models.quiet import no_progress_bars
 from vlm3.models.tiny_tokenizer import build_tokenizer
 
 Size = Annotated[int, Field(ge=1)]
-FORMAT = 1
+FORMAT = 2
 """Raised when the same configuration would give another model."""
 TEMPLATE_FILE = "chat_template.jinja"
 PATCH_PX, MERGE, TEMPORAL_PATCH = 8, 2, 2
@@ -98,6 +98,8 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
     import torch
     from transformers import GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+    from vlm3.models.look_back import look_back
+
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))
 
@@ -149,6 +151,7 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(model_config)
+    look_back(model.model.language_model, seed)
     model.generation_config = GenerationConfig(
         do_sample=False,
         eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],

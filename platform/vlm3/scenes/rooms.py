@@ -19,7 +19,7 @@ from vlm3.scenes.rooms_render import Rendered, render
 from vlm3.scenes.schema import Box, Frame, FullDepth, IntrinsicsSource, Scale
 from vlm3.seeds import generator
 
-RENDERER = 1
+RENDERER = 2
 """Raised when the same configuration gives other pictures."""
 JPEG_QUALITY = 95
 FULL_DEPTH_M_PER_UNIT = 0.001

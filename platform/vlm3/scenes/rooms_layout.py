@@ -61,7 +61,7 @@ def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, fl
     height = rng.uniform(2.3, 3.2)
     low, high = np.array([-width / 2, -height, -depth / 2]), np.array([width / 2, 0.0, depth / 2])
     poses = _path(rng, low, high, frames)
-    colours = rng.uniform(0.35, 0.95, (6, 3))
+    colours = rng.uniform(0.6, 0.9, (6, 3))
     return Room(low, high, _place(rng, low, high, poses), colours, float(rng.choice([0.4, 0.5, 0.6])), poses)
 
 

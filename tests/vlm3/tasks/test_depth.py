@@ -81,7 +81,7 @@ def test_the_canonical_question_is_the_first_wording_and_takes_part_in_training(
     task, view = DepthTask(DepthTaskConfig(templates="compact-1", reference_range=100, decimals=1)), sample(1)
     x, y = view.points_px[0]
     canonical = task.question((x, y), (WIDTH, HEIGHT))
-    assert canonical == f"Distance in metres at ({round(x / WIDTH * 100)}, {round(y / HEIGHT * 100)}) of 100?"
+    assert canonical == f"metres distance, of 100: {round(x / WIDTH * 100):02d},{round(y / HEIGHT * 100):02d}"
     assert [turn.question for turn in task.ask(view, np.random.default_rng(0)).turns] == [canonical]
 
 
