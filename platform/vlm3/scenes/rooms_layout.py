@@ -61,7 +61,7 @@ def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, fl
     height = rng.uniform(2.3, 3.2)
     low, high = np.array([-width / 2, -height, -depth / 2]), np.array([width / 2, 0.0, depth / 2])
     poses = _path(rng, low, high, frames)
-    colours = rng.uniform(0.6, 0.9, (6, 3))
+    colours = rng.uniform(0.7, 0.9, (6, 3))
     return Room(low, high, _place(rng, low, high, poses), colours, float(rng.choice([0.4, 0.5, 0.6])), poses)
 
 
@@ -98,7 +98,7 @@ def _place(rng: np.random.Generator, low: Array, high: Array, poses: tuple[Array
         size = rng.uniform(*FURNITURE[label])
         reach = float(np.hypot(size[0], size[2])) / 2
         spot = rng.uniform(low[[0, 2]] + reach, np.maximum(high[[0, 2]] - reach, low[[0, 2]] + reach + 1e-3))
-        yaw, colour = float(rng.uniform(-np.pi, np.pi)), rng.uniform(0.15, 0.95, 3)
+        yaw, colour = float(rng.uniform(-np.pi, np.pi)), rng.uniform(0.45, 0.95, 3)
         fits = (spot + reach < high[[0, 2]]).all() and (np.linalg.norm(path - spot, axis=1) > reach + CLEARANCE_M).all()
         apart = all(
             np.linalg.norm(other.center_m[[0, 2]] - spot) > reach + np.hypot(other.size_m[0], other.size_m[2]) / 2

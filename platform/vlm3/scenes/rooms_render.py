@@ -124,7 +124,7 @@ def _shade(points: NDArray[np.float64], normals: Floats, room: Room, camera_m: N
     ceiling_m = np.array([0.0, room.low_m[1] + 0.2, 0.0])
     cosine, falloff = _lamp(camera_m, points, normals)
     ceiling_cosine, ceiling_falloff = _lamp(ceiling_m, points, normals)
-    shade: Floats = 0.13 + 0.22 * ceiling_cosine * ceiling_falloff + (0.3 + 0.7 * cosine) * falloff
+    shade: Floats = 0.06 + 0.12 * ceiling_cosine * ceiling_falloff + (0.3 + 0.7 * cosine) * falloff
     return shade
 
 
