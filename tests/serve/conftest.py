@@ -1,4 +1,4 @@
-"""A tiny exported model, a rendered frame, and a server that answers for all tests of a module."""
+"""A rendered frame, and a server that answers for all tests of a module."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,21 +9,8 @@ from serve.app import ServeConfig
 from serve.once import HOST, free_port
 from serve.running import running
 from vlm3.infer.depth import DepthPredictor
-from vlm3.infer.spec import AskSpec
-from vlm3.models.export import export_model
-from vlm3.models.load import ModelConfig, load_model, resolve_model
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
-from vlm3.tasks.depth import DepthTaskConfig
-
-ASK = AskSpec(focal_px=70, depth=DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1"))
-
-
-@pytest.fixture(scope="session")
-def export_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("serve")
-    tiny = resolve_model(ModelConfig(), folder / "models", seed=0)
-    return export_model(load_model(tiny, ModelConfig()), None, tiny, folder / "export", {"vlm3.json": ASK.to_json()})
 
 
 @pytest.fixture(scope="session")

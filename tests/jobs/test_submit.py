@@ -1,0 +1,130 @@
+"""Jobs submitted to a real cluster on loopback, from the repository root."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RAY = Path(sys.executable).parent / "ray"
+SMALL = (
+    "sources.rooms.render.scenes=24",
+    "sources.studios.render.scenes=24",
+    "train.steps=2",
+    "train.global_batch=8",
+    "train.checkpoint_every_steps=2",
+    "train.cpus_per_worker=0.5",
+    "train.gallery_samples=0",
+    "engine.micro_batch=4",
+    "evaluation.images=2",
+    "evaluation.every_steps=2",
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    dashboard: str
+    environment: dict[str, str]
+
+    def submit(
+        self, runs: Path, *arguments: str, settings: tuple[str, ...] = SMALL
+    ) -> subprocess.CompletedProcess[str]:
+        """`ray job submit` from the repository root; the environment reaches the job by its runtime environment."""
+        runtime = json.dumps({"env_vars": {"VLM3_RUNS": str(runs)}})
+        options = [item for setting in settings for item in ("--set", setting)]
+        command = [str(RAY), "job", "submit", "--address", self.dashboard, "--runtime-env-json", runtime, *arguments]
+        return subprocess.run(
+            [*command, "--", sys.executable, "jobs/train.py", "--name", "submitted", *options],
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="vc", dir="/tmp"))
+    port, dashboard, client = free_ports(3)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment = inherited | {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "RAY_TMPDIR": str(folder),
+        "RAY_AUTH_MODE": "disabled",
+    }
+    command = [
+        str(RAY),
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=4",
+        f"--port={port}",
+        f"--ray-client-server-port={client}",
+    ]
+    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
+    log = folder / "head.log"
+    with log.open("w") as output:
+        head = subprocess.Popen(
+            [*command, f"--temp-dir={folder}"], env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while socket.socket().connect_ex(("127.0.0.1", dashboard)):
+            if head.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"no head: {log.read_text()[-2000:]}")
+            time.sleep(0.3)
+        yield Cluster(f"http://127.0.0.1:{dashboard}", environment)
+    finally:
+        head.send_signal(signal.SIGTERM)
+        try:
+            head.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arguments", [(), ("--working-dir", ".")], ids=["in place", "working dir"])
+def test_a_submitted_job_trains_and_leaves_an_export(
+    cluster: Cluster, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = cluster.submit(tmp_path / "runs", *arguments)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "succeeded" in done.stdout
+    assert (tmp_path / "runs" / "train" / "submitted" / "export" / "model.safetensors").is_file()
+    assert (tmp_path / "runs" / "mlflow.db").is_file()
+
+
+@pytest.mark.long
+def test_a_wrong_recipe_fails_the_job_with_one_clear_line(cluster: Cluster, tmp_path: Path) -> None:
+    done = cluster.submit(tmp_path / "runs", settings=("train.stepz=2",))
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert re.search(r"error: .*stepz.*did you mean 'steps'", said), said[-3000:]
+    assert "Traceback" not in said.split("Job", 1)[0]
+    assert not (tmp_path / "runs" / "train").exists()
