@@ -1,0 +1,86 @@
+"""Projection and its inverse agree wherever the lens has one; elsewhere there is NaN, never a wrong ray."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm3.geometry.camera import Camera, Distortion
+from vlm3.geometry.depth import DepthKind, convert_depth
+
+BROWN = st.tuples(*(st.floats(-s, s) for s in (0.3, 0.1, 0.005, 0.005, 0.02)))
+FISHEYE = st.tuples(*(st.floats(-s, s) for s in (0.1, 0.05, 0.01, 0.005)))
+LENSES = st.one_of(
+    st.tuples(st.just(Distortion.NONE), st.just(())),
+    st.tuples(st.just(Distortion.BROWN), BROWN),
+    st.tuples(st.just(Distortion.FISHEYE), FISHEYE),
+)
+
+
+def camera(lens: tuple[Distortion, tuple[float, ...]]) -> Camera:
+    return Camera(640, 480, 400.0, 420.0, 310.0, 250.0, *lens)
+
+
+PIXELS = np.stack(np.meshgrid(np.linspace(-0.5, 639.4, 25), np.linspace(-0.5, 479.4, 19)), -1).reshape(-1, 2)
+
+
+@given(LENSES)
+def test_pixels_that_have_a_ray_are_seen_where_they_came_from(lens) -> None:
+    rays = camera(lens).unproject(PIXELS)
+    known = np.isfinite(rays[:, 0])
+    assert (rays[known, 2] == 1).all() and np.isnan(rays[~known]).all()
+    assert np.abs(camera(lens).project(rays[known]) - PIXELS[known]).max(initial=0) < 1e-6
+    assert lens[0] is not Distortion.NONE or known.all()
+
+
+@given(BROWN)
+def test_brown_is_opencvs(coefficients) -> None:
+    own = camera((Distortion.BROWN, coefficients))
+    points = np.random.default_rng(0).uniform([-0.6, -0.5, 1], [0.6, 0.5, 1], (200, 3))
+    theirs = cv2.projectPoints(points, np.zeros(3), np.zeros(3), own.K, np.array(coefficients))[0].reshape(-1, 2)
+    mine = own.project(points)
+    known = np.isfinite(mine[:, 0])
+    assert np.allclose(mine[known], theirs[known], atol=1e-9)
+
+
+@given(FISHEYE)
+def test_fisheye_is_opencvs(coefficients) -> None:
+    own = camera((Distortion.FISHEYE, coefficients))
+    points = np.random.default_rng(0).uniform([-2, -2, 1], [2, 2, 1], (200, 3))
+    theirs = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), own.K, np.array(coefficients))[0]
+    mine = own.project(points)
+    known = np.isfinite(mine[:, 0])
+    assert np.allclose(mine[known], theirs.reshape(-1, 2)[known], atol=1e-6)
+
+
+def test_a_lens_that_folds_back_has_no_ray_beyond_the_fold() -> None:
+    # r(1 - r²) grows up to r = 1/√3 and is 0.385 there: nothing is seen farther out.
+    folding = Camera(640, 480, 400.0, 400.0, 319.5, 239.5, Distortion.BROWN, (-1.0, 0.0, 0.0, 0.0))
+    rays = folding.unproject(np.array([[319.5 + 400 * 0.38, 239.5], [319.5 + 400 * 0.39, 239.5]]))
+    assert 0 < rays[0, 0] < 1 / np.sqrt(3) and np.isnan(rays[1]).all()
+    assert np.isnan(folding.project(np.array([[0.7, 0.0, 1.0]]))).all()
+
+
+def test_points_behind_the_camera_are_not_seen() -> None:
+    for lens in ((Distortion.NONE, ()), (Distortion.FISHEYE, (0.0,) * 4)):
+        assert np.isnan(camera(lens).project(np.array([[0.1, 0.1, -1.0], [0.1, 0.1, 0.0]]))).all()
+
+
+@given(LENSES, st.floats(0.1, 100))
+def test_depth_kinds_convert_there_and_back(lens, depth_m: float) -> None:
+    own = camera(lens)
+    depths = np.full(len(PIXELS), depth_m)
+    rays = convert_depth(depths, PIXELS, own, DepthKind.Z, DepthKind.RAY)
+    known = np.isfinite(rays)
+    points = own.unproject(PIXELS) * depth_m
+    assert np.allclose(rays[known], np.linalg.norm(points, axis=1)[known])
+    assert (rays[known] >= depth_m * (1 - 1e-12)).all()
+    assert np.allclose(convert_depth(rays, PIXELS, own, DepthKind.RAY, DepthKind.Z)[known], depth_m)
+
+
+def test_the_ray_formula_of_the_method() -> None:
+    # METHOD: ray = z·√(1 + ((u−cx)/fx)² + ((v−cy)/fy)²)
+    plain = Camera(640, 480, 500.0, 400.0, 320.0, 240.0)
+    ray = convert_depth(np.array([2.0]), np.array([[570.0, 40.0]]), plain, DepthKind.Z, DepthKind.RAY)
+    assert ray[0] == pytest.approx(2 * np.sqrt(1 + 0.25 + 0.25))
