@@ -42,7 +42,7 @@ def main() -> None:
     connect()
     for reader in readers:
         uri = place(arguments.to, reader.source, len(readers), arguments.runs)
-        report(ingest(reader, uri, config, replace=arguments.replace))
+        report(ingest(reader, uri, config, replace=arguments.replace), config.role)
 
 
 def place(to: str | None, name: str, sources: int, runs: Path | None) -> str:
@@ -52,7 +52,7 @@ def place(to: str | None, name: str, sources: int, runs: Path | None) -> str:
     return to if sources == 1 else f"{to.rstrip('/')}/{name}"
 
 
-def report(done: IngestReport) -> None:
+def report(done: IngestReport, role: str) -> None:
     """Print what an ingest left behind, and how a recipe uses it."""
     table = Table(title=f"source {done.source}" + (" (was there already)" if done.reused else ""), show_header=False)
     for split, clips in done.clips.items():
@@ -67,7 +67,8 @@ def report(done: IngestReport) -> None:
         console.print(f"rejected {rejection.scene}/{rejection.frame}: {rejection.reason}", markup=False, soft_wrap=True)
     if done.rejections:
         console.print(f"all rejections: {done.uri.rstrip('/')}/{REPORT}", soft_wrap=True)
-    console.print(f"in a recipe:\nsources:\n  {done.source}: {{weight: 1.0, uri: {done.uri}}}", soft_wrap=True)
+    weight = "weight: 1.0, " if role == "train" else ""
+    console.print(f"in a recipe:\nsources:\n  {done.source}: {{{weight}uri: {done.uri}}}", soft_wrap=True)
 
 
 if __name__ == "__main__":
