@@ -5,9 +5,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.storage_fixtures import S3Server
 
 pytest_plugins = ("tests.export_fixtures", "tests.storage_fixtures")
 
@@ -41,13 +45,17 @@ def data_dir(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One local Ray of 4 logical CPUs for the whole test session."""
+def ray_session(rclone_server: "S3Server") -> Iterator[None]:
+    """One local Ray of 4 logical CPUs for the whole test session; its workers reach `rclone_server`."""
     import ray
 
     folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))
     os.environ["RAY_TMPDIR"] = str(folder)
-    ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=True, _temp_dir=str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers inherit what is set when their node starts, as on a cluster.
+        for name, value in rclone_server.environment.items():
+            patch.setenv(name, value)
+        ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=True, _temp_dir=str(folder))
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)

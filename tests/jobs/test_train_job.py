@@ -17,6 +17,7 @@ RECIPE = {
     "name": "bad",
     "sources": {"rooms": {"weight": 1.0, "render": ROOMS}},
     "model": {"id": "tiny"},
+    "engine": {"micro_batch": 4},
     "train": {"steps": 2, "global_batch": 4},
 }
 

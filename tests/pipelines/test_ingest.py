@@ -179,7 +179,7 @@ def test_a_killed_ingest_leaves_no_source_and_the_next_one_completes_it(tmp_path
 
 
 def _manifest_files(uri: str):
-    return read_manifest(open_store(uri)).files()
+    return read_manifest(open_store(uri)).files
 
 
 def replace_config(**changes: float) -> IngestConfig:
