@@ -22,7 +22,7 @@ def encoded(kind: str = "PNG", focal_mm: object = None, size: tuple[int, int] = 
     if focal_mm is not None:
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = focal_mm
     stream = io.BytesIO()
-    Image.new("RGB", size).save(stream, kind, exif=exif)
+    Image.new("RGB", size).save(stream, kind, exif=exif.tobytes())
     return stream.getvalue()
 
 

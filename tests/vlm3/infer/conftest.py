@@ -78,12 +78,18 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def untrained(tiny_dir: Path) -> Asked:
-    return Asked.of(tiny_dir)
+    """Weights four times as wide as a fresh model's, so that its answers depend on the question."""
+    made = Asked.of(tiny_dir)
+    with torch.no_grad():
+        for parameter in made.model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    return made
 
 
 @pytest.fixture(scope="session")
 def trained(tiny_dir: Path) -> Asked:
-    """Sixty steps on "depth is brightness there": enough for numbers of several lengths that end."""
+    """Sixty steps on "depth is the column and the brightness there": enough for numbers of several lengths that end."""
     made = Asked.of(tiny_dir)
     optimizer = torch.optim.AdamW(made.model.parameters(), lr=3e-3)
     rng = np.random.default_rng(0)
@@ -93,8 +99,8 @@ def trained(tiny_dir: Path) -> Asked:
             image = _picture(48, 64, 8 * step + index)
             turns = []
             for x, y in rng.uniform((0, 0), (64, 48), (6, 2)):
-                brightness = image[int(y), int(x)].mean() / 12
-                turns.append(Turn(TASK.question((x, y), (64, 48)), f"{brightness:.1f}"))
+                depth_m = x / 4 + image[int(y), int(x)].mean() / 100
+                turns.append(Turn(TASK.question((x, y), (64, 48)), f"{depth_m:.1f}"))
             encoded = made.encoder.encode(Conversation(tuple(turns)), [image.shape[:2]])
             rows.append(StepRow(index, 0, 0, encoded.input_ids, encoded.loss_mask, image))
         inputs = collate(rows, made.vision, made.encoder.pad_id).to_model_inputs(torch.device("cpu"))

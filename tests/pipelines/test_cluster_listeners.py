@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.jobs.test_submit import SMALL, free_ports
+from tests.pipelines.test_cluster_submit import SMALL, free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
