@@ -145,14 +145,18 @@ class MixturePlan:
         """(components,) shares that the stream realises from the last segment on, after rounding to the period."""
         return np.array(self.segments[-1].counts, np.float64) / self.period
 
+    def segment(self, position: int) -> Segment:
+        """The segment that holds at a position: its shares, and why they are so."""
+        return self.segments[bisect_right(self._borders, position) - 1]
+
     def asked_at(self, position: int) -> NDArray[np.float64]:
         """(components,) shares that hold at a position, after rounding to the period."""
-        return np.array(self._segment(position).counts, np.float64) / self.period
+        return np.array(self.segment(position).counts, np.float64) / self.period
 
     def numbers(self, position: int) -> NDArray[np.int64]:
         """(components,) samples of each component before a position; over it, the shares of the stream so far."""
         position = position if self.end is None else min(position, self.end)
-        return self._segment(position).numbers(position)
+        return self.segment(position).numbers(position)
 
     def epochs(self, position: int) -> NDArray[np.float64]:
         """(components,) how often each component's data was gone through before a position."""
@@ -230,7 +234,7 @@ class MixturePlan:
         if position < 0 or not 0 <= attempt <= MAX_ATTEMPTS:
             raise ValueError(f"expected position ≥ 0 and attempt 0 … {MAX_ATTEMPTS}, found {position} and {attempt}")
         self._check_end(position + 1)
-        segment = self._segment(position)
+        segment = self.segment(position)
         schedule = segment.schedule
         periods, place = divmod(position - segment.from_position, self.period)
         component = int(schedule.component[place])
@@ -298,9 +302,6 @@ class MixturePlan:
         if components is not None:
             check_same(plan.components, tuple(components))
         return plan
-
-    def _segment(self, position: int) -> Segment:
-        return self.segments[bisect_right(self._borders, position) - 1]
 
     def _check_end(self, stop: int) -> None:
         if self.end is not None and stop > self.end:

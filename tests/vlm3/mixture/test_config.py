@@ -106,7 +106,7 @@ def test_caps_name_components_and_are_above_zero() -> None:
     ):
         resolve_weights(sources, {"depth": 1}, MixtureConfig(max_epochs={"room/depth": 0.5}))
     for wrong in (0, -1, "4"):
-        with pytest.raises(ConfigError, match="max_epochs.rooms/depth"):
+        with pytest.raises(ConfigError, match=r"max_epochs\.rooms/depth"):
             MixtureConfig.parse({"max_epochs": {"rooms/depth": wrong}}, "mixture")
 
 
