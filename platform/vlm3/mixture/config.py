@@ -1,10 +1,12 @@
-"""What a recipe may say about the mixture: source weights × task weights, or a weight per component."""
+"""What a recipe may say about the mixture: weights of components, when they change, and how often data may repeat."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError, nearest
@@ -13,11 +15,37 @@ ComponentName = tuple[str, str]
 """(source, task)."""
 
 
+class ScheduledWeights(StrictModel):
+    """Weights that change at a step."""
+
+    at_step: Annotated[int, Field(ge=1)]
+    """Steps done under the weights before."""
+    weights: Annotated[dict[str, float], Field(min_length=1)]
+    """By "source/task"; components that are not named keep their weight."""
+
+
 class MixtureConfig(StrictModel):
     """Weights of single components, in place of the product of source weight and task weight."""
 
     weights: dict[str, float] = Field(default_factory=dict)
     """By "source/task", relative to the other components; 0 leaves a component out."""
+    schedule: tuple[ScheduledWeights, ...] = ()
+    """Changes known ahead, by ascending step."""
+    max_epochs: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """By "source/task": how often the data may be gone through; then the weight is 0 and the others share its part.
+
+    Of components, not of sources: each task goes through a source in an order and at a pace of its own, and a depth
+    question repeated is not a pose question repeated.
+    """
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for before, after in pairwise(self.schedule):
+            if after.at_step <= before.at_step:
+                raise ValueError(
+                    f"schedule: at_step {after.at_step} follows {before.at_step}; expected ascending steps, each once"
+                )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +67,34 @@ def resolve_weights(
     Args:
         sources: by name.
         task_weights: by name of the task.
-        config: weights of single components that replace source weight × task weight.
+        config: weights of single components that replace source weight × task weight; the schedule and the caps are
+            checked as well.
 
     Returns:
-        ((source, task), weight) of each component, zero weights included.
+        ((source, task), weight) of each component at the start, zero weights included.
 
     Raises:
-        ConfigError: a weight is negative, not finite, or for an unknown source or task; a source marked `eval` or
-            without training clips has weight; nothing has weight.
+        ConfigError: at the start or in the schedule a weight is negative, not finite, or for an unknown source or task,
+            or a source marked `eval` or without training clips has weight; nothing has weight.
     """
+    config = config or MixtureConfig()
     for name, source in sources.items():
         _check_weight(f"sources.{name}.weight", source.weight)
     for name, weight in task_weights.items():
         _check_weight(f"tasks.{name}.weight", weight)
     weights = {(s, t): source.weight * share for s, source in sources.items() for t, share in task_weights.items()}
-    for key, weight in (config.weights if config else {}).items():
+    for key, weight in config.weights.items():
+        weights[_component("mixture.weights", key, sources, task_weights)] = weight
         _check_weight(f"mixture.weights.{key}", weight)
-        weights[_component(key, sources, task_weights)] = weight
+    for index, entry in enumerate(config.schedule):
+        where = f"mixture.schedule.{index}.weights"
+        for key, weight in entry.weights.items():
+            owner, _ = _component(where, key, sources, task_weights)
+            _check_weight(f"{where}.{key}", weight)
+            if weight > 0:
+                _check_drawable(key, sources[owner])
+    for key in config.max_epochs:
+        _component("mixture.max_epochs", key, sources, task_weights)
     for (name, task), weight in weights.items():
         if weight > 0:
             _check_drawable(f"{name}/{task}", sources[name])
@@ -64,22 +103,29 @@ def resolve_weights(
     return tuple(weights.items())
 
 
+def scheduled_weights(
+    config: MixtureConfig, names: Sequence[str], global_batch: int
+) -> tuple[tuple[int, tuple[float | None, ...]], ...]:
+    """The schedule as a plan takes it: (position, weight of each component by order of `names`, None to keep it)."""
+    return tuple(
+        (entry.at_step * global_batch, tuple(entry.weights.get(name) for name in names)) for entry in config.schedule
+    )
+
+
 def _check_weight(where: str, weight: float) -> None:
     if not math.isfinite(weight) or weight < 0:
         raise ConfigError(f"{where}: expected a finite number ≥ 0, found {weight}")
 
 
-def _component(key: str, sources: Mapping[str, object], tasks: Mapping[str, object]) -> ComponentName:
+def _component(where: str, key: str, sources: Mapping[str, object], tasks: Mapping[str, object]) -> ComponentName:
     """The component named "source/task" (a source's name may hold slashes)."""
     source, separator, task = key.rpartition("/")
     if not separator:
-        raise ConfigError(
-            f"mixture.weights.{key}: expected source/task, e.g. {next(iter(sources))}/{next(iter(tasks))}"
-        )
+        raise ConfigError(f"{where}.{key}: expected source/task, e.g. {next(iter(sources))}/{next(iter(tasks))}")
     if source not in sources:
-        raise ConfigError(f"mixture.weights.{key}: unknown source {source!r}{nearest(source, sources)}")
+        raise ConfigError(f"{where}.{key}: unknown source {source!r}{nearest(source, sources)}")
     if task not in tasks:
-        raise ConfigError(f"mixture.weights.{key}: unknown task {task!r}{nearest(task, tasks)}")
+        raise ConfigError(f"{where}.{key}: unknown task {task!r}{nearest(task, tasks)}")
     return source, task
 
 

@@ -3,7 +3,8 @@
 No listing, no index, no replay: a plan is a few numbers per component, whatever the size of the data.
 """
 
-from bisect import bisect_right
+import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,42 +15,17 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from vlm3.errors import CheckpointError, ConfigError
-from vlm3.mixture.mixing import Word, word
-from vlm3.mixture.permutation import MAX_SIZE, permute
-from vlm3.mixture.schedule import Schedule, build_schedule, quantise
+from vlm3.mixture.components import ComponentSize, check_same, check_weights, sample_limits
+from vlm3.mixture.elements import place_of, replacement
+from vlm3.mixture.mixing import word
+from vlm3.mixture.segments import Change, Segment, follow
 from vlm3.seeds import derive_seed
+
+__all__ = ["DEFAULT_PERIOD", "MAX_ATTEMPTS", "ComponentSize", "Draw", "DrawBatch", "MixturePlan"]
 
 MAX_ATTEMPTS = 8
 """Replacements a position may have."""
 DEFAULT_PERIOD = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentSize:
-    """What the plan knows of a component (source, task)."""
-
-    name: str
-    clips: int
-    """Training clips; 0 only without weight."""
-    slots: int
-    """Samples drawn from a clip in one visit."""
-    fingerprint: str
-    """Of the data: the plan is not continued on other data."""
-
-    def __post_init__(self) -> None:
-        if self.clips < 0 or self.slots < 1 or self.clips * self.slots > MAX_SIZE:
-            raise ValueError(f"{self.name}: {self.clips} clips of {self.slots} slots is not 1 … 2⁴⁰ elements")
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Weights that hold from a position on."""
-
-    from_position: int
-    counts: tuple[int, ...]
-    """Places of each component in a period; they sum to it."""
-    first_numbers: tuple[int, ...]
-    """Samples of each component before `from_position`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +75,26 @@ class MixturePlan:
     components: tuple[ComponentSize, ...]
     seed: int
     period: int
+    limits: tuple[int | None, ...]
+    """Most samples of each component; None for any number."""
+    changes: tuple[Change, ...]
+    """Append-only log of the weights that were asked for, by position; scheduled ones may lie ahead."""
     segments: tuple[Segment, ...]
-    """Append-only log of weights, by position."""
-    version: Literal[1] = 1
-    """Of the arithmetic: a plan of another version would replay another stream."""
+    """What follows from it, by position."""
+    end: int | None = None
+    """First position without a sample: every component with weight reaches its limit there; None if there is none."""
+    version: Literal[2] = 2
+    """Of the arithmetic and the log: a plan of another version would replay another stream."""
 
     @classmethod
     def start(
-        cls, components: Sequence[ComponentSize], weights: Sequence[float], seed: int, period: int = DEFAULT_PERIOD
+        cls,
+        components: Sequence[ComponentSize],
+        weights: Sequence[float],
+        seed: int,
+        period: int = DEFAULT_PERIOD,
+        schedule: Sequence[tuple[int, Sequence[float | None]]] = (),
+        max_epochs: Sequence[float | None] | None = None,
     ) -> "MixturePlan":
         """A plan whose weights hold from position 0.
 
@@ -115,20 +103,32 @@ class MixturePlan:
             weights: relative shares, rounded to multiples of 1/period; a positive one gets at least one place a period.
             seed: any integer; another seed gives another order of the same shares.
             period: places of the schedule, T.
+            schedule: (position, weights) of changes known ahead, by ascending position; None keeps a weight.
+            max_epochs: how often each component may be gone through at most; None for any number.
 
         Raises:
-            ConfigError: weights that cannot be drawn, or a component without clips that has weight.
+            ConfigError: weights that cannot be drawn, a component without clips that has weight, or a limit below one
+                sample.
         """
-        counts = _counts(components, weights, period)
-        return cls(tuple(components), seed, period, (Segment(0, counts, (0,) * len(counts)),))
+        changes = [Change(0, tuple(weights), "start"), *(Change(p, tuple(w), "schedule") for p, w in schedule)]
+        for change in changes:
+            check_weights(components, change.weights)
+        limits = sample_limits(components, max_epochs or [None] * len(components))
+        segments, end = follow((), changes, limits, period)
+        return cls(tuple(components), seed, period, limits, tuple(changes), segments, end)
 
     def __post_init__(self) -> None:
         size = len(self.components)
-        borders = [segment.from_position for segment in self.segments]
         if len({component.name for component in self.components}) != size:
             raise ValueError("two components of the plan have the same name")
-        if not borders or borders[0] != 0 or borders != sorted(borders):
+        borders = [segment.from_position for segment in self.segments]
+        if not borders or borders[0] != 0 or borders != sorted(set(borders)):
             raise ValueError(f"segments of the plan start at {borders}: expected 0 first, then ascending positions")
+        asked = [change.from_position for change in self.changes]
+        if not asked or asked[0] != 0 or asked != sorted(asked):
+            raise ValueError(f"changes of the plan lie at {asked}: expected 0 first, then ascending positions")
+        if {size} != {len(self.limits), *(len(change.weights) for change in self.changes)}:
+            raise ValueError(f"limits and weights of the plan do not fit {size} components")
         for segment in self.segments:
             if len(segment.counts) != size or len(segment.first_numbers) != size or sum(segment.counts) != self.period:
                 raise ValueError(
@@ -136,35 +136,89 @@ class MixturePlan:
                 )
 
     def __reduce__(self) -> tuple[type["MixturePlan"], tuple[object, ...]]:
-        # Tables are rebuilt where they are needed, never shipped: a pickled plan is a few hundred bytes.
-        return MixturePlan, (self.components, self.seed, self.period, self.segments)
+        # Tables are rebuilt where they are needed, never shipped: a pickled plan is a few kilobytes.
+        parts = (self.components, self.seed, self.period, self.limits, self.changes, self.segments, self.end)
+        return MixturePlan, parts
 
     @property
     def asked(self) -> NDArray[np.float64]:
-        """(components,) shares that the stream realises from the last change on, after rounding to the period."""
+        """(components,) shares that the stream realises from the last segment on, after rounding to the period."""
         return np.array(self.segments[-1].counts, np.float64) / self.period
 
-    def change(self, from_position: int, weights: Sequence[float]) -> "MixturePlan":
+    def segment(self, position: int) -> Segment:
+        """The segment that holds at a position: its shares, and why they are so."""
+        return self.segments[bisect_right(self._borders, position) - 1]
+
+    def asked_at(self, position: int) -> NDArray[np.float64]:
+        """(components,) shares that hold at a position, after rounding to the period."""
+        return np.array(self.segment(position).counts, np.float64) / self.period
+
+    def numbers(self, position: int) -> NDArray[np.int64]:
+        """(components,) samples of each component before a position; over it, the shares of the stream so far."""
+        position = position if self.end is None else min(position, self.end)
+        return self.segment(position).numbers(position)
+
+    def epochs(self, position: int) -> NDArray[np.float64]:
+        """(components,) how often each component's data was gone through before a position."""
+        elements = np.array([size.clips * size.slots for size in self.components], np.float64)
+        return self.numbers(position) / np.maximum(elements, 1)
+
+    def change(
+        self,
+        from_position: int,
+        weights: Sequence[float | None],
+        issued: int = 0,
+        at: str | None = None,
+        request: str | None = None,
+    ) -> "MixturePlan":
         """The plan with other weights from `from_position` on; numbering within each component continues.
 
+        Scheduled changes that lie later still come, on top of these weights; caps are reckoned anew.
+
         Args:
-            from_position: above every position issued so far; the caller knows, the plan does not.
-            weights: one per component, in their order.
+            from_position: where the weights begin to hold.
+            weights: one per component, in their order; None keeps a weight.
+            issued: first position that was not issued yet; what was issued never changes.
+            at: when it was asked for, UTC.
+            request: name of the request.
 
         Raises:
-            ConfigError: the position lies before the last change, or weights that cannot be drawn.
+            ConfigError: the position was issued, lies before the last live change or beyond the plan's end, or weights
+                that cannot be drawn.
         """
-        last = self.segments[-1]
-        if from_position < last.from_position:
+        if from_position < issued:
             raise ConfigError(
-                f"weights cannot change at position {from_position}: they changed at {last.from_position} already; "
-                "choose a position above every one issued"
+                f"weights cannot change at position {from_position}: all below {issued} were issued already; change"
+                f" them from {issued} on"
             )
-        periods, place = divmod(from_position - last.from_position, self.period)
-        begun = np.bincount(self._schedules[-1].component[:place], minlength=len(self.components)).tolist()
-        numbers = tuple(n + periods * c + b for n, c, b in zip(last.first_numbers, last.counts, begun, strict=True))
-        segment = Segment(from_position, _counts(self.components, weights, self.period), numbers)
-        return MixturePlan(self.components, self.seed, self.period, (*self.segments, segment))
+        last = max((c.from_position for c in self.changes if c.reason == "live"), default=0)
+        if from_position < last:
+            raise ConfigError(
+                f"weights cannot change at position {from_position}: they changed at {last} already; choose a position"
+                " above every one issued"
+            )
+        if self.end is not None and from_position > self.end:
+            raise ConfigError(f"weights cannot change at position {from_position}: the mixture ends at {self.end}")
+        check_weights(self.components, weights)
+        change = Change(from_position, tuple(weights), "live", at, request)
+        changes = sorted((*self.changes, change), key=lambda entry: entry.from_position)
+        kept = self.segments[: bisect_left(self._borders, from_position)]
+        segments, end = follow(kept, changes, self.limits, self.period)
+        parts = (self.components, self.seed, self.period, self.limits)
+        return MixturePlan(*parts, tuple(changes), segments, end)
+
+    def require_steps(self, steps: int, global_batch: int) -> None:
+        """Check that the mixture lasts for a whole run.
+
+        Raises:
+            ConfigError: every component with weight reaches its limit before; says at which step.
+        """
+        if self.end is not None and self.end < steps * global_batch:
+            raise ConfigError(
+                f"the mixture runs dry in step {self.end // global_batch + 1} of {steps} (position {self.end}): every"
+                " component with weight has reached its mixture.max_epochs there; raise one, give another component"
+                f" weight, or train for at most {self.end // global_batch} steps"
+            )
 
     def sample(self, position: int, attempt: int = 0) -> Draw:
         """The sample at a position.
@@ -179,35 +233,38 @@ class MixturePlan:
         """
         if position < 0 or not 0 <= attempt <= MAX_ATTEMPTS:
             raise ValueError(f"expected position ≥ 0 and attempt 0 … {MAX_ATTEMPTS}, found {position} and {attempt}")
-        index = bisect_right(self._borders, position) - 1
-        segment, schedule = self.segments[index], self._schedules[index]
+        self._check_end(position + 1)
+        segment = self.segment(position)
+        schedule = segment.schedule
         periods, place = divmod(position - segment.from_position, self.period)
         component = int(schedule.component[place])
         number = segment.first_numbers[component] + periods * segment.counts[component] + int(schedule.rank[place])
         size, keys = self.components[component], self._keys[component]
-        epoch, visit, clip, slot = _place(number, size.clips, size.slots, *keys)
+        epoch, visit, clip, slot = place_of(number, size.clips, size.slots, *keys)
         seed = word(word(self._seed_key, attempt), position)
         if attempt:
-            clip, slot = _replacement(clip, slot, attempt, size, word(self._replacement_key, position))
+            clip, slot = replacement(clip, slot, attempt, size, word(self._replacement_key, position))
         return Draw(position, component, number, epoch, visit, clip, slot, seed, attempt)
 
     def draws(self, start: int, stop: int) -> DrawBatch:
         """The plan's own samples (attempt 0) of positions [start, stop)."""
         if not 0 <= start <= stop:
             raise ValueError(f"expected 0 ≤ start ≤ stop, found [{start}, {stop})")
+        self._check_end(stop)
         position = np.arange(start, stop, dtype=np.int64)
         component, number = np.empty_like(position), np.empty_like(position)
-        ends = (*self._borders[1:], stop)
-        for segment, schedule, end in zip(self.segments, self._schedules, ends, strict=True):
-            part = slice(max(segment.from_position - start, 0), max(min(end, stop) - start, 0))
+        first = bisect_right(self._borders, start) - 1
+        last = max(bisect_left(self._borders, stop), first + 1)
+        for segment, end in zip(self.segments[first:last], (*self._borders[first + 1 : last], stop), strict=True):
+            part = slice(max(segment.from_position - start, 0), end - start)
             periods, place = np.divmod(position[part] - segment.from_position, self.period)
+            schedule = segment.schedule
             mine = schedule.component[place]
             component[part] = mine
-            first, counts = np.array(segment.first_numbers, np.int64), np.array(segment.counts, np.int64)
-            number[part] = first[mine] + periods * counts[mine] + schedule.rank[place]
-        columns = np.array([(size.clips, size.slots) for size in self.components], np.uint64).T
-        keys = np.array(self._keys, np.uint64).T
-        places = _place(number.astype(np.uint64), *(column[component] for column in (*columns, *keys)))
+            begin, counts = np.array(segment.first_numbers, np.int64), np.array(segment.counts, np.int64)
+            number[part] = begin[mine] + periods * counts[mine] + schedule.rank[place]
+        columns = (column[component] for column in self._columns)
+        places = place_of(number.astype(np.uint64), *columns)
         seed = word(np.full(len(position), word(self._seed_key, 0), np.uint64), position.astype(np.uint64))
         epoch, visit, clip, slot = (array.astype(np.int64) for array in places)
         return DrawBatch(position, component, number, epoch, visit, clip, slot, seed.astype(np.uint64))
@@ -217,32 +274,48 @@ class MixturePlan:
         return _ADAPTER.dump_json(self).decode()
 
     @classmethod
-    def from_json(cls, text: str, components: Sequence[ComponentSize]) -> "MixturePlan":
+    def from_json(cls, text: str, components: Sequence[ComponentSize] | None = None) -> "MixturePlan":
         """The plan that `to_json` wrote.
 
         Args:
-            text: of a checkpoint.
-            components: of the data at hand, which must be what the plan was made for.
+            text: of a checkpoint or a run's plan file.
+            components: of the data at hand, which must be what the plan was made for; None only to look at the plan.
 
         Raises:
-            CheckpointError: damaged text, or other components, sizes or fingerprints.
+            CheckpointError: damaged text, another version, or other components, sizes or fingerprints.
         """
+        try:
+            version = json.loads(text)["version"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"mixture plan cannot be read: {error}; use an older checkpoint") from None
+        if version != cls.version:
+            raise CheckpointError(
+                f"mixture plan has version {version!r}, this package reads {cls.version} and would replay another"
+                " stream: continue with the version of the package that started the run, or start a new run"
+            )
         try:
             plan = _ADAPTER.validate_json(text, strict=True)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             where = ".".join(map(str, fault["loc"])) or "(top)"
-            raise CheckpointError(f"mixture plan of the checkpoint cannot be read: {where}: {fault['msg']}") from None
-        _check_same(plan.components, tuple(components))
+            raise CheckpointError(f"mixture plan cannot be read: {where}: {fault['msg']}") from None
+        if components is not None:
+            check_same(plan.components, tuple(components))
         return plan
+
+    def _check_end(self, stop: int) -> None:
+        if self.end is not None and stop > self.end:
+            raise ValueError(f"positions below {stop} were asked for, the mixture ends at {self.end}")
 
     @cached_property
     def _borders(self) -> tuple[int, ...]:
         return tuple(segment.from_position for segment in self.segments)
 
     @cached_property
-    def _schedules(self) -> tuple[Schedule, ...]:
-        return tuple(build_schedule(segment.counts) for segment in self.segments)
+    def _columns(self) -> tuple[NDArray[np.uint64], ...]:
+        """(components,) clips, slots, key of the clips' order, key of the slots' order."""
+        sizes = [(size.clips, size.slots, *keys) for size, keys in zip(self.components, self._keys, strict=True)]
+        return tuple(np.array(column, np.uint64) for column in zip(*sizes, strict=True))
 
     @cached_property
     def _keys(self) -> tuple[tuple[int, int], ...]:
@@ -260,45 +333,3 @@ class MixturePlan:
 
 
 _ADAPTER = TypeAdapter(MixturePlan)
-
-
-def _place(number: Word, clips: Word, slots: Word, clip_key: Word, slot_key: Word) -> tuple[Word, Word, Word, Word]:
-    """(epoch, visit, clip, slot) of a component's sample `number`."""
-    visit, turn = number // slots, number % slots
-    epoch, index = visit // clips, visit % clips
-    return epoch, visit, permute(index, clips, word(clip_key, epoch)), permute(turn, slots, word(slot_key, visit))
-
-
-def _replacement(clip: int, slot: int, attempt: int, size: ComponentSize, key: int) -> tuple[int, int]:
-    """(clip, slot) of a position's replacement: the attempt-th of a shuffle of all other elements of the component."""
-    elements = size.clips * size.slots
-    if elements == 1:
-        return clip, slot
-    distance = 1 + permute((attempt - 1) % (elements - 1), elements - 1, key)
-    return divmod((clip * size.slots + slot + distance) % elements, size.slots)
-
-
-def _counts(components: Sequence[ComponentSize], weights: Sequence[float], period: int) -> tuple[int, ...]:
-    if len(weights) != len(components):
-        raise ConfigError(f"the mixture has {len(components)} components, found {len(weights)} weights")
-    for component, weight in zip(components, weights, strict=True):
-        if weight > 0 and component.clips == 0:
-            raise ConfigError(
-                f"component {component.name!r} has weight {weight} but no training clips: set its weight to 0"
-            )
-    return quantise(weights, period)
-
-
-def _check_same(planned: tuple[ComponentSize, ...], found: tuple[ComponentSize, ...]) -> None:
-    expected, names = [part.name for part in planned], [part.name for part in found]
-    if expected != names:
-        raise CheckpointError(
-            f"the checkpoint's mixture has components {', '.join(expected)}, this run has {', '.join(names)}: "
-            "resume with the sources and tasks it was started with"
-        )
-    for old, new in zip(planned, found, strict=True):
-        if old != new:
-            raise CheckpointError(
-                f"component {old.name!r} was {old.clips} clips of {old.slots} slots of data {old.fingerprint} in the "
-                f"checkpoint, found {new.clips} of {new.slots} of {new.fingerprint}: use the old data or start anew"
-            )

@@ -203,11 +203,14 @@ def test_plans_of_other_data_are_refused() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"version":1', '"version":2'),
+        ('"period":64,"limits":[null,', '"period":64,"limits":['),
         ('"period":64', '"period":65'),
-        ('"from_position":0', '"from_position":3'),
+        ('"segments":[{"from_position":0', '"segments":[{"from_position":3'),
+        ('"changes":[{"from_position":0', '"changes":[{"from_position":3'),
         ('"seed":1', '"seed":"1"'),
+        ('"reason":"start"', '"reason":"whim"'),
         ("}", ""),
+        ('"version"', '"edition"'),
     ],
 )
 def test_damaged_plans_are_refused(old: str, new: str) -> None:
@@ -215,6 +218,16 @@ def test_damaged_plans_are_refused(old: str, new: str) -> None:
     assert old in text
     with pytest.raises(CheckpointError, match="cannot be read"):
         MixturePlan.from_json(text.replace(old, new), SIZES)
+
+
+def test_plans_of_another_version_are_refused_with_advice() -> None:
+    text = plan_of().to_json().replace('"version":2', '"version":1')
+    with pytest.raises(CheckpointError, match=r"version 1, this package reads 2.*start a new run"):
+        MixturePlan.from_json(text, SIZES)
+
+
+def test_a_plan_can_be_looked_at_without_its_data() -> None:
+    assert MixturePlan.from_json(plan_of().to_json()) == plan_of()
 
 
 def test_components_beyond_what_the_shuffle_reaches_are_refused() -> None:

@@ -1,0 +1,99 @@
+"""The components of a mixture, as a plan knows them, and what may be asked of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vlm3.errors import CheckpointError, ConfigError, nearest
+from vlm3.mixture.permutation import MAX_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSize:
+    """What the plan knows of a component (source, task)."""
+
+    name: str
+    clips: int
+    """Training clips; 0 only without weight."""
+    slots: int
+    """Samples drawn from a clip in one visit."""
+    fingerprint: str
+    """Of the data: the plan is not continued on other data."""
+
+    def __post_init__(self) -> None:
+        if self.clips < 0 or self.slots < 1 or self.clips * self.slots > MAX_SIZE:
+            raise ValueError(f"{self.name}: {self.clips} clips of {self.slots} slots is not 1 … 2⁴⁰ elements")
+
+
+def check_weights(components: Sequence[ComponentSize], weights: Sequence[float | None]) -> None:
+    """Check that weights can be drawn; None asks for nothing.
+
+    Raises:
+        ConfigError: not one for each component, negative, not finite, or above 0 where there is nothing to draw.
+    """
+    if len(weights) != len(components):
+        raise ConfigError(f"the mixture has {len(components)} components, found {len(weights)} weights")
+    for component, weight in zip(components, weights, strict=True):
+        if weight is None:
+            continue
+        if not math.isfinite(weight) or weight < 0:
+            raise ConfigError(f"weight of component {component.name!r}: expected a finite number ≥ 0, found {weight}")
+        if weight > 0 and component.clips == 0:
+            raise ConfigError(
+                f"component {component.name!r} has weight {weight} but no training clips (its source is empty or marked"
+                " eval): set its weight to 0"
+            )
+
+
+def weights_by_name(components: Sequence[ComponentSize], weights: Mapping[str, float]) -> tuple[float | None, ...]:
+    """Weights in the order of the components; None where a component is not named.
+
+    Raises:
+        ConfigError: a component is unknown, or its weight cannot be drawn.
+    """
+    names = [component.name for component in components]
+    for name in weights:
+        if name not in names:
+            raise ConfigError(f"the mixture has no component {name!r}{nearest(name, names)}")
+    ordered = tuple(weights.get(name) for name in names)
+    check_weights(components, ordered)
+    return ordered
+
+
+def sample_limits(components: Sequence[ComponentSize], max_epochs: Sequence[float | None]) -> tuple[int | None, ...]:
+    """Most samples of each component: whole ones, never more than the epochs allow; None for any number.
+
+    Raises:
+        ConfigError: not even one sample is allowed.
+    """
+    limits: list[int | None] = []
+    for component, epochs in zip(components, max_epochs, strict=True):
+        elements = component.clips * component.slots
+        limits.append(None if epochs is None or not elements else math.floor(Fraction(epochs) * elements))
+        if limits[-1] == 0:
+            raise ConfigError(
+                f"mixture.max_epochs.{component.name}: {epochs} of {elements} samples is less than one sample; raise it"
+                " or set the weight to 0"
+            )
+    return tuple(limits)
+
+
+def check_same(planned: Sequence[ComponentSize], found: Sequence[ComponentSize]) -> None:
+    """Check that a plan's data are the data at hand.
+
+    Raises:
+        CheckpointError: naming the component that differs.
+    """
+    expected, names = [part.name for part in planned], [part.name for part in found]
+    if expected != names:
+        raise CheckpointError(
+            f"the checkpoint's mixture has components {', '.join(expected)}, this run has {', '.join(names)}: "
+            "resume with the sources and tasks it was started with"
+        )
+    for old, new in zip(planned, found, strict=True):
+        if old != new:
+            raise CheckpointError(
+                f"component {old.name!r} was {old.clips} clips of {old.slots} slots of data {old.fingerprint} in the "
+                f"checkpoint, found {new.clips} of {new.slots} of {new.fingerprint}: use the old data or start anew"
+            )

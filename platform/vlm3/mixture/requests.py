@@ -1,0 +1,101 @@
+"""Asking a running job for other weights: a file with the request and one with the answer, in the run's folder."""
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from vlm3.config import StrictModel, dump_yaml, load_yaml
+from vlm3.errors import ConfigError
+
+REQUEST_FILE = "weights.request.yaml"
+OUTCOME_FILE = "weights.outcome.yaml"
+POLL_S = 0.2
+
+
+class WeightsRequest(StrictModel):
+    """Other weights for components of a run, from now on."""
+
+    weights: Annotated[dict[str, float], Field(min_length=1)]
+    """By "source/task"; components that are not named keep their weight."""
+    id: str | None = None
+    """Tells requests apart; by default the time at which the file was written."""
+    asked_at: str | None = None
+    """UTC, ISO 8601."""
+
+
+class WeightsOutcome(StrictModel):
+    """What became of a request: a position, or why it was refused."""
+
+    id: str
+    from_position: int | None = None
+    """First position of the new weights; None when refused."""
+    step: int | None = None
+    """Step, counted from 1, that this position belongs to."""
+    refused: str | None = None
+
+
+def now() -> str:
+    """The time as requests and plans write it: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def submit_request(run_dir: Path, weights: Mapping[str, float]) -> str:
+    """Lay a request into a run's folder, whole or not at all.
+
+    Returns:
+        The request's id.
+
+    Raises:
+        ConfigError: another request waits there.
+    """
+    request = WeightsRequest(weights=dict(weights), id=secrets.token_hex(8), asked_at=now())
+    target = run_dir / REQUEST_FILE
+    temporary = run_dir / f".{REQUEST_FILE}.{request.id}"
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(dump_yaml(request.model_dump(mode="json")))
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link does not replace the request of somebody else.
+        os.link(temporary, target)
+    except FileExistsError:
+        raise ConfigError(
+            f"{target}: another request waits there; try again when the run has answered it, or delete the file if the"
+            " run has ended"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    assert request.id is not None
+    return request.id
+
+
+def read_request(path: Path) -> WeightsRequest:
+    """The request in a file, with an id.
+
+    Raises:
+        ConfigError: it is not a request.
+        FileNotFoundError: there is no file.
+    """
+    written_ns = path.stat().st_mtime_ns
+    request = WeightsRequest.parse(load_yaml(path), str(path))
+    return request if request.id is not None else request.model_copy(update={"id": f"written-{written_ns}"})
+
+
+def wait_for_outcome(run_dir: Path, request_id: str, timeout_s: float) -> WeightsOutcome | None:
+    """The answer to a request, None when there is none within `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
+    path = run_dir / OUTCOME_FILE
+    while True:
+        if path.exists():
+            outcome = WeightsOutcome.parse(load_yaml(path), str(path))
+            if outcome.id == request_id:
+                return outcome
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(POLL_S)

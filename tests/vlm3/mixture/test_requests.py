@@ -1,0 +1,99 @@
+"""Requests and answers as files: whole or not at all, one at a time, and strict about what they say."""
+
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from vlm3.config import dump_yaml
+from vlm3.errors import ConfigError
+from vlm3.mixture.requests import (
+    OUTCOME_FILE,
+    REQUEST_FILE,
+    WeightsOutcome,
+    WeightsRequest,
+    read_request,
+    submit_request,
+    wait_for_outcome,
+)
+
+
+def test_what_was_submitted_is_read_and_nothing_else_is_left(tmp_path: Path) -> None:
+    name = submit_request(tmp_path, {"rooms/depth": 0.4})
+    request = read_request(tmp_path / REQUEST_FILE)
+    assert (request.id, request.weights) == (name, {"rooms/depth": 0.4})
+    assert request.asked_at is not None and request.asked_at.endswith("+00:00")
+    assert [path.name for path in tmp_path.iterdir()] == [REQUEST_FILE]
+
+
+def test_a_request_that_waits_is_not_replaced(tmp_path: Path) -> None:
+    submit_request(tmp_path, {"rooms/depth": 0.4})
+    before = (tmp_path / REQUEST_FILE).read_bytes()
+    with pytest.raises(ConfigError, match="another request waits there"):
+        submit_request(tmp_path, {"rooms/depth": 0.9})
+    assert (tmp_path / REQUEST_FILE).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [REQUEST_FILE]
+
+
+def test_of_many_who_ask_at_once_one_is_heard(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    def ask(weight: float) -> None:
+        with suppress(ConfigError):
+            heard.append(submit_request(tmp_path, {"rooms/depth": weight}))
+
+    threads = [threading.Thread(target=ask, args=(float(number),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [read_request(tmp_path / REQUEST_FILE).id] == heard
+
+
+def test_a_request_written_by_hand_is_told_apart_by_its_time(tmp_path: Path) -> None:
+    path = tmp_path / REQUEST_FILE
+    path.write_text("weights: {rooms/depth: 1}\n")
+    first = read_request(path)
+    assert first == read_request(path) and first.weights == {"rooms/depth": 1.0}
+    time.sleep(0.02)
+    path.write_text("weights: {rooms/depth: 1}\n")
+    assert read_request(path).id != first.id
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("weights: {}", "weights"),
+        ("weight: {rooms/depth: 1}", "did you mean 'weights'"),
+        ("weights: {rooms/depth: much}", "weights.rooms/depth"),
+        ("weights: [", "cannot be read as YAML"),
+    ],
+)
+def test_what_is_no_request_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / REQUEST_FILE
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as raised:
+        read_request(path)
+    assert REQUEST_FILE in str(raised.value)
+
+
+def test_waiting_ends_with_the_answer_to_this_request_or_with_none(tmp_path: Path) -> None:
+    def answer(name: str) -> None:
+        outcome = WeightsOutcome(id=name, from_position=64, step=5)
+        (tmp_path / OUTCOME_FILE).write_text(dump_yaml(outcome.model_dump(mode="json")))
+
+    answer("an older one")
+    started = time.monotonic()
+    assert wait_for_outcome(tmp_path, "mine", 0.3) is None
+    assert 0.3 <= time.monotonic() - started < 5
+    timer = threading.Timer(0.3, answer, ["mine"])
+    timer.start()
+    assert wait_for_outcome(tmp_path, "mine", 30) == WeightsOutcome(id="mine", from_position=64, step=5)
+    timer.join()
+
+
+def test_requests_are_strict() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'whights'"):
+        WeightsRequest.parse({"whights": {}}, "x")
