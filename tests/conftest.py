@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ("tests.export_fixtures", "tests.storage_fixtures")
+pytest_plugins = ("tests.export_fixtures", "tests.storage_fixtures", "tests.fault_proxy")
 
 # A busy machine is slow, not wrong.
 settings.register_profile("vlm3", deadline=None)

@@ -32,23 +32,23 @@ def read_columns(
         path: of the file.
         size_bytes: of the file.
         footer: its last bytes, the whole footer among them.
-        columns: top-level names; those that the file lacks are left out.
+        columns: top-level names, in the order of the result; those that the file lacks are left out.
         row_groups: numbers, in any order.
 
     Raises:
         ArrowException, OSError: the bytes are damaged; pages are compared with their checksums.
         DataError, StorageError: as `Store.read_range`.
     """
+    metadata = pq.read_metadata(pa.BufferReader(footer))
+    groups = list(range(metadata.num_row_groups) if row_groups is None else row_groups)
+    wanted = [extent for group in groups for extent in column_extents(metadata, group, columns)]
     file = _PartialFile(size_bytes)
-    file.add(size_bytes - len(footer), footer)
-    reader = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
-    groups = range(reader.metadata.num_row_groups) if row_groups is None else list(row_groups)
-    wanted = [extent for group in groups for extent in column_extents(reader.metadata, group, columns)]
     for start, stop in coalesce(wanted, GAP_BYTES):
         if not 0 <= start < stop <= size_bytes:
             raise OSError(f"footer places a column at bytes {start} to {stop} of a file of {size_bytes}")
         file.add(start, store.read_range(path, start, stop - start))
-    return reader.read_row_groups(list(groups), columns=list(columns))
+    reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, page_checksum_verification=True)
+    return reader.read_row_groups(groups, columns=list(columns))
 
 
 def column_extents(
