@@ -1,57 +1,120 @@
-"""What went wrong at a store, in words that say what to do."""
+"""What went wrong at a store: whether another attempt may help, and words that say what to do."""
 
 import errno
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from time import time
+from typing import Any
 
 import aiohttp
 import botocore.exceptions as boto  # type: ignore[import-untyped] # ships no types
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
-from vlm3.errors import DataError
+from vlm3.errors import DataError, UserError
 
-S3_FAILURES: tuple[type[Exception], ...] = (OSError, boto.BotoCoreError, aiohttp.ClientError)
+S3_FAILURES: tuple[type[Exception], ...] = (OSError, boto.BotoCoreError, aiohttp.ClientError, ResponseParserError)
 """Every failure of a store: s3fs turns S3's answers into OSError, and lets errors of the connection through."""
-TRANSIENT = (
-    boto.HTTPClientError,
-    boto.ConnectionError,
-    boto.IncompleteReadError,
-    boto.ResponseStreamingError,
-    aiohttp.ClientError,
-    TimeoutError,
-    ConnectionError,
+
+
+class StorageError(UserError):
+    """The store does not answer or refuses: nothing is wrong with the data, and the run can be resumed.
+
+    Not a DataError: what handles bad content must never take a store's bad day for it.
+    """
+
+
+class ShortBodyError(OSError):
+    """An answer held fewer bytes than were asked for, although the object is long enough."""
+
+
+class Reason(StrEnum):
+    """Why an attempt is made again."""
+
+    SLOW_DOWN = "slow_down"
+    """503 or 429: the store asks for fewer requests."""
+    SERVER_ERROR = "server_error"
+    """500, 502, 504, or a device that is busy."""
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    """Refused, reset, or closed before an answer."""
+    BROKEN_BODY = "broken_body"
+    """Fewer bytes than announced or asked for, or bytes that the store received damaged."""
+
+
+_STATUS = {429: Reason.SLOW_DOWN, 503: Reason.SLOW_DOWN, 408: Reason.TIMEOUT} | dict.fromkeys(
+    (500, 502, 504), Reason.SERVER_ERROR
 )
-TRANSIENT_ERRNO = {errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO), errno.EINTR, errno.EAGAIN}
-"""s3fs maps SlowDown and 503 to EBUSY, 500 to EREMOTEIO."""
-TRANSIENT_CODES = {"BadDigest", "IncompleteBody", "InternalError", "RequestTimeout", "SlowDown", "ServiceUnavailable"}
+_CODE = {
+    "SlowDown": Reason.SLOW_DOWN,
+    "InternalError": Reason.SERVER_ERROR,
+    "OperationAborted": Reason.SERVER_ERROR,
+    "RequestTimeout": Reason.TIMEOUT,
+    "BadDigest": Reason.BROKEN_BODY,
+    "IncompleteBody": Reason.BROKEN_BODY,
+    "XAmzContentSHA256Mismatch": Reason.BROKEN_BODY,
+}
+# In order: a read timeout is a connection error as well.
+_TYPES: tuple[tuple[Reason, tuple[type[Exception], ...]], ...] = (
+    (Reason.TIMEOUT, (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError)),
+    (
+        Reason.BROKEN_BODY,
+        (
+            ShortBodyError,
+            aiohttp.ClientPayloadError,
+            boto.IncompleteReadError,
+            boto.ResponseStreamingError,
+            ResponseParserError,
+        ),
+    ),
+    (Reason.CONNECTION, (ConnectionError, aiohttp.ClientError, boto.HTTPClientError, boto.ConnectionError)),
+)
+_BUSY = {errno.EBUSY, errno.EINTR, errno.EAGAIN}
 
 
-class StorageError(DataError):
-    """The store does not answer or refuses: nothing is wrong with the data, and the run can be resumed."""
+def transient_reason(error: Exception) -> Reason | None:
+    """Why trying again may help; None where it cannot: 403, 404, a full disk, missing credentials."""
+    if (answer := _answer(error)) is not None:
+        by_status = _STATUS.get(answer.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+        return by_status or _CODE.get(_code(error))
+    for reason, types in _TYPES:
+        if isinstance(error, types):
+            return reason
+    return Reason.SERVER_ERROR if isinstance(error, OSError) and error.errno in _BUSY else None
 
 
-def is_transient(error: Exception) -> bool:
-    """Whether trying again may help."""
-    return (
-        isinstance(error, TRANSIENT)
-        or (isinstance(error, OSError) and error.errno in TRANSIENT_ERRNO)
-        or _code(error) in TRANSIENT_CODES
-    )
+def retry_after_s(error: Exception) -> float:
+    """Seconds the store asks to wait (its Retry-After, a number or a date); 0 where it does not say."""
+    headers = (_answer(error) or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    text = str(headers.get("retry-after", "0"))
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+    except ValueError:
+        return 0.0
 
 
-def explain(error: Exception, where: str, endpoint: str | None) -> DataError:
+def explain(error: Exception, where: str, endpoint: str | None, tried: str = "") -> UserError:
     """The user's error for a failure at `where`.
 
     Args:
         error: one of `S3_FAILURES`.
         where: URI of the file.
         endpoint: S3 endpoint in use, None for Amazon's or a local folder.
+        tried: what was done before giving up, for the end of the message.
     """
+    end = f" ({tried})" if tried else ""
     if not where.startswith("s3://"):
         if isinstance(error, FileNotFoundError):
             return DataError(f"{where}: no such file")
-        return StorageError(f"{where}: {error.strerror if isinstance(error, OSError) and error.strerror else error}")
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return StorageError(f"{where}: {reason}{end}")
     store = endpoint or "Amazon S3"
     if isinstance(error, FileNotFoundError):
         return DataError(f"{where}: {_missing(_code(error), where, store)}")
-    return StorageError(f"{where}: {_refusal(error, store)}")
+    if _code(error) in ("InvalidRange", "416"):
+        return DataError(f"{where}: the object ends before the bytes asked for: file is truncated")
+    return StorageError(f"{where}: {_refusal(error, store)}{end}")
 
 
 def _missing(code: str, where: str, store: str) -> str:
@@ -74,10 +137,15 @@ def _refusal(error: Exception, store: str) -> str:
     return f"{store} failed: {error}"
 
 
-def _code(error: Exception) -> str:
-    """S3's error code, "" where the failure is no answer of S3."""
+def _answer(error: Exception) -> dict[str, Any] | None:
+    """S3's answer behind an error; None where the failure is none."""
     for candidate in (error, error.__cause__):
         response = getattr(candidate, "response", None)
         if isinstance(response, dict):
-            return str(response.get("Error", {}).get("Code", ""))
-    return ""
+            return response
+    return None
+
+
+def _code(error: Exception) -> str:
+    """S3's error code, "" where the failure is no answer of S3."""
+    return str((_answer(error) or {}).get("Error", {}).get("Code", ""))

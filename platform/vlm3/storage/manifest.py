@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlm3.errors import DataError
-from vlm3.storage.shards import Shard, ShardFile, StoreFile
+from vlm3.storage.columns import read_columns
+from vlm3.storage.footers import TAIL_BYTES, read_footer
+from vlm3.storage.shards import Shard, ShardFile
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store
 
 MANIFEST = "manifest.parquet"
 PREFIX = "vlm3."
 Role = Literal["train", "eval"]
-LIGHT_COLUMNS = ("split", "number", "path", "clips", "first_clip", "frames", "size_bytes", "sha256")
+LIGHT_COLUMNS = ("split", "number", "path", "clips", "first_clip", "frames", "size_bytes", "sha256", "footer_bytes")
 SCHEMA = pa.schema(
     [
         ("split", pa.string()),
@@ -31,6 +33,7 @@ SCHEMA = pa.schema(
         ("frames", pa.int64()),
         ("size_bytes", pa.int64()),
         ("sha256", pa.string()),
+        ("footer_bytes", pa.int64()),
         ("row_group_offsets", pa.list_(pa.int64())),
         ("row_group_lengths", pa.list_(pa.int64())),
         ("clip_frames", pa.list_(pa.int32())),
@@ -77,8 +80,8 @@ class SplitShards:
 
     def file(self, number: int) -> ShardFile:
         """A shard by number."""
-        path, size_bytes, digest = (self.table[name][number].as_py() for name in ("path", "size_bytes", "sha256"))
-        return ShardFile(path, size_bytes, digest)
+        columns = ("path", "size_bytes", "sha256", "footer_bytes")
+        return ShardFile(*(self.table[name][number].as_py() for name in columns))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,13 +150,21 @@ def read_manifest(store: Store) -> Manifest:
             f" `python jobs/ingest.py FOLDER --to {store.uri}`, again if that was interrupted"
         )
     try:
-        table = pq.read_table(StoreFile(store, MANIFEST, size), columns=list(LIGHT_COLUMNS))
+        table = _light_table(store, size)
         fields = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         return Manifest(_info(fields), fields[PREFIX + "fingerprint"], {split: _split(table, split) for split in Split})
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(
             f"{store.uri}/{MANIFEST}: not a manifest or damaged ({error}); ingest the source again"
         ) from error
+
+
+def _light_table(store: Store, size_bytes: int) -> pa.Table:
+    table = read_columns(store, MANIFEST, size_bytes, read_footer(store, MANIFEST, size_bytes), LIGHT_COLUMNS)
+    if "footer_bytes" not in table.column_names:
+        # Manifests of early sources do not tell; a guess costs a second request where it is too small.
+        table = table.append_column("footer_bytes", pa.repeat(TAIL_BYTES, table.num_rows))
+    return table
 
 
 def _row(split: Split, number: int, first_clip: int, shard: Shard) -> dict[str, object]:
@@ -166,6 +177,7 @@ def _row(split: Split, number: int, first_clip: int, shard: Shard) -> dict[str, 
         "frames": shard.frames,
         "size_bytes": shard.file.size_bytes,
         "sha256": shard.file.sha256,
+        "footer_bytes": shard.file.footer_bytes,
         "row_group_offsets": shard.row_group_offsets,
         "row_group_lengths": shard.row_group_lengths,
         "clip_frames": [clip.frames for clip in shard.clips],

@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -13,13 +12,13 @@ import pyarrow.parquet as pq
 
 from vlm3.errors import DataError
 from vlm3.log import get_logger
-from vlm3.storage.failures import StorageError
+from vlm3.storage.columns import column_extents, read_columns
+from vlm3.storage.footers import FOOTERS, FooterPlace
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store
 
 log = get_logger(__name__)
-FOOTERS_KEPT = 256
-"""Parsed footers a process keeps; one is about 100 kB for a shard of 64 clips."""
+RESTORE = "restore it from a copy, or ingest the source again with --replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class ShardFile:
     """Relative to the source's root."""
     size_bytes: int
     sha256: str
+    footer_bytes: int
+    """Bytes after the last clip: reading exactly these gives the places of all clips' columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +104,12 @@ class ShardWriter:
         self._writer.close()
         data = self._buffer.getvalue()
         store.write_atomic(path, data)
-        extents = [_extent(group) for group in _row_groups(pq.read_metadata(io.BytesIO(data)))]
+        starts, stops = zip(*_clip_extents(data), strict=True)
         return Shard(
-            file=ShardFile(path, len(data), sha256(data).hexdigest()),
+            file=ShardFile(path, len(data), sha256(data).hexdigest(), len(data) - max(stops)),
             clips=tuple(self._clips),
-            row_group_offsets=tuple(start for start, _ in extents),
-            row_group_lengths=tuple(stop - start for start, stop in extents),
+            row_group_offsets=starts,
+            row_group_lengths=tuple(stop - start for start, stop in zip(starts, stops, strict=True)),
         )
 
 
@@ -128,6 +129,8 @@ SHARD_NAME = r"(train|eval)-g\d+-\d{5,}-\d{3,}\.parquet"
 def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) -> pa.Table:
     """One clip of a shard; only the chunks of `columns` are fetched, neighbours in one request.
 
+    The shard's footer is one more request, the first time this process reads from the shard.
+
     Args:
         store: the source's root.
         file: the shard.
@@ -135,28 +138,22 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
         columns: top-level column names.
 
     Raises:
-        DataError: the shard is missing or damaged; the message names shard and clip.
-        StorageError: the store does not answer.
+        DataError: the shard is missing, or its bytes are damaged and were so twice; the message names shard and clip.
+        StorageError: the store does not answer; nothing is known of the data.
     """
+    place = FooterPlace(store, file.path, file.size_bytes, file.footer_bytes, file.sha256)
+    where = f"{store.uri}/{file.path}, clip {clip}"
     for attempt in (1, 2):
         try:
-            reader = pq.ParquetFile(
-                StoreFile(store, file.path, file.size_bytes),
-                metadata=_footer(store, file),
-                pre_buffer=True,
-                page_checksum_verification=True,
-            )
-            return reader.read_row_group(clip, columns=list(columns))
-        except StorageError:
-            raise
-        except (pa.ArrowException, DataError, OSError) as error:
+            return read_columns(store, file.path, file.size_bytes, FOOTERS.get(place), columns, (clip,))
+        except DataError as error:
+            raise DataError(f"{where}: {error}; {RESTORE}") from error
+        except (pa.ArrowException, OSError) as error:
             # Bytes can be damaged on the way: what is wrong in the store is wrong twice.
+            FOOTERS.drop(place)
             if attempt == 2:
-                raise DataError(
-                    f"{store.uri}/{file.path}, clip {clip}: shard is missing or damaged ({error}); restore it from a"
-                    " copy, or ingest the source again with --replace"
-                ) from error
-            log.warning("%s/%s, clip %d: %s; reading it again", store.uri, file.path, clip, error)
+                raise DataError(f"{where}: shard is damaged ({error}); {RESTORE}") from error
+            log.warning("%s: %s; reading it again", where, error)
     raise AssertionError("unreachable: the second attempt returns or raises")
 
 
@@ -179,51 +176,8 @@ def _leaves(schema: pa.Schema) -> list[Any]:
     return [columns.column(i) for i in range(len(columns))]
 
 
-class StoreFile(io.RawIOBase):
-    """A file of a store as Arrow reads it: every read is one ranged request."""
-
-    def __init__(self, store: Store, path: str, size_bytes: int) -> None:
-        """The size is known from the manifest: no request is made here."""
-        super().__init__()
-        self._store, self._path, self._size_bytes, self._position = store, path, size_bytes, 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to `offset` from the start, the position or the end."""
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        """Position in bytes."""
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes; all that is left for -1."""
-        left = max(self._size_bytes - self._position, 0)
-        data = self._store.read_range(self._path, self._position, left if size < 0 else min(size, left))
-        self._position += len(data)
-        return data
-
-
-@lru_cache(maxsize=FOOTERS_KEPT)
-def _footer(store: Store, file: ShardFile) -> pq.FileMetaData:
-    # Keyed by the SHA-256 as well: a replaced shard is never read by an old footer.
-    return pq.read_metadata(StoreFile(store, file.path, file.size_bytes))
-
-
-def _row_groups(footer: pq.FileMetaData) -> list[Any]:
-    return [footer.row_group(i) for i in range(footer.num_row_groups)]
-
-
-def _extent(group: Any) -> tuple[int, int]:
-    """[start, stop) of a row group in its file."""
-    chunks = [group.column(i) for i in range(group.num_columns)]
-    starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-    return min(starts), max(start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True))
+def _clip_extents(data: bytes) -> list[tuple[int, int]]:
+    """[start, stop) of each row group of a Parquet file."""
+    metadata = pq.read_metadata(io.BytesIO(data))
+    groups = (column_extents(metadata, group) for group in range(metadata.num_row_groups))
+    return [(min(start for start, _ in chunks), max(stop for _, stop in chunks)) for chunks in groups]

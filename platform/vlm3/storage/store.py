@@ -2,7 +2,7 @@
 
 import os
 import secrets
-import time
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from typing import TypeVar
 import fsspec
 
 from vlm3.errors import DataError
-from vlm3.log import get_logger
-from vlm3.storage.failures import S3_FAILURES, StorageError, explain, is_transient
+from vlm3.storage.counters import COUNTERS
+from vlm3.storage.failures import ShortBodyError, StorageError
+from vlm3.storage.limiter import MOST_IN_FLIGHT, limit_of
+from vlm3.storage.retrying import send
 
-log = get_logger(__name__)
 ResultT = TypeVar("ResultT")
-ATTEMPTS = 5
-FIRST_PAUSE_S = 0.2
-"""Pauses double: a store that does not answer is given up after about 3 s of pauses."""
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 30
+"""Without a single byte, before the answer or within it."""
 SINGLE_PUT_BYTES = 5 * 2**30
 """S3's limit of one PUT; an object appears whole or not at all."""
 
@@ -31,7 +32,7 @@ class Store:
     """Files below one root. Picklable; connections belong to the process that uses it. Paths are relative, with `/`.
 
     Every method raises DataError where a file or bucket is missing and StorageError where the store does not answer or
-    refuses; transient failures are retried first.
+    refuses; transient failures are retried first (`retrying.send`).
     """
 
     uri: str
@@ -46,7 +47,8 @@ class Store:
         """All bytes of a file."""
         # One GET: s3fs would ask for the size first, whose failure does not tell a missing bucket from a missing file.
         whole = {"max_concurrency": 1} if self.remote else {}
-        data: bytes = self._retry(path, lambda files, full: files.cat_file(full, **whole))
+        data: bytes = self._send(path, lambda files, full: files.cat_file(full, **whole))
+        COUNTERS.add_bytes(read=len(data))
         return data
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
@@ -57,11 +59,19 @@ class Store:
         """
         if length == 0:
             return b""
-        data: bytes = self._retry(path, lambda files, full: files.cat_file(full, start=offset, end=offset + length))
-        if len(data) != length:
-            raise DataError(
-                f"{self._at(path)}: expected {length} bytes at {offset}, found {len(data)}: file is truncated"
-            )
+
+        def fetch(files: fsspec.AbstractFileSystem, full: str) -> bytes:
+            data: bytes = files.cat_file(full, start=offset, end=offset + length)
+            if len(data) == length:
+                return data
+            found = f"expected {length} bytes at {offset}, found {len(data)}"
+            # Which of the two is short: the file, or this answer?
+            if _size(files, full, remote=self.remote) < offset + length:
+                raise DataError(f"{self._at(path)}: {found}: file is truncated")
+            raise ShortBodyError(f"{found}: the answer is cut short")
+
+        data = self._send(path, fetch)
+        COUNTERS.add_bytes(read=length)
         return data
 
     def exists(self, path: str) -> bool:
@@ -73,11 +83,11 @@ class Store:
 
         def stat(files: fsspec.AbstractFileSystem, full: str) -> int | None:
             try:
-                return int(files.info(full, refresh=True)["size"]) if self.remote else Path(full).stat().st_size
+                return _size(files, full, remote=self.remote)
             except FileNotFoundError:
                 return None
 
-        return self._retry(path, stat)
+        return self._send(path, stat)
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """Paths of all files whose path starts with `prefix`, sorted; empty where there are none."""
@@ -91,14 +101,15 @@ class Store:
                 sorted(PurePosixPath(name).relative_to(full.removeprefix("s3://")).as_posix() for name in found)
             )
 
-        return tuple(path for path in self._retry("", find) if path.startswith(prefix))
+        return tuple(path for path in self._send("", find) if path.startswith(prefix))
 
     def write_atomic(self, path: str, data: bytes) -> None:
         """Write a file so that it is there whole or not at all, and check what was stored."""
         if self.remote:
             self._put(path, data)
         else:
-            self._retry(path, lambda _, full: _replace(Path(full), data))
+            self._send(path, lambda _, full: _replace(Path(full), data))
+        COUNTERS.add_bytes(written=len(data))
         stored = self.size(path)
         if stored != len(data):
             raise StorageError(
@@ -112,15 +123,15 @@ class Store:
             with suppress(FileNotFoundError):
                 files.rm_file(full)
 
-        self._retry(path, remove)
+        self._send(path, remove)
 
     def check(self) -> None:
         """Fail early, before work is done: the bucket exists and lets us in, or the local folder can be made."""
         if self.remote:
             bucket = self.uri.removeprefix("s3://").split("/")[0]
-            Store(f"s3://{bucket}")._retry("", lambda files, _: files.call_s3("head_bucket", Bucket=bucket))
+            Store(f"s3://{bucket}")._send("", lambda files, _: files.call_s3("head_bucket", Bucket=bucket))
         else:
-            self._retry("", lambda _, full: Path(full).mkdir(parents=True, exist_ok=True))
+            self._send("", lambda _, full: Path(full).mkdir(parents=True, exist_ok=True))
 
     def _put(self, path: str, data: bytes) -> None:
         if len(data) >= SINGLE_PUT_BYTES:
@@ -129,22 +140,15 @@ class Store:
             )
         # The server refuses a body that does not match the digest.
         digest = _base64_md5(data)
-        self._retry(
-            path, lambda files, full: files.pipe_file(full, data, chunksize=SINGLE_PUT_BYTES, ContentMD5=digest)
-        )
+        self._send(path, lambda files, full: files.pipe_file(full, data, chunksize=SINGLE_PUT_BYTES, ContentMD5=digest))
 
-    def _retry(self, path: str, operation: Callable[[fsspec.AbstractFileSystem, str], ResultT]) -> ResultT:
-        full = self._full(path)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return operation(_s3(_s3_settings()) if self.remote else fsspec.filesystem("file"), full)
-            except S3_FAILURES as error:
-                if attempt == ATTEMPTS or not is_transient(error):
-                    raise explain(error, self._at(path), endpoint() if self.remote else None) from error
-                pause_s = FIRST_PAUSE_S * 2 ** (attempt - 1)
-                log.warning("%s: %s; trying again in %.1f s", self._at(path), error, pause_s)
-                time.sleep(pause_s)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+    def _send(self, path: str, operation: Callable[[fsspec.AbstractFileSystem, str], ResultT]) -> ResultT:
+        full, address = self._full(path), endpoint() if self.remote else None
+
+        def attempt() -> ResultT:
+            return operation(_s3(_s3_settings()) if self.remote else fsspec.filesystem("file"), full)
+
+        return send(attempt, self._at(path), address, limit_of(self.uri, address))
 
     def _full(self, path: str) -> str:
         parts = path.split("/") if path else []
@@ -186,18 +190,41 @@ def _s3_settings() -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
-@lru_cache(maxsize=8)
+_connecting = threading.Lock()
+
+
 def _s3(settings: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
+    # Threads that start at the same time share one set of connections.
+    with _connecting:
+        return _connected(settings)
+
+
+@lru_cache(maxsize=8)
+def _connected(settings: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
     """One filesystem a process and environment. Listings are never cached: other processes write at the same time."""
-    config: dict[str, object] = {"connect_timeout": 5, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
+    config: dict[str, object] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "read_timeout": READ_TIMEOUT_S,
+        "retries": {"total_max_attempts": 1},
+        "max_pool_connections": MOST_IN_FLIGHT,
+    }
     if endpoint() is not None and "AWS_REQUEST_CHECKSUM_CALCULATION" not in dict(settings):
         # Checksum trailers are Amazon's; many other stores refuse them. Content-MD5 guards our writes everywhere.
         config |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     files = fsspec.filesystem(
         "s3", endpoint_url=endpoint(), use_listings_cache=False, skip_instance_cache=True, config_kwargs=config
     )
-    files.retries = 1  # Store retries, in one place
+    files.retries = 1  # `retrying.send` retries, in one place
+    files.connect()
     return files
+
+
+def _size(files: fsspec.AbstractFileSystem, full: str, *, remote: bool) -> int:
+    if not remote:
+        return Path(full).stat().st_size
+    # s3fs's own `info` lists the bucket where there is no object.
+    bucket, _, key = full.removeprefix("s3://").partition("/")
+    return int(files.call_s3("head_object", Bucket=bucket, Key=key)["ContentLength"])
 
 
 def _base64_md5(data: bytes) -> str:

@@ -1,0 +1,79 @@
+"""One request to a store, made until it succeeds: in its turn, with pauses, counted, and given up in bounded time."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+from vlm3.log import get_logger
+from vlm3.storage.counters import COUNTERS
+from vlm3.storage.failures import S3_FAILURES, Reason, explain, retry_after_s, transient_reason
+from vlm3.storage.limiter import AdaptiveLimit
+
+log = get_logger(__name__)
+ResultT = TypeVar("ResultT")
+
+ATTEMPTS = 8
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 20.0
+DEADLINE_S = 180.0
+"""No attempt starts later than this after the first one."""
+
+_jitter = random.Random()
+"""Not keyed: it moves requests in time and never touches data."""
+
+
+def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, limit: AdaptiveLimit) -> ResultT:
+    """Run `operation` until it succeeds.
+
+    The pause before attempt k + 1 is uniform in [0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S · 2^(k−1))], "full jitter"
+    (M. Brooker, Exponential backoff and jitter, 2015), and no shorter than the store's Retry-After.
+
+    Args:
+        operation: makes one request; raises one of `S3_FAILURES` when it fails.
+        where: URI of the file, for messages.
+        endpoint: S3 endpoint in use, None for Amazon's or a local folder.
+        limit: of requests in flight at this prefix.
+
+    Raises:
+        DataError: the file or bucket is missing.
+        StorageError: the store refuses, or still fails after `ATTEMPTS` attempts or `DEADLINE_S`.
+    """
+    failures: Counter[Reason] = Counter()
+    first_s = time.monotonic()
+    while True:
+        try:
+            return _attempt(operation, limit)
+        except S3_FAILURES as error:
+            reason = transient_reason(error)
+            if reason is None:
+                raise explain(error, where, endpoint) from error
+            failures[reason] += 1
+            attempts, spent_s = failures.total(), time.monotonic() - first_s
+            ceiling_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempts - 1))
+            pause_s = max(_jitter.uniform(0, ceiling_s), retry_after_s(error))
+            if attempts == ATTEMPTS or spent_s + pause_s > DEADLINE_S:
+                raise explain(error, where, endpoint, _tried(failures, spent_s)) from error
+            log.warning("%s: %s; trying again in %.1f s", where, error or type(error).__name__, pause_s)
+            COUNTERS.add_retry(reason, pause_s)
+        time.sleep(pause_s)
+
+
+def _attempt(operation: Callable[[], ResultT], limit: AdaptiveLimit) -> ResultT:
+    with limit.place() as waited_s:
+        COUNTERS.add_request(waited_s)
+        sent_s = time.monotonic()
+        try:
+            result = operation()
+        except S3_FAILURES as error:
+            if transient_reason(error) is Reason.SLOW_DOWN:
+                limit.refused(sent_s)
+            raise
+        limit.succeeded()
+        return result
+
+
+def _tried(failures: Counter[Reason], spent_s: float) -> str:
+    kinds = ", ".join(f"{count} x {reason.value.replace('_', ' ')}" for reason, count in failures.most_common())
+    return f"given up after {failures.total()} attempts in {spent_s:.0f} s: {kinds}"
