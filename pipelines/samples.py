@@ -1,112 +1,137 @@
-"""Positions of the stream become samples: read a clip, unify, ask, tokenise.
+"""The second stage of the stream: stored frames become training rows: decode, unify, ask, tokenise.
 
 No Ray here: tests and tools call it directly.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipelines.reading import ClipReader, Component, used_up
 from vlm3.errors import DataError
 from vlm3.log import get_logger
-from vlm3.mixture.plan import MAX_ATTEMPTS, Draw, MixturePlan
+from vlm3.mixture.plan import MixturePlan
+from vlm3.mixture.quarantine import Fault, FaultKind
+from vlm3.scenes.checks import stored_fault
+from vlm3.scenes.rows import table_to_frames
 from vlm3.scenes.schema import Frame
-from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
-from vlm3.storage.split import Split
-from vlm3.tasks.depth import DepthTask
+from vlm3.storage.counters import storage_use
 from vlm3.tasks.protocol import Conversation
 from vlm3.tokens.batch import StepRow
 from vlm3.tokens.encode import ConversationEncoder
+from vlm3.train.parcels import Cost, EncodedParcel, RowParcel
 from vlm3.views.sample import view_sample
 from vlm3.views.samples import ViewSample
-from vlm3.views.unify import UnifyPolicy, unify
+from vlm3.views.unify import unify
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """One (source, task) of the mixture."""
-
-    name: str
-    source: ShardedSource
-    task: DepthTask
-    policy: UnifyPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class AskedSample:
     """A sample with its conversation, before tokens."""
 
-    draw: Draw
+    position: int
+    component: int
+    attempt: int
     sample: ViewSample
     conversation: Conversation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SampleBuilder:
     """The pure function from stream positions to training rows."""
 
-    plan: MixturePlan
-    components: tuple[Component, ...]
+    reader: ClipReader
     model_dir: Path
 
-    def asked(self, start: int, stop: int) -> Iterator[AskedSample]:
-        """Samples of positions [start, stop), in order; each clip is read once.
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Of the mixture, in its order."""
+        return self.reader.components
 
-        A sample that cannot be asked about (no label is left inside the crop, say) is replaced by another element of
-        the same component, so shares hold and replays agree.
+    def build(self, parcel: EncodedParcel, plan: Callable[[], MixturePlan]) -> RowParcel:
+        """Training rows of a parcel.
+
+        Args:
+            parcel: from `ClipReader.parcels`.
+            plan: gives the plan of these positions; asked only where a sample is bad.
 
         Raises:
-            DataError: a shard is unreadable, or `MAX_ATTEMPTS` replacements in a row cannot be asked about.
+            DataError, StorageError: as `ClipReader.parcels`.
         """
-        clips: dict[tuple[int, int], tuple[Frame, ...]] = {}
-        for position in range(start, stop):
-            yield self._asked(position, clips)
-
-    def rows(self, start: int, stop: int) -> Iterator[StepRow]:
-        """Tokenised training rows of positions [start, stop)."""
+        started, used = time.perf_counter(), storage_use()
         encoder = _encoder(self.model_dir)
-        for item in self.asked(start, stop):
+        rows, faults = [], list(parcel.faults)
+        for item, bad in self._asked(parcel, plan):
+            faults += bad
             image = item.sample.image
             encoded = encoder.encode(item.conversation, [(image.shape[0], image.shape[1])])
-            yield StepRow(
-                position=item.draw.position,
-                component=item.draw.component,
-                attempt=item.draw.attempt,
-                input_ids=encoded.input_ids,
-                loss_mask=encoded.loss_mask,
-                image=image,
+            rows.append(
+                StepRow(item.position, item.component, item.attempt, encoded.input_ids, encoded.loss_mask, image)
             )
+        more = storage_use().since(used)
+        spent = Cost(more.requests, more.bytes_read, sum(more.retries.values()), 0.0, time.perf_counter() - started)
+        return RowParcel(tuple(rows), tuple(faults), parcel.cost + spent)
 
-    def _asked(self, position: int, clips: dict[tuple[int, int], tuple[Frame, ...]]) -> AskedSample:
-        reasons = []
-        for attempt in range(MAX_ATTEMPTS + 1):
-            draw = self.plan.sample(position, attempt)
-            component = self.components[draw.component]
-            key = (draw.component, draw.clip)
-            if key not in clips:
-                clips[key] = component.source.read_clip(Split.TRAIN, draw.clip, DEPTH_COLUMNS)
-            frames = clips[key]
-            frame = frames[draw.slot % len(frames)]
-            try:
-                return AskedSample(draw, *_ask(frame, component, draw))
-            except DataError as error:
-                reasons.append(str(error))
-                log.warning("position %d, attempt %d: %s", position, attempt, error)
-        raise DataError(
-            f"position {position}: {len(reasons)} samples in a row of {component.name} cannot be asked about,"
-            f" last: {reasons[-1]}"
-        )
+    def asked(self, plan: MixturePlan, groups: Sequence[NDArray[np.int64]]) -> Iterator[AskedSample]:
+        """Samples of groups of positions with their conversations. Raises as `build`."""
+        for parcel in self.reader.parcels(plan, groups):
+            for item, _ in self._asked(parcel, lambda: plan):
+                yield item
+
+    def rows(self, plan: MixturePlan, groups: Sequence[NDArray[np.int64]]) -> Iterator[RowParcel]:
+        """Both stages in one: training rows of groups of positions. Raises as `build`."""
+        for parcel in self.reader.parcels(plan, groups):
+            yield self.build(parcel, lambda: plan)
+
+    def _asked(
+        self, parcel: EncodedParcel, plan: Callable[[], MixturePlan]
+    ) -> Iterator[tuple[AskedSample, list[Fault]]]:
+        """Each sample, and what was bad before it was good.
+
+        A bad sample is replaced by another element of the same component, so shares hold and replays agree.
+        """
+        frames = table_to_frames(parcel.frames)
+        columns = (parcel.position, parcel.component, parcel.attempt, parcel.seed)
+        for frame, *draw in zip(frames, *(column.tolist() for column in columns), strict=True):
+            position, component, attempt, seed = draw
+            faults: list[Fault] = []
+            current = frame
+            while isinstance(made := _make(current, self.components[component], position, attempt, seed), Fault):
+                log.warning("position %d, attempt %d: %s: %s", position, attempt, made.item, made.reason)
+                faults.append(made)
+                stored, more = self.reader.replacement(plan(), position, attempt)
+                faults += more
+                if stored is None:
+                    raise used_up(faults)
+                attempt, seed, current = stored.attempt, stored.seed, table_to_frames(stored.frame)[0]
+            yield AskedSample(position, component, attempt, *made), faults
 
 
-def _ask(frame: Frame, component: Component, draw: Draw) -> tuple[ViewSample, Conversation]:
-    unified = unify(frame.encoded_image, frame.camera, component.policy)
-    sample = view_sample(frame, unified, component.task.config.depth_kind, draw.position)
-    return sample, component.task.ask(sample, np.random.default_rng(draw.seed))
+def _make(
+    frame: Frame, component: Component, position: int, attempt: int, seed: int
+) -> tuple[ViewSample, Conversation] | Fault:
+    """The sample of a frame, or why there is none. Nothing here touches a store: every error is about the content."""
+    bad = Fault(
+        position, attempt, component.name, f"{frame.source}/{frame.scene}/{frame.frame}", FaultKind.FRAME, "", ""
+    )
+    if (reason := stored_fault(frame)) is not None:
+        return replace(bad, error="DataError", reason=reason)
+    try:
+        unified = unify(frame.encoded_image, frame.camera, component.policy)
+    except DataError as error:
+        return replace(bad, kind=FaultKind.IMAGE, error=type(error).__name__, reason=str(error))
+    sample = view_sample(frame, unified, component.task.config.depth_kind, position)
+    try:
+        return sample, component.task.ask(sample, np.random.default_rng(seed))
+    except DataError as error:
+        return replace(bad, kind=FaultKind.QUESTION, error=type(error).__name__, reason=str(error))
 
 
 @lru_cache(maxsize=4)

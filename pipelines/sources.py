@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.ingest import IngestConfig, ingest
-from pipelines.samples import Component
+from pipelines.reading import Component
 from vlm3.errors import ConfigError, DataError, nearest
 from vlm3.log import get_logger
 from vlm3.mixture.config import MixtureSource, resolve_weights

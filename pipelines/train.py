@@ -5,31 +5,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import ray.data
 import ray.train
 import ray.train.torch
 
 from pipelines.failures import user_error
 from pipelines.progress import progress_bar
-from pipelines.samples import Component, SampleBuilder
+from pipelines.reading import ClipReader
+from pipelines.samples import SampleBuilder
 from pipelines.sources import components, evaluated_sources, open_sources
-from pipelines.stream import table_to_rows, training_stream
+from pipelines.stream import PlanOwner, in_order, training_stream
+from pipelines.weights import component_sizes, keep_plan, start_plan
 from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError
 from vlm3.log import get_logger
+from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.ledger import Ledger
-from vlm3.mixture.plan import ComponentSize, MixturePlan
+from vlm3.mixture.plan import MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.scenes.sharded import ShardedSource
-from vlm3.seeds import derive_seed
-from vlm3.storage.split import Split
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.pictures import sample_gallery
 from vlm3.tracking.registry import promote_if_better, register
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine import require_device
-from vlm3.train.engine_config import micro_batches_per_rank
 from vlm3.train.progress import read_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete, latest_checkpoint
@@ -69,18 +70,16 @@ class StreamFactory:
     """Makes the stream anew for every start of the worker group, from the last committed checkpoint's ledger."""
 
     builder: SampleBuilder
+    owner: PlanOwner
     run_dir: Path
     recipe: Recipe
 
     def __call__(self) -> ray.data.Dataset:
         """The stream of what is still to be consumed."""
-        folder = latest_checkpoint(self.run_dir)
-        ledger = Ledger.empty() if folder is None else read_state(folder).ledger
         train = self.recipe.train
-        stop = train.steps * train.global_batch
-        return training_stream(
-            self.builder, ledger, stop, train.global_batch // train.workers, self.recipe.stream.cpus_per_task
-        )
+        remaining = saved_ledger(self.run_dir).remaining(train.steps * train.global_batch)
+        dealing = Dealing(remaining, step_shape(self.recipe))
+        return training_stream(self.builder, dealing, self.owner, self.recipe.stream)
 
 
 def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
@@ -96,9 +95,12 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
     sources = open_sources(recipe, request.runs_dir)
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
     parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
-    plan = _plan(recipe, parts, weights, run_dir)
+    sizes = component_sizes([(part.name, part.source) for part in parts])
+    saved = latest_checkpoint(run_dir)
+    # Other data under the same name is refused here.
+    plan = start_plan(recipe, parts, weights) if saved is None else MixturePlan.from_json(read_state(saved).plan, sizes)
     evaluated = evaluated_sources(recipe, sources)
-    builder = SampleBuilder(plan, parts, model_dir)
+    builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), model_dir)
 
     prepare_tracking(recipe.tracking, request.runs_dir)
     with start_run(
@@ -107,26 +109,26 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
         run_dir.mkdir(parents=True, exist_ok=True)
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
         (run_dir / RUN_FILE).write_text(json.dumps(state), encoding="utf-8")
-        _describe(run, recipe, sources, builder)
+        _describe(run, recipe, sources, builder, plan)
+        ledger = saved_ledger(run_dir)
+        reached = ledger.intervals[-1][1] if ledger.intervals else ledger.watermark
+        owner = keep_plan(run_dir, plan, recipe.train.steps, recipe.train.global_batch, reached)
         worker = WorkerConfig(
             recipe=recipe,
             run_dir=run_dir,
             model_dir=model_dir,
             tracking_uri=tracking_uri(recipe.tracking, request.runs_dir),
             run_id=run.run_id,
-            plan_json=plan.to_json(),
-            component_names=tuple(part.name for part in parts),
-            asked=tuple(float(share) for share in plan.asked),
+            plan=plan,
             evaluated=evaluated,
-            rows_of_table=table_to_rows,
         )
-        metrics = _fit(worker, StreamFactory(builder, run_dir, recipe))
+        metrics = _fit(worker, StreamFactory(builder, owner, run_dir, recipe))
         return _finish(recipe, request, run, metrics, run_dir / EXPORT_FOLDER, evaluated)
 
 
 def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
     train = worker.recipe.train
-    execution = ray.data.ExecutionOptions(preserve_order=True)
+    execution = ray.data.ExecutionOptions(preserve_order=in_order(worker.recipe.stream, step_shape(worker.recipe)))
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
         train_loop_config={"worker": worker},
@@ -174,21 +176,9 @@ def _finish(
     return TrainResult(run.run_id, metrics, export_dir, version, promoted)
 
 
-def _plan(recipe: Recipe, parts: tuple[Component, ...], weights: tuple[float, ...], run_dir: Path) -> MixturePlan:
-    """A new plan, or the one the last checkpoint was following (other data under the same name is refused there)."""
-    sizes = [
-        ComponentSize(part.name, part.source.clips(Split.TRAIN), part.source.slots, part.source.fingerprint)
-        for part in parts
-    ]
-    folder = latest_checkpoint(run_dir)
-    if folder is not None:
-        return MixturePlan.from_json(read_state(folder).plan, sizes)
-    return MixturePlan.start(sizes, weights, derive_seed(recipe.seed, "plan"), recipe.stream.period)
-
-
 def _check_sizes(recipe: Recipe) -> None:
     train = recipe.train
-    micro_batches_per_rank(train.global_batch, train.workers, recipe.engine.micro_batch)
+    step_shape(recipe)
     if train.device == "cuda":
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus < train.workers:
@@ -199,12 +189,12 @@ def _check_sizes(recipe: Recipe) -> None:
     else:
         require_device(train.device)
     cpus = float(ray.cluster_resources().get("CPU", 0))
-    needed = train.workers * train.cpus_per_worker + recipe.stream.cpus_per_task
+    stream = recipe.stream.read.cpus + recipe.stream.decode.cpus * (recipe.stream.decode.actors or 1)
+    needed = train.workers * train.cpus_per_worker + stream
     if cpus < needed:
         raise ConfigError(
-            f"{train.workers} workers × {train.cpus_per_worker} CPUs + {recipe.stream.cpus_per_task} for decoding ="
-            f" {needed} CPUs, the Ray cluster has {cpus}: training would starve its own data;"
-            " lower train.cpus_per_worker or add nodes"
+            f"{train.workers} workers × {train.cpus_per_worker} CPUs + {stream} to read and decode = {needed} CPUs,"
+            f" the Ray cluster has {cpus}: training would starve its own data; lower train.cpus_per_worker or add nodes"
         )
 
 
@@ -238,7 +228,20 @@ def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
     return run_id
 
 
-def _describe(run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource], builder: SampleBuilder) -> None:
+def step_shape(recipe: Recipe) -> StepShape:
+    """How the recipe's steps are shared. Raises ConfigError where they cannot be."""
+    return StepShape(recipe.train.global_batch, recipe.train.workers, recipe.engine.micro_batch)
+
+
+def saved_ledger(run_dir: Path) -> Ledger:
+    """What the last complete checkpoint of a run holds as consumed."""
+    folder = latest_checkpoint(run_dir)
+    return Ledger.empty() if folder is None else read_state(folder).ledger
+
+
+def _describe(
+    run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource], builder: SampleBuilder, plan: MixturePlan
+) -> None:
     """What a reader of the MLflow run wants to see first: recipe, data, and samples as the model gets them."""
     run.params(recipe.plain())
     run.text("recipe.yaml", dump_yaml(recipe.plain()))
@@ -247,5 +250,5 @@ def _describe(run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource]
         run.dataset(name, source.uri, source.fingerprint, context)
     wanted = recipe.train.gallery_samples
     if wanted:
-        shown = list(builder.asked(0, wanted))
+        shown = list(builder.asked(plan, [np.arange(wanted)]))
         run.figure("samples.png", sample_gallery([s.sample for s in shown], [s.conversation for s in shown]))

@@ -9,7 +9,7 @@ from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.failures import user_error
-from pipelines.samples import Component
+from pipelines.reading import Component
 from vlm3.log import configure
 from vlm3.mixture.config import scheduled_weights
 from vlm3.mixture.keeper import PlanKeeper, newer_plan, read_plan

@@ -18,6 +18,10 @@ class DataError(UserError):
     """A source, shard, frame or manifest is missing, empty or damaged."""
 
 
+class DamagedError(DataError):
+    """The bytes are what was stored, or were wrong twice, and cannot be read: reading again will not help."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, incomplete or belongs to another recipe."""
 

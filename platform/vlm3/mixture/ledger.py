@@ -56,6 +56,16 @@ class Ledger:
         stops = ordered[np.concatenate([breaks - 1, [-1]])] + 1
         return _disjoint_union(np.stack([starts, stops], axis=1), self._all())
 
+    def holds(self, positions: ArrayLike) -> NDArray[np.bool_]:
+        """For each position whether it was consumed."""
+        asked = np.asarray(positions, np.int64)
+        intervals = self._all()
+        if not len(intervals):
+            return np.zeros(asked.shape, bool)
+        index = np.searchsorted(intervals[:, 0], asked, side="right") - 1
+        held: NDArray[np.bool_] = (index >= 0) & (asked < intervals[np.maximum(index, 0), 1])
+        return held
+
     def merge(self, other: "Ledger") -> "Ledger":
         """The positions of both, e.g. of a checkpoint and of what each worker consumed since.
 

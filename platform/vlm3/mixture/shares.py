@@ -34,3 +34,29 @@ def worst_share_error(components: NDArray[np.integer], asked: NDArray[np.floatin
         counts = before[window:] - before[:-window]
         worst = max(worst, counts.max() / window - share, share - counts.min() / window)
     return 100.0 * float(worst)
+
+
+class ShareWatch:
+    """The worst share error over windows of a stream that is watched while it goes by; holds one window."""
+
+    def __init__(self, window: int) -> None:
+        """Watch windows of `window` samples in a row."""
+        self._window = window
+        self._recent = np.empty(0, np.int64)
+        self._asked: NDArray[np.float64] | None = None
+        self._worst: float | None = None
+
+    def add(self, components: NDArray[np.int64], asked: NDArray[np.float64]) -> None:
+        """The next samples' components, and the shares asked of them; windows never reach over a change of these."""
+        if self._asked is None or not np.array_equal(self._asked, asked):
+            self._asked, self._recent = asked, np.empty(0, np.int64)
+        self._recent = np.concatenate([self._recent, components])
+        if len(self._recent) >= self._window:
+            found = worst_share_error(self._recent, asked, self._window)
+            self._worst = max(found, self._worst or 0.0)
+            self._recent = self._recent[len(self._recent) - self._window + 1 :]
+
+    @property
+    def worst(self) -> float:
+        """Percentage points, as `worst_share_error`; NaN before the first whole window."""
+        return float("nan") if self._worst is None else self._worst

@@ -26,6 +26,11 @@ def check_frame(frame: Frame) -> Rejection | None:
     return Rejection(frame.source, frame.scene, frame.frame, reason) if reason else None
 
 
+def stored_fault(frame: Frame) -> str | None:
+    """What is wrong with a frame apart from its pixels, None when it is sound: `check_frame` without decoding."""
+    return _camera_fault(frame.camera) or _pose_fault(frame) or _label_fault(frame)
+
+
 def _camera_fault(camera: Camera) -> str | None:
     values = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, *camera.coefficients)
     if not all(math.isfinite(value) for value in values):

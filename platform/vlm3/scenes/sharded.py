@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+import pyarrow as pa
+
 from vlm3.errors import DataError
 from vlm3.scenes.rows import LIGHT_COLUMNS, POINT_COLUMNS, SCHEMA, table_to_frames
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
@@ -67,12 +69,21 @@ class ShardedSource:
         """Frames of clip `index` in [0, clips(split)); fields whose columns are not asked for are None or empty.
 
         Raises:
+            As `read_table`.
+        """
+        return tuple(table_to_frames(self.read_table(split, index, columns)))
+
+    def read_table(self, split: Split, index: int, columns: ColumnSet = ALL_COLUMNS) -> pa.Table:
+        """Rows of clip `index`, as they are stored.
+
+        Raises:
             IndexError: there is no such clip.
-            DataError: its shard is missing or damaged, or the source was replaced since it was opened.
+            DataError: its shard is missing, or the source was replaced since it was opened.
+            DamagedError: the clip's bytes are damaged.
             StorageError: the store does not answer.
         """
         file, clip = _manifest(self.uri, self.fingerprint).locate(split, index)
-        return tuple(table_to_frames(read_clip(open_store(self.uri), file, clip, columns)))
+        return read_clip(open_store(self.uri), file, clip, columns)
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
 """Reads started before their results are asked for, so that a store's latency is hidden behind work."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -9,7 +9,7 @@ from typing import TypeVar
 ResultT = TypeVar("ResultT")
 
 
-def read_ahead(reads: Iterable[Callable[[], ResultT]], depth: int) -> Iterator[ResultT]:
+def read_ahead(reads: Iterable[Callable[[], ResultT]], depth: int) -> Generator[ResultT, None, None]:
     """Results of `reads` in their order, up to `depth` of them running or waiting while the caller works on another.
 
     At most `depth` results are held beside the one given out last. An error of a read is raised in its place, after
@@ -25,7 +25,7 @@ def read_ahead(reads: Iterable[Callable[[], ResultT]], depth: int) -> Iterator[R
     return _results(iter(reads), depth)
 
 
-def _results(reads: Iterator[Callable[[], ResultT]], depth: int) -> Iterator[ResultT]:
+def _results(reads: Iterator[Callable[[], ResultT]], depth: int) -> Generator[ResultT, None, None]:
     pool = ThreadPoolExecutor(depth, thread_name_prefix="read-ahead")
     try:
         ahead: deque[Future[ResultT]] = deque(pool.submit(read) for read in islice(reads, depth))

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlm3.errors import DataError
+from vlm3.errors import DamagedError, DataError
 from vlm3.log import get_logger
 from vlm3.storage.columns import column_extents, read_columns
 from vlm3.storage.footers import FOOTERS, FooterPlace
@@ -138,7 +138,8 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
         columns: top-level column names.
 
     Raises:
-        DataError: the shard is missing, or its bytes are damaged and were so twice; the message names shard and clip.
+        DataError: the shard is missing; the message names shard and clip.
+        DamagedError: its bytes are damaged and were so twice.
         StorageError: the store does not answer; nothing is known of the data.
     """
     place = FooterPlace(store, file.path, file.size_bytes, file.footer_bytes, file.sha256)
@@ -152,7 +153,7 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
             # Bytes can be damaged on the way: what is wrong in the store is wrong twice.
             FOOTERS.drop(place)
             if attempt == 2:
-                raise DataError(f"{where}: shard is damaged ({error}); {RESTORE}") from error
+                raise DamagedError(f"{where}: shard is damaged ({error}); {RESTORE}") from error
             log.warning("%s: %s; reading it again", where, error)
     raise AssertionError("unreachable: the second attempt returns or raises")
 

@@ -15,7 +15,7 @@ from vlm3.errors import CheckpointError
 from vlm3.mixture.ledger import Ledger
 
 STATE_FILE = "train_state.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class TrainState:
     recipe_fingerprint: str
     world_size: int
     zero_stage: int
+    seen: tuple[int, ...]
+    """Samples received of each component."""
+    replaced: tuple[int, ...]
+    """Of those, how many stand in for a bad one."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Plain data that the fingerprint covers; only read to say what differs."""
 
@@ -52,6 +56,8 @@ def commit(folder: Path, state: TrainState, files: Mapping[str, int]) -> None:
         "recipe_fingerprint": state.recipe_fingerprint,
         "world_size": state.world_size,
         "zero_stage": state.zero_stage,
+        "seen": list(state.seen),
+        "replaced": list(state.replaced),
         "recipe": dict(state.recipe),
         "files": dict(sorted(files.items())),
     }
@@ -96,6 +102,8 @@ def read_state(folder: Path) -> TrainState:
         recipe_fingerprint=data["recipe_fingerprint"],
         world_size=data["world_size"],
         zero_stage=data["zero_stage"],
+        seen=tuple(data["seen"]),
+        replaced=tuple(data["replaced"]),
         recipe=data["recipe"],
     )
 

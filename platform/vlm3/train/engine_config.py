@@ -1,6 +1,5 @@
 """What a user says about the engine, and the DeepSpeed JSON that follows from it."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -130,31 +129,3 @@ def owned_twice(overrides: Mapping[str, Any]) -> None:
                 raise ConfigError(
                     f"engine.overrides: {path!r} is set twice: {field} decides it already; remove it there"
                 )
-
-
-def micro_batches_per_rank(global_batch: int, world_size: int, micro_batch: int) -> int:
-    """How many micro-batches each rank computes in a step.
-
-    Raises:
-        ConfigError: the batch does not divide evenly; says which numbers would do.
-    """
-    share, remainder = divmod(global_batch, world_size)
-    if remainder or not share:
-        near = sorted({max(1, share) * world_size, (share + 1) * world_size})
-        raise ConfigError(
-            f"train.global_batch {global_batch} does not divide over {world_size} workers:"
-            f" use train.global_batch {' or '.join(map(str, near))}, or train.workers {_divisors(global_batch)}"
-        )
-    if share % micro_batch:
-        raise ConfigError(
-            f"engine.micro_batch {micro_batch} does not divide the {share} samples of each worker"
-            f" (train.global_batch {global_batch} over {world_size}): use engine.micro_batch {_divisors(share)}"
-        )
-    return share // micro_batch
-
-
-def _divisors(number: int) -> str:
-    """The divisors of a number as text: "1, 2, 3 or 6"."""
-    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
-    texts = [str(d) for d in sorted({*small, *(number // d for d in small)})]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import astuple, dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.mixture.ledger import Ledger
+from vlm3.mixture.quarantine import Fault
 from vlm3.tokens.batch import ModelBatch
 from vlm3.train.engine import Engine, StepStats
+from vlm3.train.parcels import Cost
+from vlm3.train.step_input import StepInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,10 @@ class StepOutcome:
     stats: StepStats
     received: NDArray[np.int64]
     """(G, 3) position, component, attempt of every sample, sorted by position."""
+    faults: tuple[Fault, ...]
+    """What was bad on the way to these samples."""
+    cost: Cost
+    """Of getting the samples here, summed over tasks."""
     seconds: float
     data_wait_s: float
     """Of `seconds`, how long this rank waited for data."""
@@ -44,17 +51,27 @@ class LoopState:
 
     step: int
     ledger: Ledger
-    replaced: int = 0
-    components: list[NDArray[np.int64]] = field(default_factory=list)
-    """Component of each sample, a step an array: what the realised shares are counted on."""
+    seen: NDArray[np.int64]
+    """(components,) samples received of each."""
+    replaced: NDArray[np.int64]
+    """(components,) of those, how many stand in for a bad one."""
+
+    @classmethod
+    def fresh(cls, components: int) -> Self:
+        """Before the first step."""
+        return cls(0, Ledger.empty(), np.zeros(components, np.int64), np.zeros(components, np.int64))
+
+    def consume(self, received: NDArray[np.int64]) -> None:
+        """Account for the samples of a step."""
+        self.step += 1
+        self.ledger = self.ledger.add(received[:, 0])
+        size = len(self.seen)
+        self.seen = self.seen + np.bincount(received[:, 1], minlength=size)
+        self.replaced = self.replaced + np.bincount(received[received[:, 2] > 0, 1], minlength=size)
 
 
 def run_steps(
-    engine: Engine,
-    inputs: Iterator[Sequence[ModelBatch]],
-    state: LoopState,
-    total_steps: int,
-    callbacks: Sequence[Callback],
+    engine: Engine, inputs: Iterator[StepInput], state: LoopState, total_steps: int, callbacks: Sequence[Callback]
 ) -> None:
     """Train until `total_steps`; all ranks call this together.
 
@@ -65,33 +82,71 @@ def run_steps(
     """
     while state.step < total_steps:
         started = time.perf_counter()
-        micro_batches = next(inputs, None)
-        if micro_batches is None:
+        taken = next(inputs, None)
+        if taken is None:
             raise DataError(
                 f"the stream ended after step {state.step} of {total_steps}: it must deliver every position below"
                 " steps × global_batch; see the Ray Data log above for the task that failed"
             )
         waited = time.perf_counter() - started
-        stats = engine.train_step(micro_batches)
-        received = gather_samples(micro_batches)
-        state.step += 1
-        state.ledger = state.ledger.add(received[:, 0])
-        state.components.append(received[:, 1])
-        state.replaced += int(np.count_nonzero(received[:, 2]))
-        outcome = StepOutcome(state.step, stats, received, time.perf_counter() - started, waited)
+        stats = engine.train_step(taken.micro_batches)
+        received = gather_samples(taken.micro_batches)
+        state.consume(received)
+        replaced = bool((received[:, 2] > 0).any())
+        outcome = StepOutcome(
+            step=state.step,
+            stats=stats,
+            received=received,
+            # A fault always ends in a replacement, so all ranks agree on whether there is something to tell.
+            faults=_gather_faults(taken.faults) if replaced else (),
+            cost=_sum_costs(taken.cost),
+            seconds=time.perf_counter() - started,
+            data_wait_s=waited,
+        )
         for callback in callbacks:
             callback.after_step(outcome, state)
 
 
 def gather_samples(micro_batches: Sequence[ModelBatch]) -> NDArray[np.int64]:
-    """(G, 3) position, component, attempt of the step's samples over all ranks, sorted by position."""
+    """(G, 3) position, component, attempt of the step's samples over all ranks, sorted by position.
+
+    Ranks may have different numbers of samples.
+    """
     columns = [np.stack([batch.positions, batch.components, batch.attempts], axis=1) for batch in micro_batches]
-    mine = torch.from_numpy(np.concatenate(columns))
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        mine = mine.to(device)
-        parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    received: NDArray[np.int64] = np.concatenate(columns)
+    if _world_size() > 1:
+        most = torch.tensor(len(received), device=_device())
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        mine = torch.full((int(most), 3), -1, dtype=torch.int64)
+        mine[: len(received)] = torch.from_numpy(received)
+        mine = mine.to(_device())
+        parts = [torch.empty_like(mine) for _ in range(_world_size())]
         dist.all_gather(parts, mine)
-        mine = torch.cat(parts).cpu()
-    received: NDArray[np.int64] = mine.numpy()
+        received = torch.cat(parts).cpu().numpy()
+        received = received[received[:, 0] >= 0]
     return received[np.argsort(received[:, 0], kind="stable")]
+
+
+def _sum_costs(cost: Cost) -> Cost:
+    if _world_size() == 1:
+        return cost
+    total = torch.tensor(astuple(cost), dtype=torch.float64, device=_device())
+    dist.all_reduce(total)
+    requests, bytes_read, retries, read_s, decode_s = total.tolist()
+    return Cost(int(requests), int(bytes_read), int(retries), read_s, decode_s)
+
+
+def _gather_faults(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    if _world_size() == 1:
+        return faults
+    parts: list[tuple[Fault, ...]] = [()] * _world_size()
+    dist.all_gather_object(parts, faults)
+    return tuple(sorted((fault for part in parts for fault in part), key=lambda f: (f.position, f.attempt)))
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _device() -> str:
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"

@@ -17,6 +17,7 @@ from vlm3.tasks.depth import DepthTaskConfig
 from vlm3.tracking.config import TrackingConfig
 from vlm3.train.engine_config import EngineConfig
 from vlm3.train.optimizer import OptimizerConfig
+from vlm3.train.stream_config import StreamConfig
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -45,17 +46,6 @@ class TasksConfig(StrictModel):
     """The tasks that are trained, with their weights."""
 
     depth: DepthComponentConfig = DepthComponentConfig()
-
-
-class StreamConfig(StrictModel):
-    """How Ray Data executes the mixture plan."""
-
-    period: Annotated[int, Field(ge=1 << 10, le=1 << 20)] = 1 << 16
-    """T of the plan: weights become integers that sum to it."""
-    cpus_per_task: Annotated[float, Field(gt=0)] = 1.0
-    """CPUs reserved by one decoding task."""
-    max_replacements_per_1000: Annotated[float, Field(ge=0)] = 50.0
-    """Samples that cannot be asked about (no label in the crop, say) are replaced; more than this stops the run."""
 
 
 class EvaluationConfig(StrictModel):

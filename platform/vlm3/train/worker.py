@@ -1,13 +1,12 @@
 """One training worker under Ray Train: builds model and engine, restores, trains, evaluates, checkpoints, exports."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import ray.train
 import torch
 import torch.distributed as dist
@@ -15,29 +14,36 @@ import torch.distributed as dist
 from vlm3.infer.depth import DepthPredictor
 from vlm3.infer.spec import AskSpec
 from vlm3.log import configure, get_logger
-from vlm3.mixture.ledger import Ledger
+from vlm3.mixture.dealing import StepShape
+from vlm3.mixture.plan import MixturePlan
+from vlm3.mixture.quarantine import QuarantineLimit
 from vlm3.models.export import export_model
 from vlm3.models.load import load_model
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.tasks.depth import DepthTask
-from vlm3.tokens.batch import ModelBatch, StepRow, collate
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
-from vlm3.train.callbacks import Evaluation, ReplacementLimit, StepMetrics
+from vlm3.train.callbacks import Evaluation
 from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames
+from vlm3.train.gauges import StepGauges
 from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
+from vlm3.train.parcels import RowParcel
+from vlm3.train.plan_watch import PlanWatch
 from vlm3.train.progress import write_summary
+from vlm3.train.quarantine_table import Quarantine
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
+from vlm3.train.step_input import StepInput, step_inputs
+from vlm3.train.step_metrics import StepMetrics
 
 log = get_logger(__name__)
 STREAM = "stream"
 EXPORT_FOLDER = "export"
-RowsOfTable = Callable[[pa.Table], list[StepRow]]
+PREFETCHED_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,14 @@ class WorkerConfig:
     model_dir: Path
     tracking_uri: str
     run_id: str
-    plan_json: str
-    component_names: tuple[str, ...]
-    asked: tuple[float, ...]
+    plan: MixturePlan
+    """As the run starts; its changes are in the run's folder."""
     evaluated: tuple[ShardedSource, ...]
-    rows_of_table: RowsOfTable
-    """How the stream's blocks become rows (the stream's own inverse)."""
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """Of the mixture, in its order."""
+        return tuple(component.name for component in self.plan.components)
 
 
 def train_worker(config: dict[str, WorkerConfig]) -> None:
@@ -82,7 +90,12 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         with engine.evaluation() as module:
             yield DepthPredictor(module, encoder, vision, DepthTask(ask.depth), ask)
 
-    metrics = _step_metrics(worker, run) if run is not None else None
+    plan = PlanWatch(worker.run_dir, worker.plan)
+    quarantine = Quarantine(
+        QuarantineLimit(recipe.stream.max_bad_per_1000), worker.component_names, worker.run_dir, run
+    )
+    quarantine.restore(state.ledger)
+    metrics = _step_metrics(worker, run, plan) if run is not None else None
     evaluation = Evaluation(
         predictor=predictor,
         frames=_my_frames(worker, rank, world),
@@ -92,10 +105,10 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         total_steps=recipe.train.steps,
         run=run,
     )
-    checkpoints = Checkpointing(worker, engine, evaluation)
-    limit = ReplacementLimit(recipe.stream.max_replacements_per_1000, recipe.train.global_batch)
-    callbacks: list[Callback] = [*([metrics] if metrics is not None else []), limit, evaluation, checkpoints]
-    inputs = _step_inputs(worker, vision, encoder.pad_id, recipe.train.global_batch // world)
+    checkpoints = Checkpointing(worker, engine, evaluation, quarantine, plan)
+    callbacks: list[Callback] = [*([metrics] if metrics is not None else []), quarantine, evaluation, checkpoints]
+    shape = StepShape(recipe.train.global_batch, world, recipe.engine.micro_batch)
+    inputs = _step_inputs(shape, vision, encoder.pad_id)
     run_steps(engine, inputs, state, recipe.train.steps, callbacks)
 
     weights = engine.full_state_dict()
@@ -118,6 +131,8 @@ class Checkpointing:
     worker: WorkerConfig
     engine: Engine
     evaluation: Evaluation
+    quarantine: Quarantine
+    plan: PlanWatch
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Checkpoint every `checkpoint_every_steps` steps and after the last."""
@@ -129,14 +144,17 @@ class Checkpointing:
         with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as name:
             folder = Path(name)
             files = self.engine.save(folder)
+            self.quarantine.write()
             if context.get_world_rank() == 0:
                 saved = TrainState(
                     step=state.step,
                     ledger=state.ledger,
-                    plan=self.worker.plan_json,
+                    plan=self.plan().to_json(),
                     recipe_fingerprint=recipe.fingerprint(),
                     world_size=context.get_world_size(),
                     zero_stage=recipe.engine.zero_stage,
+                    seen=tuple(state.seen.tolist()),
+                    replaced=tuple(state.replaced.tolist()),
                     recipe=recipe.identity(),
                 )
                 commit(folder, saved, files)
@@ -151,15 +169,15 @@ def _restore(worker: WorkerConfig, engine: Engine) -> LoopState:
     """State of the last complete checkpoint of this run, or a fresh one."""
     folder = latest_checkpoint(worker.run_dir)
     if folder is None:
-        return LoopState(step=0, ledger=Ledger.empty())
+        return LoopState.fresh(len(worker.component_names))
     saved = read_state(folder)
     require_recipe(folder, saved, worker.recipe.fingerprint(), worker.recipe.identity())
     engine.load(folder)
     log.info("continuing from %s at step %d, stream position %d", folder.name, saved.step, saved.ledger.watermark)
-    return LoopState(step=saved.step, ledger=saved.ledger)
+    return LoopState(saved.step, saved.ledger, np.array(saved.seen, np.int64), np.array(saved.replaced, np.int64))
 
 
-def _step_metrics(worker: WorkerConfig, run: TrackedRun) -> StepMetrics:
+def _step_metrics(worker: WorkerConfig, run: TrackedRun, plan: PlanWatch) -> StepMetrics:
     train = worker.recipe.train
     return StepMetrics(
         run=run,
@@ -167,7 +185,8 @@ def _step_metrics(worker: WorkerConfig, run: TrackedRun) -> StepMetrics:
         total_steps=train.steps,
         global_batch=train.global_batch,
         component_names=worker.component_names,
-        asked=np.array(worker.asked),
+        plan=plan,
+        publish=StepGauges(worker.run_dir.name),
     )
 
 
@@ -177,14 +196,12 @@ def _my_frames(worker: WorkerConfig, rank: int, world: int) -> dict[str, Sequenc
     return {source.name: list(held_out_frames(source, images))[rank::world] for source in worker.evaluated}
 
 
-def _step_inputs(
-    worker: WorkerConfig, vision: VisionSpec, pad_id: int, rows_per_rank: int
-) -> Iterator[Sequence[ModelBatch]]:
+def _step_inputs(shape: StepShape, vision: VisionSpec, pad_id: int) -> Iterator[StepInput]:
     shard = ray.train.get_dataset_shard(STREAM)
-    micro = worker.recipe.engine.micro_batch
-    for table in shard.iter_batches(batch_size=rows_per_rank, batch_format="pyarrow", prefetch_batches=2):
-        rows = worker.rows_of_table(table)
-        yield [collate(rows[i : i + micro], vision, pad_id) for i in range(0, len(rows), micro)]
+    ahead = PREFETCHED_STEPS * shape.parcels
+    # No batch size: blocks are handed out as they lie in the object store.
+    blocks = shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=ahead)
+    return step_inputs(map(RowParcel.from_block, blocks), shape, vision, pad_id)
 
 
 def _barrier() -> None:

@@ -78,7 +78,9 @@ def test_a_store_that_always_fails_ends_with_one_error_in_bounded_time(proxied: 
     proxied.store.write_atomic("x", bytes(1000))
     proxied.proxy.reset(Faults({Fault.SLOW_DOWN: 1.0}))
     started_s = time.monotonic()
-    with pytest.raises(StorageError, match=rf"{proxied.store.uri}/x: .*given up after 8 attempts in \d+ s: 8 x slow down"):
+    with pytest.raises(
+        StorageError, match=rf"{proxied.store.uri}/x: .*given up after 8 attempts in \d+ s: 8 x slow down"
+    ):
         proxied.store.read_range("x", 0, 1000)
     assert time.monotonic() - started_s < 40, "25.4 s of pauses at most"
 

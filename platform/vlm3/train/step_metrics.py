@@ -1,0 +1,115 @@
+"""Figures of every step: loss, rates, shares asked and realised, repetition, what the data cost."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vlm3.mixture.plan import MixturePlan
+from vlm3.mixture.shares import ShareWatch
+from vlm3.tracking.pictures import mixture_chart
+from vlm3.tracking.runs import TrackedRun
+from vlm3.train.loop import LoopState, StepOutcome
+from vlm3.train.progress import Progress
+
+SHARE_WINDOW = 512
+Publish = Callable[[dict[str, float]], None]
+"""Takes the figures of a step elsewhere as well."""
+
+
+@dataclass(slots=True)
+class StepMetrics:
+    """Rank 0: figures of every step in MLflow, in the progress file and where `publish` takes them."""
+
+    run: TrackedRun
+    run_dir: Path
+    total_steps: int
+    global_batch: int
+    component_names: Sequence[str]
+    plan: Callable[[], MixturePlan]
+    """The plan as it stands: weights may change while the run goes on."""
+    publish: Publish
+    watch: ShareWatch = field(default_factory=lambda: ShareWatch(SHARE_WINDOW))
+    losses: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    segments_told: int = 0
+
+    def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
+        """Log the step."""
+        self.losses.append(outcome.stats.loss)
+        self.seconds.append(outcome.seconds)
+        plan = self.plan()
+        reached = int(outcome.received[-1, 0])
+        asked = plan.asked_at(reached)
+        self.watch.add(outcome.received[:, 1], asked)
+        figures = self._figures(outcome, state) | self._mixture(outcome, state, plan, reached)
+        self.run.metrics(figures, outcome.step)
+        self.publish(figures)
+        self._tell_changes(plan)
+        samples_per_s, wait_share = figures["data/samples_per_s"], figures["data/wait_share"]
+        Progress(outcome.step, self.total_steps, outcome.stats.loss, samples_per_s, wait_share).write(self.run_dir)
+
+    def summary(self, state: LoopState) -> dict[str, float]:
+        """Figures of the whole run, and the mixture chart."""
+        plan = self.plan()
+        total = max(int(state.seen.sum()), 1)
+        asked, realised = plan.numbers(total) / total, state.seen / total
+        self.run.figure("mixture.png", mixture_chart(list(self.component_names), asked, realised))
+        last = self.losses[-10:]
+        result = {
+            "loss_first": self.losses[0] if self.losses else float("nan"),
+            "loss_last": float(np.mean(last)) if last else float("nan"),
+            "samples_per_s": self.global_batch / float(np.median(self.seconds)) if self.seconds else float("nan"),
+            "mixture_worst_window_error": self.watch.worst,
+            "samples_replaced": float(state.replaced.sum()),
+        }
+        for name, wanted, got in zip(self.component_names, asked, realised, strict=True):
+            result |= {f"asked/{name}": float(wanted), f"realised/{name}": float(got)}
+        return result
+
+    def _figures(self, outcome: StepOutcome, state: LoopState) -> dict[str, float]:
+        stats, cost, seconds = outcome.stats, outcome.cost, outcome.seconds
+        return {
+            "train/loss": stats.loss,
+            "train/grad_norm": stats.grad_norm,
+            "train/learning_rate": stats.learning_rate,
+            "train/answer_tokens": float(stats.answer_tokens),
+            "data/samples_per_s": len(outcome.received) / seconds,
+            "data/bytes_per_s": cost.bytes_read / seconds,
+            "data/requests_per_s": cost.requests / seconds,
+            "data/retries": float(cost.retries),
+            "data/read_ms_per_sample": 1e3 * cost.read_s / len(outcome.received),
+            "data/decode_ms_per_sample": 1e3 * cost.decode_s / len(outcome.received),
+            "data/wait_share": outcome.data_wait_s / seconds,
+            "data/replaced_total": float(state.replaced.sum()),
+            "data/open_intervals": float(len(state.ledger.intervals)),
+        }
+
+    def _mixture(self, outcome: StepOutcome, state: LoopState, plan: MixturePlan, reached: int) -> dict[str, float]:
+        """Per component: shares of this step, what was asked, how often its data was gone through, its rate."""
+        counts = np.bincount(outcome.received[:, 1], minlength=len(self.component_names))
+        asked, epochs = plan.asked_at(reached), plan.epochs(reached + 1)
+        figures: dict[str, float] = {}
+        for i, name in enumerate(self.component_names):
+            figures |= {
+                f"mixture/{name}/asked": float(asked[i]),
+                f"mixture/{name}/realised": float(counts[i] / counts.sum()),
+                f"mixture/{name}/epochs": float(epochs[i]),
+                f"mixture/{name}/samples_per_s": float(counts[i] / outcome.seconds),
+                f"mixture/{name}/replaced_total": float(state.replaced[i]),
+            }
+        return figures
+
+    def _tell_changes(self, plan: MixturePlan) -> None:
+        """Every change of the weights is an artifact of the run: from which position, why, and the shares."""
+        if len(plan.segments) == self.segments_told:
+            return
+        self.segments_told = len(plan.segments)
+        self.run.text("mixture/plan.json", plan.to_json())
+        lines = ["from_position\tfrom_step\treason\t" + "\t".join(self.component_names)]
+        for segment in plan.segments:
+            shares = "\t".join(f"{count / plan.period:.6f}" for count in segment.counts)
+            step = segment.from_position // self.global_batch + 1
+            lines.append(f"{segment.from_position}\t{step}\t{segment.reason}\t{shares}")
+        self.run.text("mixture/changes.tsv", "\n".join(lines) + "\n")

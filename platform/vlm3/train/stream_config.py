@@ -1,0 +1,43 @@
+"""What a user says about the stream: how it is read, where it is decoded, and how much bad data it may meet."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vlm3.config import StrictModel
+
+
+class ReadConfig(StrictModel):
+    """The stage that fetches clips."""
+
+    positions: Annotated[int, Field(ge=1)] = 2048
+    """Positions of one reading task: each clip they need is fetched once, so longer ranges fetch fewer bytes."""
+    ahead: Annotated[int, Field(ge=1, le=64)] = 4
+    """Clips fetched ahead by a task, in threads: more hide a longer latency and take more memory."""
+    cpus: Annotated[float, Field(gt=0)] = 0.25
+    """CPUs reserved by one task, which mostly waits."""
+
+
+class DecodeConfig(StrictModel):
+    """The stage that decodes, unifies, asks and tokenises."""
+
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs reserved by one task or actor."""
+    actors: Annotated[int, Field(ge=1)] | None = None
+    """Size of a pool of long-lived processes; default: tasks, as many as there are CPUs."""
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the nodes that read and decode, e.g. {pool: cpu}: keeps GPU nodes free of this work."""
+
+
+class StreamConfig(StrictModel):
+    """How Ray Data executes the mixture plan."""
+
+    period: Annotated[int, Field(ge=1 << 10, le=1 << 20)] = 1 << 16
+    """T of the plan: weights become integers that sum to it."""
+    deterministic: bool = False
+    """Whether step k takes exactly the k-th positions; otherwise a step takes whichever are ready first. Each sample is
+    the same either way, and a whole run consumes the same samples."""
+    read: ReadConfig = ReadConfig()
+    decode: DecodeConfig = DecodeConfig()
+    max_bad_per_1000: Annotated[float, Field(ge=0)] = 50.0
+    """Bad samples of a component (damaged, or nothing to ask) are replaced; more than this stops the run."""
