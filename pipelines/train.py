@@ -110,9 +110,8 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
         (run_dir / RUN_FILE).write_text(json.dumps(state), encoding="utf-8")
         _describe(run, recipe, sources, builder, plan)
-        ledger = saved_ledger(run_dir)
-        reached = ledger.intervals[-1][1] if ledger.intervals else ledger.watermark
-        owner = keep_plan(run_dir, plan, recipe.train.steps, recipe.train.global_batch, reached)
+        train = recipe.train
+        owner = keep_plan(run_dir, plan, train.steps, train.global_batch, saved_ledger(run_dir).stop)
         worker = WorkerConfig(
             recipe=recipe,
             run_dir=run_dir,

@@ -40,6 +40,11 @@ class Ledger:
         """Positions consumed."""
         return self.watermark + sum(stop - start for start, stop in self.intervals)
 
+    @property
+    def stop(self) -> int:
+        """First position above every consumed one."""
+        return self.intervals[-1][1] if self.intervals else self.watermark
+
     def add(self, positions: ArrayLike) -> "Ledger":
         """With these positions consumed too, in any order.
 

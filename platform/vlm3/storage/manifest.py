@@ -1,6 +1,7 @@
 """A source's table of contents: one Parquet row a shard. Written last: its presence means that the source is whole."""
 
 import io
+from binascii import unhexlify
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -67,7 +68,7 @@ class SplitShards:
     """The shards of one split in order, held as columns: millions of them stay cheap."""
 
     table: pa.Table
-    """`LIGHT_COLUMNS`, sorted by number."""
+    """What tells a shard's file: path, sizes of file and footer, SHA-256 (32 bytes), by number."""
     first_clips: NDArray[np.int64]
     """(shards + 1,) number of each shard's first clip in the split, then the number of clips."""
     frames: int
@@ -81,7 +82,8 @@ class SplitShards:
     def file(self, number: int) -> ShardFile:
         """A shard by number."""
         columns = ("path", "size_bytes", "sha256", "footer_bytes")
-        return ShardFile(*(self.table[name][number].as_py() for name in columns))
+        path, size_bytes, digest, footer_bytes = (self.table[name][number].as_py() for name in columns)
+        return ShardFile(path, size_bytes, digest.hex(), footer_bytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,9 +203,23 @@ def _info(fields: dict[str, str]) -> SourceInfo:
 
 
 def _split(table: pa.Table, split: Split) -> SplitShards:
-    rows = table.filter(pc.equal(table["split"], split.value)).sort_by("number").combine_chunks()
+    rows = table.filter(pc.equal(table["split"], split.value)).combine_chunks()
+    if np.any(np.diff(rows["number"].to_numpy()) < 0):
+        rows = rows.sort_by("number").combine_chunks()
+    # Millions of shards stay in memory in every process that reads: no column twice, no digest as text.
+    files = rows.drop_columns(["split", "number", "clips", "first_clip", "frames"])
     return SplitShards(
-        table=rows,
+        table=files.set_column(files.column_names.index("sha256"), "sha256", _digests(rows["sha256"])),
         first_clips=np.concatenate([[0], np.cumsum(rows["clips"].to_numpy())]).astype(np.int64),
         frames=int(rows["frames"].to_numpy().sum()),
     )
+
+
+def _digests(column: pa.ChunkedArray) -> pa.Array:
+    """SHA-256 digests of hexadecimal text as 32 bytes each; goes over the text as a whole, without strings."""
+    lengths = pc.unique(pc.binary_length(column)).to_pylist()
+    if lengths not in ([64], []):
+        raise ValueError(f"a SHA-256 has 64 hexadecimal digits, found {lengths}")
+    texts = pa.concat_arrays([pa.array([], pa.string()), *column.chunks])
+    digests = unhexlify(memoryview(texts.buffers()[2] or b"")[: 64 * len(texts)])
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(texts), [None, pa.py_buffer(digests)])

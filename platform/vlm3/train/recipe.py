@@ -89,7 +89,7 @@ class Recipe(StrictModel):
     sources: dict[str, SourceConfig]
     tasks: TasksConfig = TasksConfig()
     mixture: MixtureConfig = MixtureConfig()
-    """Weights of single components, in place of source weight × task weight."""
+    """Weights of single components, in place of source weight × task weight; when they change; caps on repetition."""
     model: ModelConfig
     stream: StreamConfig = StreamConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

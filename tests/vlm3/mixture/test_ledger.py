@@ -28,6 +28,7 @@ def test_holds_what_a_set_holds_in_whatever_order_it_came(positions: set[int], s
         ledger = ledger.add(shuffled[first : first + step])
     assert held(ledger) == positions
     assert ledger.count == len(positions)
+    assert ledger.stop == max(positions, default=-1) + 1
     assert ledger == Ledger.empty().add(np.array(sorted(positions), np.int64))
     assert ledger.watermark == next(p for p in range(100) if p not in positions)
 

@@ -31,6 +31,12 @@ def test_the_default_recipe_says_what_the_readme_says() -> None:
         ("name=../elsewhere", "name"),
         ("tasks.depth.ask.templates=compact-2", "did you mean 'compact-1'"),
         ("train.steps", "="),
+        (
+            "mixture.schedule=[{at_step: 5, weights: {rooms/depth: 0.2}}, {at_step: 4, weights: {rooms/depth: 1}}]",
+            "ascending",
+        ),
+        ("mixture.schedule=[{at_stp: 5, weights: {rooms/depth: 0.2}}]", "did you mean 'at_step'"),
+        ("mixture.max_epochs={rooms/depth: 0}", "mixture.max_epochs.rooms/depth"),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_key_and_remedy(override: str, message: str) -> None:
@@ -76,6 +82,8 @@ def test_a_continuation_may_change_what_is_not_learned(override: str) -> None:
         "optimizer.learning_rate=1e-4",
         "engine.zero_stage=1",
         "stream.period=2048",
+        "mixture.schedule=[{at_step: 5, weights: {rooms/depth: 0.2}}]",
+        "mixture.max_epochs={rooms/depth: 4}",
     ],
 )
 def test_what_is_learned_makes_another_recipe(override: str) -> None:
