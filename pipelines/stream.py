@@ -131,5 +131,5 @@ def training_stream(
 
 
 def in_order(config: StreamConfig, shape: StepShape) -> bool:
-    """Whether parcels must come in their order: asked for, or needed since ranks take different numbers of positions."""
+    """Whether parcels must come in their order: asked for, or needed since ranks take different numbers of them."""
     return config.deterministic or not shape.even

@@ -28,7 +28,7 @@ PACKAGES += ["tracking", "train", "search"]
 ORDER = [*(f"vlm3.{package}" for package in PACKAGES), "pipelines", "serve", "jobs"]
 """A module may import from its own package and from those before it."""
 
-RAY_ALLOWED = re.compile(r"(pipelines|jobs|serve)\..*|vlm3\.train\.worker|vlm3\.search\.ray_tune")
+RAY_ALLOWED = re.compile(r"(pipelines|jobs|serve)\..*|vlm3\.train\.(worker|gauges)|vlm3\.search\.ray_tune")
 DEEPSPEED_ALLOWED = re.compile(r"vlm3\.train\.engine")
 OPTIONAL_IMPORTS = {"evaluate", "datasets", "accelerate", "peft", "wandb"}
 """Packages that our libraries import where they are installed; they need not be installed here."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from pipelines.reading import ClipReader
 from pipelines.samples import SampleBuilder
 from pipelines.sources import components, open_sources
 from pipelines.train import RunRequest, run_training
@@ -20,6 +21,7 @@ from vlm3.infer.depth import DepthPredictor, answer_depth
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.storage.split import Split
+from vlm3.tokens.batch import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import tracking_uri
 from vlm3.train.checkpoint import read_state
@@ -111,7 +113,7 @@ def test_a_name_is_used_once_and_resuming_needs_the_same_recipe(finished, runs_d
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"train": {"workers": 3}}, ConfigError, "train.global_batch 16"),
+        ({"train": {"workers": 7}, "engine": {"micro_batch": 1}}, ConfigError, "train.global_batch 16"),
         ({"train": {"device": "cuda"}}, ConfigError, "GPUs"),
         ({"train": {"workers": 2, "cpus_per_worker": 8.0}}, ConfigError, "starve"),
         ({"sources": {"rooms": {"weight": 0.0}, "studios": {"weight": 0.0}}}, ConfigError, "draws nothing"),
@@ -162,9 +164,13 @@ def test_rows_of_a_position_do_not_depend_on_the_range_they_are_read_in(finished
     model_dir = resolve_model(recipe.model, runs_dir / "models", recipe.seed)
     parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
     sizes = [ComponentSize(p.name, p.source.clips(Split.TRAIN), p.source.slots, p.source.fingerprint) for p in parts]
-    builder = SampleBuilder(MixturePlan.start(sizes, weights, 0), parts, model_dir)
-    whole = list(builder.rows(0, 24))
-    pieces = [row for start in range(0, 24, 5) for row in builder.rows(start, min(start + 5, 24))]
+    builder, plan = SampleBuilder(ClipReader(parts, 2), model_dir), MixturePlan.start(sizes, weights, 0)
+
+    def rows(*groups: np.ndarray) -> list[StepRow]:
+        return [row for parcel in builder.rows(plan, groups) for row in parcel.rows]
+
+    whole = rows(np.arange(24))
+    pieces = [row for start in range(0, 24, 5) for row in rows(np.arange(start, min(start + 5, 24)))]
     for one, other in zip(whole, pieces, strict=True):
         assert one.position == other.position
         assert np.array_equal(one.input_ids, other.input_ids)

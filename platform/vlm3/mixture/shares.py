@@ -58,5 +58,7 @@ class ShareWatch:
 
     @property
     def worst(self) -> float:
-        """Percentage points, as `worst_share_error`; NaN before the first whole window."""
+        """Percentage points, as `worst_share_error`; of all samples as one window as long as they are fewer."""
+        if self._worst is None and self._asked is not None:
+            return worst_share_error(self._recent, self._asked, len(self._recent))
         return float("nan") if self._worst is None else self._worst

@@ -19,7 +19,7 @@ INFO = SourceInfo("rooms", "train", 1, 8, "metric", "key", 0, "0.1")
 
 
 def shard(name: str, clips: int) -> Shard:
-    file = ShardFile(f"{name}.parquet", 1000 + clips, sha256(name.encode()).hexdigest())
+    file = ShardFile(f"{name}.parquet", 1000 + clips, sha256(name.encode()).hexdigest(), 300)
     return Shard(file, (ClipFigures(4, 0.5, None),) * clips, tuple(range(clips)), (7,) * clips)
 
 

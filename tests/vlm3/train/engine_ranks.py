@@ -118,7 +118,7 @@ def save(trained: Engine, folder: Path, stage: int) -> None:
             path.rename(target)
     dist.barrier()
     if dist.get_rank() == 0:
-        commit(folder, TrainState(trained.step, Ledger.empty(), "{}", "f", dist.get_world_size(), stage), files)
+        commit(folder, TrainState(trained.step, Ledger.empty(), "{}", "f", dist.get_world_size(), stage, (), ()), files)
     dist.barrier()
 
 

@@ -13,7 +13,7 @@ RECIPE = {"seed": 1, "optimizer": {"learning_rate": 1e-3, "betas": (0.9, 0.999)}
 
 def state() -> TrainState:
     ledger = Ledger.empty().add([0, 1, 2, 5])
-    return TrainState(7, ledger, '{"plan": 1}', "0123abcd", world_size=2, zero_stage=2, recipe=RECIPE)
+    return TrainState(7, ledger, '{"plan": 1}', "0123abcd", 2, 2, seen=(3, 1), replaced=(0, 1), recipe=RECIPE)
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def test_what_is_committed_is_read_back(folder: Path) -> None:
     plain = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     assert plain["plan"] == '{"plan": 1}'
     assert (found.step, found.recipe_fingerprint, found.world_size, found.zero_stage) == (7, "0123abcd", 2, 2)
+    assert (found.seen, found.replaced) == ((3, 1), (0, 1))
     require_recipe(folder, found, "0123abcd", RECIPE)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm3.errors import ConfigError
-from vlm3.train.engine_config import EngineConfig, flatten, micro_batches_per_rank, nest
+from vlm3.train.engine_config import EngineConfig, flatten, nest
 from vlm3.train.optimizer import OptimizerConfig
 
 
@@ -69,25 +69,6 @@ trees = st.recursive(leaves, lambda inner: st.dictionaries(st.sampled_from("abc"
 @given(st.dictionaries(st.sampled_from("abc"), trees, max_size=3))
 def test_flattening_and_nesting_undo_each_other(tree: dict[str, Any]) -> None:
     assert nest(flatten(tree)) == tree
-
-
-@given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 16))
-def test_either_the_batch_divides_evenly_or_it_is_refused(batch: int, world: int, micro: int) -> None:
-    try:
-        count = micro_batches_per_rank(batch, world, micro)
-    except ConfigError:
-        assert batch % (world * micro)
-    else:
-        assert count * world * micro == batch
-
-
-def test_a_refused_batch_says_which_numbers_would_do() -> None:
-    with pytest.raises(ConfigError, match=r"30 does not divide over 4 workers.*28 or 32.*1, 2, 3, 5, 6, 10, 15 or 30"):
-        micro_batches_per_rank(30, 4, 1)
-    with pytest.raises(ConfigError, match=r"does not divide the 16 samples.*engine.micro_batch 1, 2, 4, 8 or 16"):
-        micro_batches_per_rank(32, 2, 5)
-    with pytest.raises(ConfigError, match=r"use train.global_batch 4, or train.workers 1 or 3"):
-        micro_batches_per_rank(3, 4, 1)
 
 
 def test_adamw_trains_only_what_is_not_frozen() -> None:
