@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 from vlm3.errors import DataError
 from vlm3.scenes.rows import LIGHT_COLUMNS, POINT_COLUMNS, SCHEMA, table_to_frames
@@ -71,8 +72,14 @@ class ShardedSource:
             DataError: its shard is missing or damaged, or the source was replaced since it was opened.
             StorageError: the store does not answer.
         """
-        file, clip = _manifest(self.uri, self.fingerprint).locate(split, index)
+        with _loading:
+            manifest = _manifest(self.uri, self.fingerprint)
+        file, clip = manifest.locate(split, index)
         return tuple(table_to_frames(read_clip(open_store(self.uri), file, clip, columns)))
+
+
+_loading = Lock()
+"""Threads that read ahead start at the same time: one of them loads the manifest, the others wait for it."""
 
 
 @lru_cache(maxsize=64)
