@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import pyarrow as pa
 
@@ -82,8 +83,14 @@ class ShardedSource:
             DamagedError: the clip's bytes are damaged.
             StorageError: the store does not answer.
         """
-        file, clip = _manifest(self.uri, self.fingerprint).locate(split, index)
+        with _loading:
+            manifest = _manifest(self.uri, self.fingerprint)
+        file, clip = manifest.locate(split, index)
         return read_clip(open_store(self.uri), file, clip, columns)
+
+
+_loading = Lock()
+"""Threads that read ahead start at the same time: one of them loads the manifest, the others wait for it."""
 
 
 @lru_cache(maxsize=64)

@@ -31,7 +31,7 @@ def read_columns(
         store: where the file is.
         path: of the file.
         size_bytes: of the file.
-        footer: its last bytes, the whole footer among them.
+        footer: its last bytes, the whole footer among them; columns that lie in them are not fetched again.
         columns: top-level names, in the order of the result; those that the file lacks are left out.
         row_groups: numbers, in any order.
 
@@ -42,11 +42,13 @@ def read_columns(
     metadata = pq.read_metadata(pa.BufferReader(footer))
     groups = list(range(metadata.num_row_groups) if row_groups is None else row_groups)
     wanted = [extent for group in groups for extent in column_extents(metadata, group, columns)]
-    file = _PartialFile(size_bytes)
+    file, tail_start = _PartialFile(size_bytes), size_bytes - len(footer)
+    file.add(tail_start, footer)
     for start, stop in coalesce(wanted, GAP_BYTES):
         if not 0 <= start < stop <= size_bytes:
             raise OSError(f"footer places a column at bytes {start} to {stop} of a file of {size_bytes}")
-        file.add(start, store.read_range(path, start, stop - start))
+        if start < tail_start:
+            file.add(start, store.read_range(path, start, stop - start))
     reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, page_checksum_verification=True)
     return reader.read_row_groups(groups, columns=list(columns))
 

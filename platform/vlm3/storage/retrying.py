@@ -16,7 +16,6 @@ ResultT = TypeVar("ResultT")
 
 ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 20.0
 DEADLINE_S = 180.0
 """No attempt starts later than this after the first one."""
 
@@ -27,8 +26,8 @@ _jitter = random.Random()
 def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, limit: AdaptiveLimit) -> ResultT:
     """Run `operation` until it succeeds.
 
-    The pause before attempt k + 1 is uniform in [0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S · 2^(k−1))], "full jitter"
-    (M. Brooker, Exponential backoff and jitter, 2015), and no shorter than the store's Retry-After.
+    The pause before attempt k + 1 is uniform in [0, FIRST_PAUSE_S · 2^(k−1)], "full jitter" (M. Brooker,
+    Exponential backoff and jitter, 2015), and no shorter than the store's Retry-After.
 
     Args:
         operation: makes one request; raises one of `S3_FAILURES` when it fails.
@@ -51,8 +50,7 @@ def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, lim
                 raise explain(error, where, endpoint) from error
             failures[reason] += 1
             attempts, spent_s = failures.total(), time.monotonic() - first_s
-            ceiling_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempts - 1))
-            pause_s = max(_jitter.uniform(0, ceiling_s), retry_after_s(error))
+            pause_s = max(_jitter.uniform(0, FIRST_PAUSE_S * 2 ** (attempts - 1)), retry_after_s(error))
             if attempts == ATTEMPTS or spent_s + pause_s > DEADLINE_S:
                 raise explain(error, where, endpoint, _tried(failures, spent_s)) from error
             log.warning("%s: %s; trying again in %.1f s", where, error or type(error).__name__, pause_s)

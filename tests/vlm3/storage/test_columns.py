@@ -56,7 +56,8 @@ def test_bytes_fetched_are_the_projection_and_the_gaps(
     store, path, table = file
     size = store.size(path)
     assert size is not None
-    footer = read_footer(store, path, size)
+    metadata = pq.read_metadata(Path(store.uri) / path)
+    footer = read_footer(store, path, size, metadata.serialized_size + 8)
     fetched: list[tuple[int, int]] = []
     whole = Store.read_range
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +66,6 @@ def test_bytes_fetched_are_the_projection_and_the_gaps(
         found = read_columns(store, path, size, footer, names, groups)
     expected = pa.concat_tables([table.slice(10 * group, 10) for group in groups])
     assert found.equals(expected.select(names))
-    metadata = pq.read_metadata(Path(store.uri) / path)
     wanted = [extent for group in groups for extent in column_extents(metadata, group, names)]
     needed = sum(stop - start for start, stop in wanted)
     assert needed <= sum(stop - start for start, stop in fetched) <= needed + gap * (len(wanted) - 1)
@@ -77,3 +77,14 @@ def test_columns_that_the_file_lacks_are_left_out(file: tuple[Store, str, pa.Tab
     size = store.size(path)
     assert size is not None
     assert read_columns(store, path, size, read_footer(store, path, size), ["b", "z"]).equals(table.select(["b"]))
+
+
+def test_columns_that_lie_in_the_tail_are_not_fetched_again(
+    file: tuple[Store, str, pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, path, table = file
+    size = store.size(path)
+    assert size is not None
+    tail = read_footer(store, path, size, size)
+    monkeypatch.setattr(Store, "read_range", lambda *_: pytest.fail("a request"))
+    assert read_columns(store, path, size, tail, NAMES).equals(table)

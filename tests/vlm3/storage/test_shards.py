@@ -63,6 +63,14 @@ def test_opening_a_source_and_reading_it_never_lists(proxied: Proxied) -> None:
     assert proxied.proxy.lists > 0, "the proxy sees listings"
 
 
+def test_threads_that_start_together_load_a_manifest_once(proxied: Proxied) -> None:
+    source = write_source(proxied.store, shards=2, clips=4)
+    proxied.proxy.reset(Faults(latency_s=0.05))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda clip: source.read_clip(Split.TRAIN, clip, DEPTH_COLUMNS), range(8)))
+    assert proxied.proxy.methods == {"HEAD": 1, "GET": 1 + 2 + 8}, "the manifest, two footers, eight clips"
+
+
 @pytest.mark.parametrize("columns", [("scene", "boxes"), ("fx_px",), ("encoded_image", "boxes"), tuple(SCHEMA.names)])
 def test_any_columns_are_what_arrow_reads_from_the_whole_file(tmp_path: Path, columns: tuple[str, ...]) -> None:
     store = open_store(str(tmp_path))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tests.storage_fixtures import S3Server, make_bucket
 from vlm3.errors import DataError
+from vlm3.storage import retrying
 from vlm3.storage.failures import StorageError
-from vlm3.storage.retrying import ATTEMPTS
 from vlm3.storage.store import Store, open_store
 
 UseS3 = Callable[[S3Server], None]
@@ -167,13 +167,14 @@ def test_an_endpoint_that_is_down_is_retried_then_named(
     use_s3: UseS3, rclone_server: S3Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_s3(rclone_server)
+    monkeypatch.setattr(retrying, "FIRST_PAUSE_S", 0.02)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         with pytest.raises(StorageError, match=f"no answer from {endpoint}.*AWS_ENDPOINT_URL"):
             open_store("s3://bucket").read("x")
-    assert caplog.text.count("trying again") == ATTEMPTS - 1
+    assert caplog.text.count("trying again") == retrying.ATTEMPTS - 1
 
 
 def test_a_server_that_comes_back_is_not_an_error(

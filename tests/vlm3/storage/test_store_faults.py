@@ -78,9 +78,8 @@ def test_a_store_that_always_fails_ends_with_one_error_in_bounded_time(proxied: 
     proxied.store.write_atomic("x", bytes(1000))
     proxied.proxy.reset(Faults({Fault.SLOW_DOWN: 1.0}))
     started_s = time.monotonic()
-    with pytest.raises(
-        StorageError, match=rf"{proxied.store.uri}/x: .*given up after 8 attempts in \d+ s: 8 x slow down"
-    ):
+    tried = r"given up after 8 attempts in \d+ s: 8 x slow down"
+    with pytest.raises(StorageError, match=rf"{proxied.store.uri}/x: .*{tried}"):
         proxied.store.read_range("x", 0, 1000)
     assert time.monotonic() - started_s < 40, "25.4 s of pauses at most"
 
@@ -96,8 +95,6 @@ def test_a_server_that_says_nothing_runs_into_the_read_timeout(
     before = storage_use()
     assert proxied.store.read_range("x", 0, 1000) == bytes(1000)
     assert storage_use().since(before).retries == {Reason.TIMEOUT: 2}
-    monkeypatch.undo()
-    store._connected.cache_clear()
 
 
 def test_the_stores_retry_after_is_honoured(proxied: Proxied) -> None:

@@ -70,7 +70,7 @@ def test_a_damaged_or_foreign_state_file_is_refused(folder: Path, text: str) -> 
 def test_another_schema_version_is_refused(folder: Path) -> None:
     data = json.loads((folder / STATE_FILE).read_text()) | {"schema": 99}
     (folder / STATE_FILE).write_text(json.dumps(data))
-    with pytest.raises(CheckpointError, match="expected schema version 1, found 99"):
+    with pytest.raises(CheckpointError, match="expected schema version 2, found 99"):
         read_state(folder)
 
 
