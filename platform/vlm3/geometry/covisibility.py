@@ -85,7 +85,7 @@ def _shares(points_world_m: Sequence[Array], compared: Mask, seen_by: Callable[[
         # All points that view j is asked about are projected at once.
         asked = np.flatnonzero(compared[:, j])
         if len(asked):
-            seen = seen_by(np.concatenate([points_world_m[i] for i in asked]), j)
+            seen = seen_by(np.concatenate([points_world_m[i] for i in asked.tolist()]), j)
             owner = np.repeat(np.arange(len(asked)), counts[asked])
             shares[asked, j] = np.bincount(owner[seen], minlength=len(asked)) / np.maximum(counts[asked], 1)
     return shares

@@ -60,4 +60,5 @@ def _parts(values: NDArray[np.float64]) -> NDArray[np.intp]:
     """(n, k) → (n, k) part in [0, PARTS) of each column's range; all 0 where a column has no range."""
     low, high = values.min(axis=0), values.max(axis=0)
     share = (values - low) / np.where(high > low, high - low, 1.0)
-    return np.minimum((share * PARTS).astype(np.intp), PARTS - 1)
+    parts: NDArray[np.intp] = np.minimum((share * PARTS).astype(np.intp), PARTS - 1)
+    return parts

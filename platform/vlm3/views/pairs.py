@@ -65,7 +65,7 @@ def _scene_pairs(frames: Sequence[Frame], members: list[int], min_overlap: float
     if len(members) < 2:
         return []
     overlap = covisibility_graph([frames[index] for index in members])
-    poses = np.stack([frames[index].world_T_cam for index in members if frames[index].world_T_cam is not None])
+    poses = np.stack([pose for index in members if (pose := frames[index].world_T_cam) is not None])
     baseline_m, rotation_deg = _motion(poses)
     first, second = np.nonzero(np.triu(overlap > min_overlap, k=1))
     return [
