@@ -15,7 +15,9 @@ def pixels(count: int = 300, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).uniform((-0.5, -0.5), (39.49, 29.49), (count, 2))
 
 
-def at(points_px: NDArray[np.float64], z_m: NDArray[np.float64] | float, camera: Camera = CAMERA) -> NDArray[np.float64]:
+def at(
+    points_px: NDArray[np.float64], z_m: NDArray[np.float64] | float, camera: Camera = CAMERA
+) -> NDArray[np.float64]:
     return camera.unproject(points_px) * np.broadcast_to(z_m, len(points_px))[:, None]
 
 

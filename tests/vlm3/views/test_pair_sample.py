@@ -246,9 +246,7 @@ def test_labels_along_the_ray_and_along_the_axis_give_the_same_points() -> None:
     _, frames = scene(SMALL, 3)
     u, v, z_m = frames[0].points.T
     ray_m = convert_depth(z_m, np.stack([u, v], -1), frames[0].camera, DepthKind.Z, DepthKind.RAY)
-    along_ray = replace(
-        frames[0], points=np.stack([u, v, ray_m], -1).astype(np.float32), depth_kind=DepthKind.RAY
-    )
+    along_ray = replace(frames[0], points=np.stack([u, v, ray_m], -1).astype(np.float32), depth_kind=DepthKind.RAY)
     one, other = sampled(frames[0], frames[1]), sampled(along_ray, frames[1])
     np.testing.assert_allclose(one.points2_px, other.points2_px, atol=1e-3)
     np.testing.assert_array_equal(one.visible, other.visible)

@@ -50,7 +50,14 @@ def test_pairs_lie_above_the_least_overlap() -> None:
 
 def test_only_posed_frames_of_one_scene_pair_up() -> None:
     hall, attic = clip(3, "hall"), clip(2, "attic")
-    mixed = [hall[0], attic[0], replace(hall[1], world_T_cam=None), attic[1], hall[2], make_frame("hall", 0, source="x")]
+    mixed = [
+        hall[0],
+        attic[0],
+        replace(hall[1], world_T_cam=None),
+        attic[1],
+        hall[2],
+        make_frame("hall", 0, source="x"),
+    ]
     assert [(p.first, p.second) for p in clip_pairs(mixed)] == [(0, 4), (1, 3)]
     assert clip_pairs(clip(4, posed=False)) == ()
     assert clip_pairs([]) == clip_pairs(clip(1)) == ()
@@ -89,9 +96,7 @@ def test_a_wall_between_two_rooms_hides_one_from_the_other() -> None:
 def test_across_times_of_a_dynamic_scene_there_is_a_pose_but_no_correspondence(
     dynamic: bool, times: tuple[float | None, float | None], expected: bool
 ) -> None:
-    frames = [
-        replace(frame, dynamic=dynamic, time_s=time_s) for frame, time_s in zip(clip(2), times, strict=True)
-    ]
+    frames = [replace(frame, dynamic=dynamic, time_s=time_s) for frame, time_s in zip(clip(2), times, strict=True)]
     assert corresponds(*frames) is corresponds(*reversed(frames)) is expected
     (pair,) = clip_pairs(frames)
     assert pair.pose_only is not expected
