@@ -86,7 +86,9 @@ def test_depths_agree_within_five_percent_of_the_second_map(depth_m: float, shar
 
 
 def test_points_closer_than_four_centimetres_do_not_count() -> None:
-    assert covisible_share(wall(2), CAMERA, wall(0.03), CAMERA, moved(z_m=1.97)) == 0.0
+    # Four pixels of the far view are all that the near one sees.
+    assert covisible_share(wall(2), CAMERA, wall(0.039), CAMERA, moved(z_m=1.961)) == 0.0
+    assert covisible_share(wall(2), CAMERA, wall(0.041), CAMERA, moved(z_m=1.959)) == 4 / 4800
 
 
 @pytest.mark.parametrize("invalid", [np.nan, 0.0])

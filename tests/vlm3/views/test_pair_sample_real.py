@@ -94,7 +94,7 @@ def test_points_in_view_are_visible_at_least_as_often_as_the_pack_states(pack: P
         kept.append(in_view.sum() / (len(one.points) - (~in_view).sum()))
         if tolerance == 0.05:
             # Points before the surface and at its edges count against the pack's rate and are left out here.
-            assert found[-1] > entry["covisible_inlier_5pct"] - 0.01
+            assert found[-1] > entry["covisible_inlier_5pct"] - 0.02
     assert np.mean(found) > RATES[pack.name][tolerance]
     assert np.mean(kept) > 0.7
 
