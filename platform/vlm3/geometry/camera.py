@@ -53,11 +53,10 @@ class Camera:
     def project(self, points_cam_m: NDArray[np.floating]) -> Array:
         """Pixels of points in the camera frame: (N, 3) → (N, 2); NaN behind the camera or outside the lens model."""
         points = np.asarray(points_cam_m, np.float64)
-        z = points[..., 2:]
-        straight = points[..., :2] / np.where(z > 0, z, np.nan)
-        bent = _distort(straight, self.distortion, self.coefficients)
-        pixels: Array = bent * (self.fx_px, self.fy_px) + (self.cx_px, self.cy_px)
-        return pixels
+        z = np.where(points[..., 2] > 0, points[..., 2], np.nan)
+        # Column by column: NumPy is slow over a last axis of two.
+        bent = _distort(np.stack([points[..., 0] / z, points[..., 1] / z], -1), self.distortion, self.coefficients)
+        return np.stack([bent[..., 0] * self.fx_px + self.cx_px, bent[..., 1] * self.fy_px + self.cy_px], -1)
 
 
 def _distort(straight: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:

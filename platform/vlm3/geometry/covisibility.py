@@ -1,5 +1,9 @@
 """How much of one view another view sees (the reference recipe of MapAnything, arXiv 2509.13414)."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,96 +11,118 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.rigid import invert, transform
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 MIN_Z_M = 0.04
 FRUSTUM_DEPTHS_M = (1.0, 3.0, 8.0)
 FRUSTUM_GRID = 12
 
 
-def covisible_share(
-    z_depth1_m: NDArray[np.floating],
-    camera1: Camera,
-    z_depth2_m: NDArray[np.floating],
-    camera2: Camera,
-    cam1_T_cam2: Array,
-    *,
-    relative_tolerance: float = 0.05,
-) -> float:
-    """Share of the valid pixels of view 1 whose 3D point is visible in view 2.
+@dataclass(frozen=True, slots=True, eq=False)
+class PosedDepth:
+    """What a view sees of the world, as a depth map."""
 
-    A point counts when it lands inside view 2 with z > 0.04 m and its depth there agrees with the nearest sample of
-    map 2 within `relative_tolerance`: occluded points do not.
+    z_depth_m: NDArray[np.floating]
+    """(h, w) z-depth, NaN or ≤ 0 invalid, of the image that `camera` describes."""
+    camera: Camera
+    """Intrinsics of the map (its own size)."""
+    world_T_cam: Array
+    """(4, 4) camera-to-world."""
+
+
+def covisible_shares(
+    views: Sequence[PosedDepth], compared: Mask, *, relative_tolerance: float = 0.05, stride: int = 1
+) -> Array:
+    """Share of the valid pixels of each view whose 3D point is visible in each other view.
+
+    A point counts when it lands inside the other view with z > 0.04 m and its depth there agrees with the nearest
+    sample of that map within `relative_tolerance`: occluded points do not. As all valid pixels of a view are visible in
+    itself, the share is over the self-score already.
 
     Args:
-        z_depth1_m: (h1, w1) z-depth, NaN or ≤ 0 invalid, of the image that `camera1` describes.
-        camera1: intrinsics of map 1 (its own size).
-        z_depth2_m: (h2, w2), likewise.
-        camera2: of map 2.
-        cam1_T_cam2: pose of camera 2 in the frame of camera 1.
+        views: n of them, in one world.
+        compared: (n, n) which ordered pairs are wanted; the others are 0.
         relative_tolerance: of the depth agreement.
+        stride: every so many-th row and column of a view is asked about; all of its map is looked up.
 
     Returns:
-        In [0, 1]; 0 when map 1 has no valid pixel.
+        (n, n) in [0, 1]: entry (i, j) is the share of view i that view j sees; 0 where view i has no valid pixel.
     """
-    v, u = np.nonzero(np.isfinite(z_depth1_m) & (z_depth1_m > 0))
-    if len(u) == 0:
-        return 0.0
-    rays = camera1.unproject(np.stack([u, v], axis=-1).astype(np.float64))
-    points = transform(invert(cam1_T_cam2), rays * z_depth1_m[v, u, None].astype(np.float64))
-    pixels = camera2.project(points)
-    with np.errstate(invalid="ignore"):
-        column, row = np.rint(pixels[:, 0]), np.rint(pixels[:, 1])
-        inside = (points[:, 2] > MIN_Z_M) & (column >= 0) & (column < camera2.width_px) & (row >= 0)
-        inside &= row < camera2.height_px
-        there = z_depth2_m[row[inside].astype(int), column[inside].astype(int)]
-        agrees = np.abs(points[inside, 2] - there) < relative_tolerance * there
-    return float(np.count_nonzero(agrees) / len(u))
+    points_m = [_surface(view, stride) for view in views]
+    return _shares(points_m, compared, lambda points, j: _visible(points, views[j], relative_tolerance))
 
 
-def symmetric_covisibility(
-    z_depth1_m: NDArray[np.floating],
-    camera1: Camera,
-    z_depth2_m: NDArray[np.floating],
-    camera2: Camera,
-    cam1_T_cam2: Array,
-    *,
-    relative_tolerance: float = 0.05,
-) -> float:
-    """Mean of both directions' `covisible_share`."""
-    forth = covisible_share(
-        z_depth1_m, camera1, z_depth2_m, camera2, cam1_T_cam2, relative_tolerance=relative_tolerance
-    )
-    back = covisible_share(
-        z_depth2_m, camera2, z_depth1_m, camera1, invert(cam1_T_cam2), relative_tolerance=relative_tolerance
-    )
-    return (forth + back) / 2
+def frustum_shares(cameras: Sequence[Camera], world_T_cam: Sequence[Array], compared: Mask) -> Array:
+    """Covisibility without depth: the share of a grid of points at `FRUSTUM_DEPTHS_M` that each other view contains.
 
+    Args:
+        cameras: of n views.
+        world_T_cam: their poses.
+        compared: (n, n) which ordered pairs are wanted; the others are 0.
 
-def frustum_overlap(
-    camera1: Camera, camera2: Camera, cam1_T_cam2: Array, depths_m: tuple[float, ...] = FRUSTUM_DEPTHS_M
-) -> float:
-    """Covisibility without depth: the share of a grid of points at `depths_m` that the other view contains.
-
-    Mean of both directions, in [0, 1].
+    Returns:
+        (n, n) in [0, 1]: entry (i, j) is the share of the frustum of view i that view j contains.
     """
-    return (
-        _contained(camera1, camera2, cam1_T_cam2, depths_m)
-        + _contained(camera2, camera1, invert(cam1_T_cam2), depths_m)
-    ) / 2
+    points_m = [transform(pose, _frustum(camera)) for camera, pose in zip(cameras, world_T_cam, strict=True)]
+
+    def contained(points_world_m: Array, j: int) -> Mask:
+        return inside_image(cameras[j].project(transform(invert(world_T_cam[j]), points_world_m)), cameras[j])
+
+    return _shares(points_m, compared, contained)
 
 
-def _contained(camera1: Camera, camera2: Camera, cam1_T_cam2: Array, depths_m: tuple[float, ...]) -> float:
+def inside_image(points_px: Array, camera: Camera) -> Mask:
+    """(N,) True for pixels (N, 2) that lie in the image of `camera`; NaN does not."""
+    u, v = points_px[:, 0], points_px[:, 1]
+    inside: Mask = (u >= -0.5) & (u < camera.width_px - 0.5) & (v >= -0.5) & (v < camera.height_px - 0.5)
+    return inside
+
+
+def _shares(points_world_m: Sequence[Array], compared: Mask, seen_by: Callable[[Array, int], Mask]) -> Array:
+    """Entry (i, j): share of the points of view i for which `seen_by(points, j)`."""
+    counts = np.array([len(points) for points in points_world_m])
+    shares = np.zeros(compared.shape)
+    for j in range(len(counts)):
+        # All points that view j is asked about are projected at once.
+        asked = np.flatnonzero(compared[:, j])
+        if len(asked):
+            seen = seen_by(np.concatenate([points_world_m[i] for i in asked.tolist()]), j)
+            owner = np.repeat(np.arange(len(asked)), counts[asked])
+            shares[asked, j] = np.bincount(owner[seen], minlength=len(asked)) / np.maximum(counts[asked], 1)
+    return shares
+
+
+def _visible(points_world_m: Array, view: PosedDepth, relative_tolerance: float) -> Mask:
+    points_m = transform(invert(view.world_T_cam), points_world_m)
+    pixels = view.camera.project(points_m)
+    inside = inside_image(pixels, view.camera) & (points_m[:, 2] > MIN_Z_M)
+    # Points outside are looked up in the corner and masked: cheaper than picking out those inside.
+    column, row = (np.rint(np.where(inside, axis, 0.0)).astype(np.intp) for axis in pixels.T)
+    there = view.z_depth_m[row, column]
+    agrees: Mask = inside & (np.abs(points_m[:, 2] - there) < relative_tolerance * there)
+    return agrees
+
+
+def _surface(view: PosedDepth, stride: int) -> Array:
+    """(N, 3) world points of the valid pixels."""
+    first = stride // 2
+    z_depth_m = view.z_depth_m[first::stride, first::stride]
+    valid = np.isfinite(z_depth_m) & (z_depth_m > 0)
+    rays = _grid_rays(view.camera, stride)[valid.ravel()]
+    return transform(view.world_T_cam, rays * z_depth_m[valid][:, None].astype(np.float64))
+
+
+@lru_cache(maxsize=64)
+def _grid_rays(camera: Camera, stride: int) -> Array:
+    """(N, 3) rays of every `stride`-th pixel, row by row: the frames of a clip share few cameras."""
+    v, u = np.mgrid[stride // 2 : camera.height_px : stride, stride // 2 : camera.width_px : stride]
+    return camera.unproject(np.stack([u.ravel(), v.ravel()], axis=-1).astype(np.float64))
+
+
+@lru_cache(maxsize=64)
+def _frustum(camera: Camera) -> Array:
+    """(N, 3) points of a grid over the image at each of the depths, in the camera frame."""
     u, v = np.meshgrid(
-        np.linspace(0, camera1.width_px - 1, FRUSTUM_GRID), np.linspace(0, camera1.height_px - 1, FRUSTUM_GRID)
+        np.linspace(0, camera.width_px - 1, FRUSTUM_GRID), np.linspace(0, camera.height_px - 1, FRUSTUM_GRID)
     )
-    rays = camera1.unproject(np.stack([u.ravel(), v.ravel()], axis=-1))
-    points = np.concatenate([rays * depth for depth in depths_m])
-    moved = transform(invert(cam1_T_cam2), points)
-    pixels = camera2.project(moved)
-    with np.errstate(invalid="ignore"):
-        inside = (
-            (pixels[:, 0] >= -0.5)
-            & (pixels[:, 0] < camera2.width_px - 0.5)
-            & (pixels[:, 1] >= -0.5)
-            & (pixels[:, 1] < camera2.height_px - 0.5)
-        )
-    return float(np.mean(inside))
+    rays = camera.unproject(np.stack([u.ravel(), v.ravel()], axis=-1))
+    return np.concatenate([rays * depth for depth in FRUSTUM_DEPTHS_M])

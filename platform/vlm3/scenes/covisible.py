@@ -1,13 +1,13 @@
 """Which frames of a scene see the same things, without comparing every frame with every other."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera
-from vlm3.geometry.covisibility import frustum_overlap, symmetric_covisibility
-from vlm3.geometry.rigid import relative
+from vlm3.geometry.covisibility import PosedDepth, covisible_shares, frustum_shares
 from vlm3.scenes.depth_labels import depth_camera
 from vlm3.scenes.schema import Frame
 
@@ -17,6 +17,8 @@ NEIGHBOURS = 24
 """Pairs compared for each frame: its nearest by view."""
 COMPARED_LONG_SIDE_PX = 64
 """Depth maps are compared at this size, without distortion: cheap, and exact enough to choose neighbours by."""
+STRIDE = 2
+"""Of the pixels of such a map whose points are looked for in the others."""
 TURN_M_PER_RAD = 3.0
 """A turn of 1 rad moves what is seen 3 m away by 3 m: how views are ordered by nearness."""
 
@@ -28,17 +30,15 @@ def covisibility_graph(frames: Sequence[Frame]) -> NDArray[np.float64]:
         frames: of one scene, all posed. Pairs of frames with depth are compared by depth, others by their frusta.
     """
     poses = [_pose(frame) for frame in frames]
-    maps = [_compared(frame) for frame in frames]
+    views = [_compared(frame, pose) for frame, pose in zip(frames, poses, strict=True)]
+    compared = _candidates(np.stack(poses))
+    deep = np.array([view is not None for view in views])
+    both = np.outer(deep, deep)
     shares = np.eye(len(frames))
-    for i, j in _candidates(np.stack(poses)):
-        cam1_T_cam2 = relative(poses[i], poses[j])
-        map1, map2 = maps[i], maps[j]
-        if map1 is not None and map2 is not None:
-            share = symmetric_covisibility(*map1, *map2, cam1_T_cam2)
-        else:
-            share = frustum_overlap(frames[i].camera, frames[j].camera, cam1_T_cam2)
-        shares[i, j] = shares[j, i] = share
-    return shares
+    shares += frustum_shares([frame.camera for frame in frames], poses, compared & ~both)
+    seen = covisible_shares([view for view in views if view is not None], compared[np.ix_(deep, deep)], stride=STRIDE)
+    shares[np.ix_(deep, deep)] += seen
+    return (shares + shares.T) / 2
 
 
 def _pose(frame: Frame) -> NDArray[np.float64]:
@@ -49,18 +49,21 @@ def _pose(frame: Frame) -> NDArray[np.float64]:
     return frame.world_T_cam
 
 
-def _candidates(poses: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Each frame with its nearest views: by distance between centres and angle between axes."""
+def _candidates(poses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n, n) symmetric: each frame with its nearest views, by distance between centres and angle between axes."""
     centers, axes = poses[:, :3, 3], poses[:, :3, 2]
     distance = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
     distance += TURN_M_PER_RAD * np.arccos(np.clip(axes @ axes.T, -1, 1))
     np.fill_diagonal(distance, -1.0)
     nearest = np.argsort(distance, axis=1, kind="stable")[:, 1 : NEIGHBOURS + 1]
-    return sorted({(min(i, j), max(i, j)) for i, row in enumerate(nearest.tolist()) for j in row})
+    near = np.zeros(distance.shape, bool)
+    np.put_along_axis(near, nearest, True, axis=1)
+    mutual: NDArray[np.bool_] = near | near.T
+    return mutual
 
 
-def _compared(frame: Frame) -> tuple[NDArray[np.float32], Camera] | None:
-    """Nearest samples of the small depth map in a smaller pinhole without distortion, and that camera."""
+def _compared(frame: Frame, world_T_cam: NDArray[np.float64]) -> PosedDepth | None:
+    """Nearest samples of the small depth map in a smaller pinhole without distortion."""
     if frame.small_depth is None:
         return None
     source, z_depth_m = depth_camera(frame.small_depth, frame.camera), frame.small_depth.z_depth_m
@@ -73,8 +76,15 @@ def _compared(frame: Frame) -> tuple[NDArray[np.float32], Camera] | None:
         (source.cx_px + 0.5) * scale - 0.5,
         (source.cy_px + 0.5) * scale - 0.5,
     )
+    rows, columns, inside = _samples(source, target)
+    return PosedDepth(np.where(inside, z_depth_m[rows, columns], np.float32(np.nan)), target, world_T_cam)
+
+
+@lru_cache(maxsize=64)
+def _samples(source: Camera, target: Camera) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """Row and column of `source` nearest to each pixel of `target`, and whether it is inside; (h, w) each."""
     v, u = np.mgrid[: target.height_px, : target.width_px]
     pixels = np.rint(source.project(target.unproject(np.stack([u, v], axis=-1).astype(np.float64))))
     inside: NDArray[np.bool_] = np.all((pixels >= 0) & (pixels < (source.width_px, source.height_px)), axis=-1)
     columns, rows = np.where(inside[..., None], pixels, 0).astype(np.intp).transpose(2, 0, 1)
-    return np.where(inside, z_depth_m[rows, columns], np.float32(np.nan)), target
+    return rows, columns, inside

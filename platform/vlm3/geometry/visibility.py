@@ -1,0 +1,65 @@
+"""Whether a view sees a point, told by a coarse depth map of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.geometry.camera import Camera
+from vlm3.geometry.covisibility import inside_image
+
+Mask = NDArray[np.bool_]
+RELATIVE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What is known of N points; where both are False nothing is: outside the map, a hole in it, or at an edge."""
+
+    visible: Mask
+    """(N,) on the surface that the view sees there."""
+    occluded: Mask
+    """(N,) behind it."""
+
+
+def sight(
+    points_cam_m: NDArray[np.float64],
+    z_depth_m: NDArray[np.floating],
+    camera: Camera,
+    relative_tolerance: float = RELATIVE_TOLERANCE,
+) -> Sight:
+    """Compare points with the four samples of a depth map around them.
+
+    A point is visible when its z agrees within the tolerance with the surface through the samples, interpolated in
+    1/z, which is exact on planes at any slant. It is occluded when it lies behind all of them by more than the
+    tolerance. In between, at a depth edge that passes between the samples, the map cannot tell; neither can it where
+    the sample nearest to the point is missing, or when the point floats in front of all that is seen. The other three
+    samples take part where they are valid.
+
+    Args:
+        points_cam_m: (N, 3) in the frame of the camera; NaN or behind it is never seen.
+        z_depth_m: (h, w) point samples of z-depth, never averages; NaN or ≤ 0 invalid.
+        camera: of the map (its own size), with the lens. That samples lie up to half a pixel of the original image
+            from where it says is left to the tolerance.
+        relative_tolerance: what is closer to the surface than this share of its depth lies on it.
+    """
+    height, width = z_depth_m.shape
+    pixels = camera.project(points_cam_m)
+    inside = inside_image(pixels, camera)
+    u, v = (np.where(inside, axis, 0.0).clip(0, size - 1) for axis, size in zip(pixels.T, (width, height), strict=True))
+    left, top = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    samples_m = z_depth_m[[top, top, bottom, bottom], [left, right, left, right]].astype(np.float64)
+    a, b = u - left, v - top
+    weights = np.stack([(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b])
+    valid = np.isfinite(samples_m) & (samples_m > 0)
+    known = inside & np.take_along_axis(valid, weights.argmax(axis=0)[None], axis=0)[0]
+    weights = np.where(valid, weights, 0.0)
+    samples_m = np.where(valid, samples_m, np.inf)
+    inverse_z = (weights / samples_m).sum(axis=0) / np.where(known, weights.sum(axis=0), 1.0)
+    farthest_m = np.where(valid, samples_m, 0.0).max(axis=0)
+    z_m = points_cam_m[:, 2]
+    with np.errstate(invalid="ignore"):
+        visible: Mask = known & (np.abs(z_m * inverse_z - 1) < relative_tolerance)
+        occluded: Mask = known & (z_m > farthest_m * (1 + relative_tolerance))
+    return Sight(visible, occluded)

@@ -1,0 +1,100 @@
+"""Two frames of a scene and their unified views become the sample that tasks on pairs receive."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.geometry.covisibility import inside_image
+from vlm3.geometry.depth import DepthKind, convert_depth
+from vlm3.geometry.rigid import invert, relative, transform
+from vlm3.geometry.visibility import RELATIVE_TOLERANCE, sight
+from vlm3.scenes.depth_labels import depth_camera
+from vlm3.scenes.schema import Frame
+from vlm3.views.pairs import corresponds
+from vlm3.views.sample import view_sample
+from vlm3.views.samples import PairSample
+from vlm3.views.unify import UnifiedView
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def pair_sample(
+    frame1: Frame,
+    frame2: Frame,
+    unified1: UnifiedView,
+    unified2: UnifiedView,
+    *,
+    overlap: float,
+    target: DepthKind,
+    position: int | None,
+    relative_tolerance: float = RELATIVE_TOLERANCE,
+) -> PairSample:
+    """The pose between two frames, and where the labelled points of frame 1 are in frame 2.
+
+    Labels are lifted by their depth, moved to camera 2 and projected; the small depth map of frame 2 tells whether
+    they are seen there. Points of which it cannot tell (holes, depth edges: `vlm3.geometry.visibility`) are left out.
+    Frames that cannot correspond (`vlm3.views.pairs.corresponds`) give a pair with a pose and no points.
+
+    Args:
+        frame1: posed, with labels in original pixels.
+        frame2: posed, of the same scene, with its small depth map.
+        unified1: image of frame 1 at the target focal.
+        unified2: image of frame 2.
+        overlap: symmetric covisibility of the pair.
+        target: depth kind of the two views' labels.
+        position: stream position, None outside training.
+        relative_tolerance: of the depth agreement that makes a point visible.
+
+    Raises:
+        ValueError: a frame has no pose, or they are of different scenes.
+    """
+    if (frame1.source, frame1.scene) != (frame2.source, frame2.scene):
+        raise ValueError(f"a pair needs frames of one scene, found {_name(frame1)} and {_name(frame2)}")
+    if frame1.world_T_cam is None or frame2.world_T_cam is None:
+        raise ValueError(f"a pair needs two posed frames, found {_name(frame1)} and {_name(frame2)}")
+    cam1_T_cam2 = relative(frame1.world_T_cam, frame2.world_T_cam)
+    points1_px, points2_px, visible = _correspondences(
+        frame1, frame2, unified1, unified2, invert(cam1_T_cam2), relative_tolerance
+    )
+    return PairSample(
+        view1=view_sample(frame1, unified1, target, position),
+        view2=view_sample(frame2, unified2, target, position),
+        cam1_T_cam2=cam1_T_cam2,
+        points1_px=points1_px,
+        points2_px=points2_px,
+        visible=visible,
+        overlap=overlap,
+    )
+
+
+def _correspondences(
+    frame1: Frame,
+    frame2: Frame,
+    unified1: UnifiedView,
+    unified2: UnifiedView,
+    cam2_T_cam1: Array,
+    relative_tolerance: float,
+) -> tuple[Array, Array, Mask]:
+    """(N, 2) points of unified image 1, (N, 2) where they are in unified image 2, (N,) whether they are seen there."""
+    if frame2.small_depth is None or not corresponds(frame1, frame2):
+        return np.empty((0, 2)), np.empty((0, 2)), np.empty(0, bool)
+    source1_px = frame1.points[:, :2].astype(np.float64)
+    z_depth_m = convert_depth(frame1.points[:, 2], source1_px, frame1.camera, frame1.depth_kind, DepthKind.Z)
+    points_m = transform(cam2_T_cam1, frame1.camera.unproject(source1_px) * z_depth_m[:, None])
+    source2_px = frame2.camera.project(points_m)
+    in_frame2 = inside_image(source2_px, frame2.camera)
+    found = sight(
+        points_m, frame2.small_depth.z_depth_m, depth_camera(frame2.small_depth, frame2.camera), relative_tolerance
+    )
+    points1_px = unified1.map_points(source1_px)
+    # A point outside of frame 2 has no place in its unified image, even where that is padded.
+    points2_px = unified2.map_points(np.where(in_frame2[:, None], source2_px, np.nan))
+    in_view2 = np.isfinite(points2_px[:, 0])
+    known = found.visible | found.occluded | ~in_view2
+    kept = np.isfinite(points1_px[:, 0]) & np.isfinite(z_depth_m) & known
+    return points1_px[kept], points2_px[kept], (found.visible & in_view2)[kept]
+
+
+def _name(frame: Frame) -> str:
+    posed = "" if frame.world_T_cam is not None else " without a pose"
+    return f"{frame.source}/{frame.scene}/{frame.frame}{posed}"
