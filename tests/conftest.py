@@ -13,7 +13,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.storage_fixtures import S3Server
 
-pytest_plugins = ("tests.export_fixtures", "tests.storage_fixtures", "tests.fault_proxy")
+pytest_plugins = ("tests.export_fixtures", "tests.storage_fixtures", "tests.fault_proxy", "tests.stream_fixtures")
 
 # A busy machine is slow, not wrong.
 settings.register_profile("vlm3", deadline=None)

@@ -133,7 +133,10 @@ def _one_row(table: pa.Table) -> pa.ListArray:
 def _nested(block: pa.Table, name: str) -> pa.Table:
     if block.num_rows != 1:
         raise ValueError(f"expected a block of one parcel, found {block.num_rows} rows")
-    return pa.Table.from_struct_array(block[name].combine_chunks().flatten())
+    column = block[name]
+    # Joining chunks copies, even a single one.
+    rows = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return pa.Table.from_struct_array(rows.flatten())
 
 
 def _ragged(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:

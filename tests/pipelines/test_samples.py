@@ -1,0 +1,146 @@
+"""Positions become rows; bad samples are named and replaced, and no good one is lost."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.samples import SampleBuilder
+from tests.stream_fixtures import FRAMES, SPOILED, builder_of, plan_of, write_made_source
+from vlm3.errors import DataError
+from vlm3.mixture.plan import MixturePlan
+from vlm3.mixture.quarantine import Fault, FaultKind
+from vlm3.storage.failures import StorageError
+from vlm3.storage.split import Split
+from vlm3.storage.store import open_store
+from vlm3.tokens.batch import StepRow
+from vlm3.train.parcels import EncodedParcel
+
+SHARDS, CLIPS = 5, 5
+ELEMENTS = SHARDS * CLIPS * FRAMES
+
+
+def rows_of(
+    builder: SampleBuilder, plan: MixturePlan, stop: int, parcel: int = 10
+) -> tuple[list[StepRow], list[Fault]]:
+    """Rows and faults of positions [0, stop), through the blocks that Ray would carry."""
+    groups = [np.arange(start, min(start + parcel, stop)) for start in range(0, stop, parcel)]
+    made = [
+        builder.build(EncodedParcel.from_block(encoded.to_block()), lambda: plan)
+        for encoded in builder.reader.parcels(plan, groups)
+    ]
+    return [row for part in made for row in part.rows], [fault for part in made for fault in part.faults]
+
+
+def damage_clip(folder: Path, shard: int, clip: int) -> None:
+    """Overwrite the stored bytes of one clip."""
+    import pyarrow.parquet as pq
+
+    listed = pq.read_table(folder / "manifest.parquet").to_pylist()[shard]
+    path = folder / listed["path"]
+    content = bytearray(path.read_bytes())
+    start, length = listed["row_group_offsets"][clip], listed["row_group_lengths"][clip]
+    content[start : start + length] = bytes(length)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [
+        ("image", FaultKind.IMAGE),
+        ("bomb", FaultKind.IMAGE),
+        ("pose", FaultKind.FRAME),
+        ("depth", FaultKind.FRAME),
+        ("labels", FaultKind.QUESTION),
+    ],
+)
+def test_a_bad_frame_is_named_and_replaced_by_a_good_one(
+    tmp_path: Path, tiny_model: Path, way: str, kind: FaultKind
+) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 3, {(0, 1, 2): way})
+    builder = builder_of([source], tiny_model)
+    plan = plan_of(builder, [1.0])
+    rows, faults = rows_of(builder, plan, 12)
+    assert [row.position for row in rows] == list(range(12))
+    own = [fault for fault in faults if fault.attempt == 0]
+    assert [fault.item for fault in own] == ["made/scene-0-1/0002"] and own[0].kind is kind and own[0].reason
+    replaced = [row for row in rows if row.attempt > 0]
+    assert [row.position for row in replaced] == [own[0].position]
+    assert way in SPOILED
+
+
+def test_a_damaged_page_spoils_its_clip_and_nothing_else(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 2, 3)
+    damage_clip(tmp_path, 1, 2)
+    builder = builder_of([source], tiny_model)
+    plan = plan_of(builder, [1.0])
+    rows, faults = rows_of(builder, plan, 24)
+    hit = {p for p in range(24) if plan.sample(p).clip == 5}
+    assert len(hit) == FRAMES
+    assert {fault.position for fault in faults if fault.attempt == 0} == hit
+    assert {fault.kind for fault in faults} == {FaultKind.CLIP} and "clip 5" in faults[0].item
+    assert {row.position for row in rows if row.attempt} == hit and len(rows) == 24
+
+
+def test_with_one_percent_bad_no_good_sample_is_lost_and_shares_hold(tmp_path: Path, tiny_model: Path) -> None:
+    ways = list(SPOILED)
+    bad = {(shard, (2 * shard) % CLIPS, shard % FRAMES): ways[shard] for shard in range(SHARDS)}
+    first = write_made_source(open_store(str(tmp_path / "a")), "a", SHARDS, CLIPS, bad)
+    second = write_made_source(open_store(str(tmp_path / "b")), "b", SHARDS, CLIPS)
+    builder = builder_of([first, second], tiny_model)
+    plan = plan_of(builder, [0.5, 0.5])
+    stop = 2 * ELEMENTS
+    rows, faults = rows_of(builder, plan, stop)
+    spoiled = {f"a/scene-{shard}-{clip}/{frame:04d}" for shard, clip, frame in bad}
+    assert {fault.item for fault in faults} == spoiled
+    own = {fault.position for fault in faults if fault.attempt == 0}
+    assert {row.position for row in rows if row.attempt == 0} == set(range(stop)) - own
+    assert [row.component for row in rows] == plan.draws(0, stop).component.tolist(), "shares do not move"
+    clean = write_made_source(open_store(str(tmp_path / "c")), "a", SHARDS, CLIPS)
+    undisturbed, _ = rows_of(builder_of([clean, second], tiny_model), plan, stop)
+    for row, same in zip(rows, undisturbed, strict=True):
+        if row.position not in own:
+            assert np.array_equal(row.image, same.image) and np.array_equal(row.input_ids, same.input_ids)
+
+
+def test_rows_depend_on_the_position_alone(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 2, 3, {(0, 1, 2): "image", (1, 0, 0): "pose"})
+    plan = plan_of(builder_of([source], tiny_model), [1.0])
+    whole, faults = rows_of(builder_of([source], tiny_model, ahead=4), plan, 40, parcel=40)
+    pieces, again = rows_of(builder_of([source], tiny_model, ahead=1), plan, 40, parcel=3)
+    assert faults == again
+    for one, other in zip(whole, pieces, strict=True):
+        assert (one.position, one.attempt) == (other.position, other.attempt)
+        assert np.array_equal(one.image, other.image) and np.array_equal(one.input_ids, other.input_ids)
+
+
+def test_a_source_with_nothing_good_stops_and_says_what_was_wrong(tmp_path: Path, tiny_model: Path) -> None:
+    bad = {(0, clip, frame): "labels" for clip in range(3) for frame in range(FRAMES)}
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 3, bad)
+    builder = builder_of([source], tiny_model)
+    with pytest.raises(DataError, match=r"position 0: 9 samples in a row of made/depth are bad.*no label"):
+        rows_of(builder, plan_of(builder, [1.0]), 1)
+
+
+def test_a_missing_shard_is_no_bad_sample_it_stops_the_run(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 2, 3)
+    next(iter(sorted(tmp_path.glob("train-*")))).unlink()
+    builder = builder_of([source], tiny_model)
+    with pytest.raises(DataError, match=r"train-g0-00000-000\.parquet"):
+        rows_of(builder, plan_of(builder, [1.0]), 24)
+    assert not issubclass(StorageError, DataError), "a store that fails says nothing about the data"
+
+
+def test_a_clip_is_read_once_in_a_range(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 3, 3)
+    builder = builder_of([source], tiny_model)
+    reads: list[int] = []
+    real = type(source).read_table
+
+    def counted(self: object, split: Split, index: int, columns: tuple[str, ...]) -> object:
+        reads.append(index)
+        return real(source, split, index, columns)
+
+    monkeypatch.setattr(type(source), "read_table", counted)
+    rows_of(builder, plan_of(builder, [1.0]), 36, parcel=7)
+    assert sorted(reads) == list(range(9))

@@ -1,0 +1,94 @@
+"""A small mixture without Ray: sources of made frames, some of them bad in every way, and its builder."""
+
+import dataclasses
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.reading import ClipReader, Component
+from pipelines.samples import SampleBuilder
+from tests.frames import make_frame
+from vlm3.mixture.plan import ComponentSize, MixturePlan
+from vlm3.models.load import ModelConfig, resolve_model
+from vlm3.scenes.rows import ENCODED_COLUMNS, SCHEMA, frames_to_table
+from vlm3.scenes.schema import Frame
+from vlm3.scenes.sharded import ShardedSource
+from vlm3.storage.manifest import SourceInfo, write_manifest
+from vlm3.storage.shards import ShardWriter, shard_path
+from vlm3.storage.split import Split
+from vlm3.storage.store import Store
+from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.views.unify import GridPolicy, UnifyPolicy
+
+FRAMES = 4
+"""Frames, and slots, of a clip."""
+TASK = DepthTask(DepthTaskConfig(points=3, reference_range=100, decimals=1, templates="compact-1"))
+POLICY = UnifyPolicy(focal_px=40.0, grid=GridPolicy.CROP, token_px=16, min_pixels=256, max_pixels=1 << 20)
+
+
+def _png(width: int, height: int) -> bytes:
+    """A PNG that says it is this large and holds a few bytes."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _nan_pose(frame: Frame) -> Frame:
+    assert frame.world_T_cam is not None
+    pose = frame.world_T_cam.copy()
+    pose[0, 3] = np.nan
+    return dataclasses.replace(frame, world_T_cam=pose)
+
+
+SPOILED: dict[str, Callable[[Frame], Frame]] = {
+    "image": lambda frame: dataclasses.replace(frame, encoded_image=frame.encoded_image[:60]),
+    "bomb": lambda frame: dataclasses.replace(frame, encoded_image=_png(60_000, 60_000)),
+    "pose": _nan_pose,
+    "labels": lambda frame: dataclasses.replace(frame, points=np.empty((0, 3), np.float32)),
+    "depth": lambda frame: dataclasses.replace(frame, points=frame.points * np.float32([1, 1, -1])),
+}
+"""Ways of being bad that lie in the content."""
+
+
+def write_made_source(
+    store: Store, name: str, shards: int, clips: int, bad: dict[tuple[int, int, int], str] | None = None
+) -> ShardedSource:
+    """A training source of made frames; `bad` names how (shard, clip, frame) is spoiled."""
+    written = []
+    for shard in range(shards):
+        writer = ShardWriter(SCHEMA, ENCODED_COLUMNS)
+        for clip in range(clips):
+            frames = [make_frame(f"scene-{shard}-{clip}", number, source=name) for number in range(FRAMES)]
+            frames = [
+                SPOILED[bad[shard, clip, n]](frame) if bad and (shard, clip, n) in bad else frame
+                for n, frame in enumerate(frames)
+            ]
+            writer.add(frames_to_table(frames, clip), 0.5, 0.1)
+        written.append(writer.commit(store, shard_path(Split.TRAIN, 0, shard, 0)))
+    write_manifest(store, SourceInfo(name, "train", 1, FRAMES, "metric", name, 0, "test"), {Split.TRAIN: written})
+    return ShardedSource.open(store.uri)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return resolve_model(ModelConfig(id="tiny"), tmp_path_factory.mktemp("models"), 0)
+
+
+def builder_of(sources: Sequence[ShardedSource], model_dir: Path, ahead: int = 2) -> SampleBuilder:
+    """A builder over depth questions on these sources."""
+    parts = tuple(Component(f"{source.name}/depth", source, TASK, POLICY) for source in sources)
+    return SampleBuilder(ClipReader(parts, ahead), model_dir)
+
+
+def plan_of(builder: SampleBuilder, weights: Sequence[float], seed: int = 0) -> MixturePlan:
+    """A plan over the builder's components."""
+    sizes = [
+        ComponentSize(part.name, part.source.clips(Split.TRAIN), part.source.slots, part.source.fingerprint)
+        for part in builder.components
+    ]
+    return MixturePlan.start(sizes, weights, seed, 1024)
