@@ -100,7 +100,7 @@ class RowParcel:
         names = ("position", "component", "attempt", "height", "width")
         position, component, attempt, height, width = (column[name].to_pylist() for name in names)
         ids, masks = _slices(column["input_ids"]), _slices(column["loss_mask"])
-        images = [np.frombuffer(image.as_buffer(), np.uint8) for image in column["image"]]
+        images = _pixels(column["image"])
         rows = tuple(
             StepRow(p, c, a, i, m.view(np.bool_), pixels.reshape(h, w, 3))
             for p, c, a, i, m, pixels, h, w in zip(
@@ -142,6 +142,14 @@ def _nested(block: pa.Table, name: str) -> pa.Table:
 def _ragged(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays), kind))
+
+
+def _pixels(column: pa.LargeBinaryArray) -> list[np.ndarray]:
+    """Bytes of each image where they lie: taking a value out of the array would copy it."""
+    _, offsets, data = column.buffers()
+    borders = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    pixels = np.frombuffer(data, np.uint8)
+    return [pixels[start:stop] for start, stop in zip(borders, borders[1:], strict=False)]
 
 
 def _slices(column: pa.ListArray) -> list[np.ndarray]:
