@@ -5,6 +5,7 @@ Everything inside is nested columns whose buffers are used where they lie in the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -149,7 +150,7 @@ def _pixels(column: pa.LargeBinaryArray) -> list[np.ndarray]:
     _, offsets, data = column.buffers()
     borders = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     pixels = np.frombuffer(data, np.uint8)
-    return [pixels[start:stop] for start, stop in zip(borders, borders[1:], strict=False)]
+    return [pixels[start:stop] for start, stop in pairwise(borders.tolist())]
 
 
 def _slices(column: pa.ListArray) -> list[np.ndarray]:
