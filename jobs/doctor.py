@@ -1,4 +1,4 @@
-"""Can a source be trusted? `python jobs/doctor.py URI_OR_FOLDER [--split eval] [--samples N] [--sheet FILE.png] [--full]`."""
+"""Can a source be trusted? `python jobs/doctor.py URI_OR_FOLDER [--split eval] [--samples N] [--sheet FILE.png]`."""
 
 import argparse
 import json

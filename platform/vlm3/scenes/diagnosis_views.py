@@ -34,7 +34,7 @@ COMMON_FACTORS = {
     1000.0: "metres read as millimetres, or poses in millimetres",
 }
 MENDED_DEPTH = {
-    StoredDepth.RAY: "depth is measured along the ray but read as z-depth: divide it by √(1 + x² + y²) of its pixel's ray",
+    StoredDepth.RAY: "depth is measured along the ray, but read as z-depth: divide it by √(1 + x² + y²) of its ray",
     StoredDepth.SHORTENED: "z-depth was divided by the length of the ray as if it were ray depth: leave that out",
 }
 
@@ -66,8 +66,8 @@ def _reprojection(given: Agreement, pairs: Sequence[Pair]) -> Finding:
         verdict = Verdict.WARN
     in_front = given.in_front / max(given.landed, 1)
     figure = (
-        f"{given.share_5pct:.1%} of {given.landed} points within 5 % of the other view's surface, {given.share_2pct:.1%}"
-        f" within 2 %, {in_front:.1%} in front of it ({len(pairs)} pairs)"
+        f"{given.share_5pct:.1%} of {given.landed} points within 5 % of the other view's surface,"
+        f" {given.share_2pct:.1%} within 2 %, {in_front:.1%} in front of it ({len(pairs)} pairs)"
     )
     advice = "poses, intrinsics and depth do not fit together: see the next rows"
     return Finding(CHECKS[0], verdict, figure, "" if verdict is Verdict.OK else advice, given.share_5pct)

@@ -21,13 +21,14 @@ from vlm3.tracking.pictures import DEPTH_COLOURS, INK, MUTED, RIGHT, WRONG
 
 SHOWN_LONG_SIDE_PX = 480
 MOST_POINTS = 300
+MOST_LETTERS = 150
 AGREES = 0.05
-WARNING, UNKNOWN = "#d9912b", MUTED
+WARNING = "#d9912b"
 VERDICT_COLOURS = {
     Verdict.OK: RIGHT,
     Verdict.WARN: WARNING,
     Verdict.FAIL: WRONG,
-    Verdict.CANNOT_TELL: UNKNOWN,
+    Verdict.CANNOT_TELL: MUTED,
 }
 
 
@@ -59,17 +60,11 @@ def contact_sheet(title: str, samples: Sequence[tuple[Frame, Frame | None]], fin
         elif not second:
             _draw_labels(axes, frame, scale, norm)
     top.suptitle(title, fontsize=13, color=INK, weight="bold")
-    bar = top.colorbar(
-        ScalarMappable(norm, colormaps[DEPTH_COLOURS]),
-        ax=grid,
-        orientation="horizontal",
-        shrink=0.4,
-        aspect=50,
-        pad=0.02,
-    )
+    colours = ScalarMappable(norm, colormaps[DEPTH_COLOURS])
+    bar = top.colorbar(colours, ax=grid, orientation="horizontal", shrink=0.4, aspect=50, pad=0.02)
     legend = "; right: a neighbour's points — green on this view's surface, red off it by 5 %, grey hidden or no depth"
     bar.set_label("labels: depth in metres" + (legend if paired else ""), fontsize=9, color=INK)
-    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.xaxis.set_minor_formatter(NullFormatter())
     _write_findings(bottom.subplots(), findings)
@@ -119,7 +114,7 @@ def _draw_neighbour(axes: Axes, frame: Frame, neighbour: Frame, scale: tuple[flo
     width, height = frame.camera.width_px * scale[0], frame.camera.height_px * scale[1]
     with np.errstate(invalid="ignore"):
         seen = np.all((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5)), axis=-1)
-    axes.scatter(*pixels[seen].T, c=colours[seen], s=13, linewidths=0.4, edgecolors="white")
+    axes.scatter(*pixels[seen].T, c=colours[seen], s=20, linewidths=0.5, edgecolors="white")
     right, wrong = (int((colours[seen] == colour).sum()) for colour in (RIGHT, WRONG))
     share = f"{right / (right + wrong):.0%} of {right + wrong} agree" if right + wrong else "none lands here"
     axes.set_title(f"points of {neighbour.frame}: {share}", fontsize=8, color=INK, parse_math=False)
@@ -146,10 +141,8 @@ def _write_findings(axes: Axes, findings: Sequence[Finding]) -> None:
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(len(findings), 0))
     for row, finding in enumerate(findings):
-        where = {"va": "center", "fontsize": 9, "parse_math": False}
-        axes.text(0.0, row + 0.5, finding.check, color=INK, weight="bold", **where)
-        axes.text(
-            0.13, row + 0.5, finding.verdict.value, color=VERDICT_COLOURS[finding.verdict], weight="bold", **where
-        )
-        text = finding.figure if len(finding.figure) <= 150 else f"{finding.figure[:149]}…"
-        axes.text(0.21, row + 0.5, text, color=INK, **where)
+        y, colour = row + 0.5, VERDICT_COLOURS[finding.verdict]
+        axes.text(0.0, y, finding.check, va="center", fontsize=9, weight="bold", color=INK)
+        axes.text(0.13, y, finding.verdict.value, va="center", fontsize=9, weight="bold", color=colour)
+        text = finding.figure if len(finding.figure) <= MOST_LETTERS else f"{finding.figure[: MOST_LETTERS - 1]}…"
+        axes.text(0.21, y, text, va="center", fontsize=9, color=INK, parse_math=False)
