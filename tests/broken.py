@@ -69,7 +69,9 @@ def converted(source: DepthKind, target: DepthKind) -> Break:
         other_m = convert_depth(depth_m.ravel(), pixels, camera, source, target).reshape(depth_m.shape)
         labels_m = convert_depth(frame.points[:, 2], frame.points[:, :2], frame.camera, source, target)
         points = np.column_stack([frame.points[:, :2], labels_m]).astype(np.float32)
-        return replace(frame, small_depth=replace(frame.small_depth, z_depth_m=other_m.astype(np.float32)), points=points)
+        return replace(
+            frame, small_depth=replace(frame.small_depth, z_depth_m=other_m.astype(np.float32)), points=points
+        )
 
     return change
 

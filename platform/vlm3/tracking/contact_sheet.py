@@ -142,7 +142,7 @@ def _write_findings(axes: Axes, findings: Sequence[Finding]) -> None:
     axes.set(xlim=(0, 1), ylim=(len(findings), 0))
     for row, finding in enumerate(findings):
         y, colour = row + 0.5, VERDICT_COLOURS[finding.verdict]
-        axes.text(0.0, y, finding.check, va="center", fontsize=9, weight="bold", color=INK)
+        axes.text(0.0, y, finding.check, va="center", fontsize=9, weight="bold", color=INK, parse_math=False)
         axes.text(0.13, y, finding.verdict.value, va="center", fontsize=9, weight="bold", color=colour)
         text = finding.figure if len(finding.figure) <= MOST_LETTERS else f"{finding.figure[: MOST_LETTERS - 1]}…"
         axes.text(0.21, y, text, va="center", fontsize=9, color=INK, parse_math=False)
