@@ -69,9 +69,8 @@ def converted(source: DepthKind, target: DepthKind) -> Break:
         other_m = convert_depth(depth_m.ravel(), pixels, camera, source, target).reshape(depth_m.shape)
         labels_m = convert_depth(frame.points[:, 2], frame.points[:, :2], frame.camera, source, target)
         points = np.column_stack([frame.points[:, :2], labels_m]).astype(np.float32)
-        return replace(
-            frame, small_depth=replace(frame.small_depth, z_depth_m=other_m.astype(np.float32)), points=points
-        )
+        small = replace(frame.small_depth, z_depth_m=other_m.astype(np.float32))
+        return replace(frame, small_depth=small, points=points)
 
     return change
 
@@ -85,8 +84,9 @@ RAY_AS_Z = converted(DepthKind.Z, DepthKind.RAY)
 SHORTENED = converted(DepthKind.RAY, DepthKind.Z)
 
 
-def write_source(reader: SceneReader, folder: Path, config: IngestConfig = IngestConfig(clip_frames=8)) -> Manifest:
+def write_source(reader: SceneReader, folder: Path) -> Manifest:
     """Ingest in this process."""
+    config = IngestConfig(clip_frames=8, heldout_share=0.3)
     store = open_store(str(folder))
     writer = GroupWriter(reader, store, config, 0)
     results = [writer(group) for group in scene_groups(reader, config)]

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from vlm3.scenes.diagnosis import Finding, Verdict, graded
 from vlm3.scenes.diagnosis_samples import spread
 from vlm3.scenes.pose_readings import READINGS
-from vlm3.scenes.reading_search import KIND_BETTER, Fit, Search, search
+from vlm3.scenes.reading_search import KIND_BETTER, LEAST_LANDED, Fit, Search, search
 from vlm3.scenes.reprojection import Agreement, Pair, StoredDepth, pairs_of
 from vlm3.scenes.schema import Frame
 
 CHECKS = ("reprojection", "pose convention", "depth scale", "depth kind")
 OK_5PCT, FAIL_5PCT = 0.85, 0.7
 OK_2PCT = 0.5
-LEAST_LANDED = 300
-"""Points that must land for a share to mean anything."""
 MOST_PAIRS = 120
 TOLD_APART = 1.25
 """Score of a pose reading over another's from which their difference counts."""
@@ -59,10 +57,11 @@ def diagnose_views(groups: Sequence[Sequence[Frame]]) -> list[Finding]:
 
 
 def _reprojection(given: Agreement, pairs: Sequence[Pair]) -> Finding:
-    verdict = graded(given.share_5pct, ok=OK_5PCT, fail=FAIL_5PCT)
     if given.landed < LEAST_LANDED:
-        verdict = Verdict.FAIL
-    elif verdict is Verdict.OK and given.share_2pct < OK_2PCT:
+        figure = f"{given.landed} of {given.points} points land in another view ({len(pairs)} pairs)"
+        return Finding(CHECKS[0], Verdict.CANNOT_TELL, figure, "see the next rows; if they cannot tell: more --samples")
+    verdict = graded(given.share_5pct, ok=OK_5PCT, fail=FAIL_5PCT)
+    if verdict is Verdict.OK and given.share_2pct < OK_2PCT:
         verdict = Verdict.WARN
     in_front = given.in_front / max(given.landed, 1)
     figure = (

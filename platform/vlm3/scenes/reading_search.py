@@ -14,6 +14,8 @@ KIND_BETTER = 1.15
 """Likewise for the kind of depth, which moves little but the border of an image."""
 PLAUSIBLE_SHARE = 0.7
 """Of landed points within 5 %: a reading that explains less explains nothing."""
+LEAST_LANDED = 300
+"""Points that must land for a share to mean anything."""
 FACTORS = tuple((1.25 ** np.arange(-36, 37)).tolist())
 """1/3000 to 3000. The peak of agreement within 2 % is about a fifth wide on each side."""
 FINE = 1.02 ** np.arange(-12.0, 13.0)
@@ -38,7 +40,7 @@ class Fit:
     @property
     def plausible(self) -> bool:
         """Whether views agree, rather than merely disagree less than otherwise."""
-        return self.agreement.share_5pct >= PLAUSIBLE_SHARE
+        return self.agreement.landed >= LEAST_LANDED and self.agreement.share_5pct >= PLAUSIBLE_SHARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What is looked at is spread over the source, bounded, and never more than was asked for by much."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_numbers_are_spread_from_first_to_last(count: int, wanted: int) -> None:
     assert numbers == sorted(set(numbers))
     if len(numbers) > 1:
         assert (numbers[0], numbers[-1]) == (0, count - 1)
-        gaps = [b - a for a, b in zip(numbers, numbers[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(numbers)]
         assert max(gaps) - min(gaps) <= 1
 
 

@@ -61,7 +61,9 @@ def test_labels_lie_on_the_shown_pixels_also_where_the_image_is_shown_smaller() 
     large = replace(ROOM[0].camera, width_px=1920, height_px=1440, fx_px=800.0, fy_px=800.0, cx_px=959.5, cy_px=719.5)
     encoded = cv2.imencode(".jpg", np.zeros((1440, 1920, 3), np.uint8))[1].tobytes()
     corner = np.array([[1919, 1439, 2.0], [0, 0, 1.0]], np.float32)
-    figure = contact_sheet("large", [(replace(ROOM[0], camera=large, encoded_image=encoded, points=corner), None)], [])
+    figure = contact_sheet(
+        "large", [(replace(ROOM[0], camera=large, encoded_image=encoded, points=corner), None)], FINDINGS
+    )
     (image,) = figure.axes[0].images
     assert image.get_size() == (360, 480)
     np.testing.assert_allclose(
