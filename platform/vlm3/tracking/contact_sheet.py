@@ -21,7 +21,8 @@ from vlm3.tracking.pictures import DEPTH_COLOURS, INK, MUTED, RIGHT, WRONG
 
 SHOWN_LONG_SIDE_PX = 480
 MOST_POINTS = 300
-MOST_LETTERS = 150
+MOST_LETTERS = 165
+CELL_INCH = 4.0
 AGREES = 0.05
 WARNING = "#d9912b"
 VERDICT_COLOURS = {
@@ -44,9 +45,11 @@ def contact_sheet(title: str, samples: Sequence[tuple[Frame, Frame | None]], fin
     columns = 4
     cells = [cell for sample in samples for cell in ((sample, False), (sample, True))[: 1 + paired]]
     rows = max(1, -(-len(cells) // columns))
-    lines = len(findings)
-    figure = Figure(figsize=(4 * columns, 3.45 * rows + 0.26 * lines + 1.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3.45 * rows + 1.0, 0.26 * lines + 0.4])
+    shapes = [frame.camera.height_px / max(frame.camera.width_px, 1) for frame, _ in samples]
+    pictures_inch = rows * (CELL_INCH * float(np.clip(np.median(shapes or [0.75]), 0.3, 2)) + 0.4) + 1.2
+    text_inch = 0.26 * len(findings) + 0.4
+    figure = Figure(figsize=(CELL_INCH * columns, pictures_inch + text_inch), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[pictures_inch, text_inch])
     grid = top.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -95,8 +98,10 @@ def _show(axes: Axes, frame: Frame) -> tuple[float, float] | None:
 
 def _draw_labels(axes: Axes, frame: Frame, scale: tuple[float, float], norm: LogNorm) -> None:
     points = frame.points[:: max(1, -(-len(frame.points) // MOST_POINTS))]
+    u, v = _shown(points[:, :2], scale).T
     axes.scatter(
-        *_shown(points[:, :2], scale).T, c=points[:, 2], norm=norm, cmap=DEPTH_COLOURS, s=13, linewidths=0.4,
+        u,
+        v, c=points[:, 2], norm=norm, cmap=DEPTH_COLOURS, s=13, linewidths=0.4,
         edgecolors="white", plotnonfinite=True,
     )  # fmt: skip
 
@@ -114,7 +119,8 @@ def _draw_neighbour(axes: Axes, frame: Frame, neighbour: Frame, scale: tuple[flo
     width, height = frame.camera.width_px * scale[0], frame.camera.height_px * scale[1]
     with np.errstate(invalid="ignore"):
         seen = np.all((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5)), axis=-1)
-    axes.scatter(*pixels[seen].T, c=colours[seen], s=20, linewidths=0.5, edgecolors="white")
+    u, v = pixels[seen].T
+    axes.scatter(u, v, c=colours[seen], s=20, linewidths=0.5, edgecolors="white")
     right, wrong = (int((colours[seen] == colour).sum()) for colour in (RIGHT, WRONG))
     share = f"{right / (right + wrong):.0%} of {right + wrong} agree" if right + wrong else "none lands here"
     axes.set_title(f"points of {neighbour.frame}: {share}", fontsize=8, color=INK, parse_math=False)
@@ -144,5 +150,6 @@ def _write_findings(axes: Axes, findings: Sequence[Finding]) -> None:
         y, colour = row + 0.5, VERDICT_COLOURS[finding.verdict]
         axes.text(0.0, y, finding.check, va="center", fontsize=9, weight="bold", color=INK, parse_math=False)
         axes.text(0.13, y, finding.verdict.value, va="center", fontsize=9, weight="bold", color=colour)
-        text = finding.figure if len(finding.figure) <= MOST_LETTERS else f"{finding.figure[: MOST_LETTERS - 1]}…"
+        text = f"{finding.figure} → {finding.advice}" if finding.advice else finding.figure
+        text = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
         axes.text(0.21, y, text, va="center", fontsize=9, color=INK, parse_math=False)
