@@ -87,9 +87,10 @@ def _convention(tried: Search) -> Finding:
     if times >= TOLD_APART:
         return Finding(CHECKS[1], Verdict.OK, figure, "", times)
     figure = (
-        f"views are too near to each other: {rival.reading.pose.name} fits {1 / max(times, 1e-9):.2f} times as well"
+        f"cameras move too little to tell: {rival.reading.pose.name} fits as well ({1 / max(times, 1e-9):.2f} times)"
     )
-    return Finding(CHECKS[1], Verdict.CANNOT_TELL, figure, "check on frames that are farther apart", times)
+    advice = "check on frames that are farther apart, and that turn about other axes"
+    return Finding(CHECKS[1], Verdict.CANNOT_TELL, figure, advice, times)
 
 
 def _scale(tried: Search) -> Finding:

@@ -49,7 +49,8 @@ def contact_sheet(title: str, samples: Sequence[tuple[Frame, Frame | None]], fin
     pictures_inch = rows * (CELL_INCH * float(np.clip(np.median(shapes or [0.75]), 0.3, 2)) + 0.4) + 1.2
     text_inch = 0.26 * len(findings) + 0.4
     figure = Figure(figsize=(CELL_INCH * columns, pictures_inch + text_inch), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[pictures_inch, text_inch])
+    halves = figure.subfigures(2, 1, squeeze=False, height_ratios=[pictures_inch, text_inch])
+    top, bottom = halves[0, 0], halves[1, 0]
     grid = top.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -75,7 +76,7 @@ def contact_sheet(title: str, samples: Sequence[tuple[Frame, Frame | None]], fin
 
 
 def _norm(frames: Sequence[Frame]) -> LogNorm:
-    known = np.concatenate([frame.points[:, 2] for frame in frames] or [np.empty(0)])
+    known = np.concatenate([np.empty(0, np.float32), *(frame.points[:, 2] for frame in frames)])
     known = known[np.isfinite(known) & (known > 0)]
     near, far = np.percentile(known, (1, 99)) if len(known) else (1.0, 2.0)
     return LogNorm(float(near), max(float(far), 1.01 * float(near)))
