@@ -20,6 +20,7 @@ MISTAKES = {
     "mm-as-m": (b.deep(1000), "depth scale", "millimetres read as metres", "multiply depth by 0.001"),
     "5000-as-1000": (b.deep(5), "depth scale", "1/5000 m read as millimetres", "multiply depth by 0.2"),
     "1000-as-5000": (b.deep(0.2), "depth scale", "millimetres read as 1/5000 m", "multiply depth by 5"),
+    "256-as-1000": (b.deep(0.256), "depth scale", "1/256 m read as millimetres", "multiply depth by 3.9"),
     "a-fifth-too-far": (b.deep(1.2), "depth scale", "depth × 0.8", "multiply depth by 0.8"),
     "ray-as-z": (b.RAY_AS_Z, "depth kind", "looks like ray depth", "divide it by"),
     "shortened": (b.SHORTENED, "depth kind", "looks like z-depth, shortened", "leave that out"),
