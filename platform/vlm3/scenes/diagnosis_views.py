@@ -18,6 +18,8 @@ TOLD_APART = 1.25
 SHARP = 1.15
 """Contrast below which views are too narrow to show the scale of depth."""
 OK_FACTOR, FAIL_FACTOR = 1.04, 1.1
+LIKELY = 1.06
+"""A measured factor so near to a common one is taken for it."""
 COMMON_FACTORS = {
     0.001: "millimetres read as metres",
     0.01: "centimetres read as metres",
@@ -104,10 +106,14 @@ def _scale(tried: Search) -> Finding:
     off = max(factor, 1 / factor)
     verdict = Verdict.OK if off <= OK_FACTOR else Verdict.WARN if off <= FAIL_FACTOR else Verdict.FAIL
     figure = f"poses want depth × {factor:.4g}"
-    name = next((name for common, name in COMMON_FACTORS.items() if max(factor / common, common / factor) < 1.06), "")
-    advice = f"multiply depth by {factor:.3g}, or divide the translations of the poses by it"
-    if name:
-        figure, advice = f"{figure}: {name}?", f"{advice}; frames.json: depth_scale × {1 / factor:.3g}"
+    common = next((each for each in COMMON_FACTORS if max(factor / each, each / factor) < LIKELY), None)
+    if common is not None:
+        figure = f"{figure}: {COMMON_FACTORS[common]}?"
+    wanted = common or factor
+    advice = (
+        f"multiply depth by {wanted:.3g} (in frames.json: depth_scale by {1 / wanted:.3g}),"
+        " or divide the translations of the poses by it"
+    )
     return Finding(CHECKS[2], verdict, figure, "" if verdict is Verdict.OK else advice, factor)
 
 
