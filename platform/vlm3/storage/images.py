@@ -47,7 +47,7 @@ def decode_size(encoded: bytes) -> tuple[int, int]:
             height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
         except ValueError as error:
             raise DataError(f"damaged JPEG header: {error}") from None
-        orientation = _exif_orientation(encoded)
+        orientation = exif_orientation(encoded)
         if orientation not in (None, 1):
             raise DataError(
                 f"JPEG has EXIF orientation {orientation}, expected 1 (upright):"
@@ -89,8 +89,8 @@ def decode_at_least(encoded: bytes, scale: float) -> Decoded:
     return Decoded(pixels, width, height, chosen / 8, chosen / 8)
 
 
-def _exif_orientation(jpeg: bytes) -> int | None:
-    """The orientation tag of the first EXIF block, None without one."""
+def exif_orientation(jpeg: bytes) -> int | None:
+    """The orientation tag of the first EXIF block of a JPEG, None without one; 1 is upright."""
     at = 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] not in (0xDA, 0xD9):
         size = int.from_bytes(jpeg[at + 2 : at + 4], "big")
