@@ -78,7 +78,8 @@ def test_a_point_lands_where_the_warp_moved_its_pixel(camera: Camera, policy: Un
 @given(cameras(), policies())
 def test_the_picture_itself_shows_what_the_new_camera_sees(camera: Camera, policy: UnifyPolicy) -> None:
     assume(policy.focal_px / min(camera.fx_px, camera.fy_px) < 8)
-    gain = 120 * min(camera.fx_px / camera.width_px, camera.fy_px / camera.height_px)
+    # No simple fraction of a level a pixel: roundings of the source must average out too.
+    gain = 113.1 * min(camera.fx_px / camera.width_px, camera.fy_px / camera.height_px)
     view = unify(png(directions(camera, gain)), camera, policy)
     inner = cv2.erode(view.valid_mask().astype(np.uint8), np.ones((5, 5)), borderValue=0).astype(bool)
     signed = (view.image.astype(float) - directions(view.camera, gain))[..., :2][inner]
