@@ -114,7 +114,7 @@ def _begin(folder: Path, rows: int, names: list[str], free: "SimpleQueue[int]") 
     import cv2
 
     cv2.setNumThreads(1)
-    _worker = Worker(sample_builder(folder), rows, [SharedMemory(name, track=False) for name in names], free)
+    _worker = Worker(sample_builder(folder), rows, [SharedMemory(name) for name in names], free)
 
 
 def _rows(start: int) -> list[StepRow]:

@@ -6,6 +6,7 @@
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -157,7 +158,7 @@ def main() -> None:
             f"{np.mean([psnr_db(way(e), t) for e, t in zip(images.encoded, truth, strict=True)]):.1f}"
             for way in ways.values()
         ]
-        timed = {name: lambda way=way: milliseconds(way, images.encoded) for name, way in ways.items()}
+        timed = {name: partial(milliseconds, way, images.encoded) for name, way in ways.items()}
         in_turn(timed, 1)
         target = unified_camera(camera, POLICY)
         bits = 8 * sum(map(len, images.encoded)) / (len(images.encoded) * camera.width_px * camera.height_px)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from pipelines.shard_groups import GroupWriter, IngestConfig, scene_groups
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import ModelConfig, resolve_model
+from vlm3.scenes.reader import SceneReader
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.storage.images import decode_rgb
 from vlm3.storage.manifest import MANIFEST, SourceInfo, write_manifest
 from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split
@@ -57,8 +59,6 @@ class TexturedRooms:
 
     def frames(self, scene: str) -> Iterator[Frame]:
         """Render, enlarge, texture."""
-        from vlm3.storage.images import decode_rgb
-
         for number, frame in enumerate(RoomsReader(self.config, self.source).frames(scene)):
             width_px, height_px = frame.camera.width_px * self.enlarged, frame.camera.height_px * self.enlarged
             picture = textured(decode_rgb(frame.encoded_image), width_px, height_px, number)
@@ -74,7 +74,7 @@ class TexturedRooms:
             )
 
 
-def make_source(uri: str, reader: TexturedRooms) -> list[Shard]:
+def make_source(uri: str, reader: SceneReader) -> list[Shard]:
     """Ingest without Ray, unless it is there; the training shards that were written."""
     store = open_store(uri)
     if store.exists(MANIFEST):
@@ -85,7 +85,7 @@ def make_source(uri: str, reader: TexturedRooms) -> list[Shard]:
     return shards
 
 
-def source_info(reader: TexturedRooms) -> SourceInfo:
+def source_info(reader: SceneReader) -> SourceInfo:
     """What a manifest says of a source that this module makes."""
     return SourceInfo(
         source=reader.source,
@@ -124,7 +124,7 @@ def sample_builder(folder: Path) -> SampleBuilder:
 
 
 def builder_of(
-    sources: list[ShardedSource], weights: tuple[float, ...], policy: UnifyPolicy, model_dir: Path
+    sources: list[ShardedSource], weights: Sequence[float], policy: UnifyPolicy, model_dir: Path, seed: int = 0
 ) -> SampleBuilder:
     """Depth questions about every source."""
     task = DepthTask(DepthTaskConfig())
@@ -133,7 +133,7 @@ def builder_of(
         ComponentSize(component.name, source.clips(Split.TRAIN), source.slots, source.fingerprint)
         for component, source in zip(components, sources, strict=True)
     ]
-    return SampleBuilder(MixturePlan.start(sizes, weights, seed=0), components, model_dir)
+    return SampleBuilder(MixturePlan.start(sizes, weights, seed), components, model_dir)
 
 
 def _enlarged(camera: Camera, times: int) -> Camera:

@@ -14,7 +14,7 @@ FILL = 0
 AREA_BELOW = 0.75
 """Axes that shrink further are averaged over the area of the unified pixel: linear sampling would alias."""
 MAX_PLANE_RATIO = 2.0
-"""A plane of up to so many windows is resampled whole and cut: separable filters are 3 to 10 times as fast as a warp."""
+"""A plane of up to so many windows is resampled whole and cut: separable filters are 3 to 10 times faster."""
 LENS_MAPS_KEPT = 16
 """Maps a process keeps; one of 1216×896 px takes 10 MB."""
 Image = NDArray[np.uint8]
