@@ -1,6 +1,7 @@
 """The frames of the loader benchmarks in the shard format that is natural to each loader, and what is done with one."""
 
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -88,9 +89,11 @@ def write_all(folder: Path) -> None:
     missing = [name for name in WRITERS if not (folder / "formats" / name).is_dir()]
     frames = list(records(folder)) if missing else []
     for name in missing:
-        path = folder / "formats" / name
-        path.mkdir(parents=True)
-        WRITERS[name](path, frames)
+        path, unfinished = folder / "formats" / name, folder / "formats" / f"{name}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        WRITERS[name](unfinished, frames)
+        unfinished.rename(path)
 
 
 @dataclass(frozen=True, slots=True)
