@@ -9,7 +9,7 @@ export GLOO_SOCKET_IFNAME := lo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?=
 
-.PHONY: help setup demo test check fix bench dashboard
+.PHONY: help setup demo test check fix bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -37,6 +37,14 @@ fix: setup ## format and apply safe lint fixes
 
 bench: setup ## every benchmark, a table each
 	@for b in bench/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+bench-data: setup ## loading beside bare loops and other loaders, hours (RUNS=1 RUN_SECONDS=5 for a quick look)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps mosaicml-streaming==0.13.0
+	@for b in decode_unify shares first_batch; do \
+	  echo "== $$b"; $(BIN)/python bench/data/bench_$$b.py $(if $(RUNS),--runs $(RUNS)) || exit 1; done
+	@for b in stream_bare loaders; do echo "== $$b"; $(BIN)/python bench/data/bench_$$b.py \
+	  $(if $(RUNS),--runs $(RUNS)) $(if $(RUN_SECONDS),--seconds $(RUN_SECONDS)) || exit 1; done
 
 dashboard: setup ## MLflow on http://127.0.0.1:5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db

@@ -171,11 +171,13 @@ def public(node: Documented, name: str) -> Iterator[tuple[str, Documented]]:
                 yield from public(child, f"{name}.{child.name}".strip("."))
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "bench").glob("bench_*.py")), ids=lambda file: file.stem)
-def test_benchmarks_can_be_run(file: Path) -> None:
+@pytest.mark.parametrize("file", sorted((ROOT / "bench").rglob("bench_*.py")), ids=lambda file: file.stem)
+def test_benchmarks_can_be_run(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = ast.parse(file.read_text())
     assert ast.get_docstring(tree)
     assert any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree.body)
+    # A script's own folder is on its path, for the modules beside it.
+    monkeypatch.syspath_prepend(file.parent)
     # Loads it with all its imports; what is under `if __name__ == "__main__"` stays unrun.
     assert callable(runpy.run_path(str(file), run_name="loaded")["main"])
 

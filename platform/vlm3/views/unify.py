@@ -3,18 +3,16 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.errors import DataError
-from vlm3.geometry.camera import Camera, Distortion
-from vlm3.storage.images import Decoded, decode_at_least
+from vlm3.geometry.camera import Camera
+from vlm3.storage.images import decode_at_least
+from vlm3.views.warp import inside_image, valid_mask, warp
 
 MAX_UPSCALE = 32.0
-FILL = 0
 Array = NDArray[np.float64]
 
 
@@ -68,7 +66,7 @@ class UnifiedView:
 
     def valid_mask(self) -> NDArray[np.bool_]:
         """(H, W) True where the pixel shows the source image."""
-        return _valid(self.source_camera, self.camera)
+        return valid_mask(self.source_camera, self.camera)
 
 
 def unify(
@@ -93,7 +91,7 @@ def unify(
             f"image is {decoded.full_width_px}x{decoded.full_height_px} px,"
             f" its camera says {camera.width_px}x{camera.height_px}"
         )
-    return UnifiedView(_warp(decoded, camera, target), target, camera)
+    return UnifiedView(warp(decoded, camera, target), target, camera)
 
 
 def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None) -> Camera:
@@ -154,56 +152,6 @@ def _offset(full: float, size: int, center: float, grid: GridPolicy) -> int:
     return int(min(max(0, round(center - size / 2)), math.floor(full - size)))
 
 
-def _warp(decoded: Decoded, camera: Camera, target: Camera) -> NDArray[np.uint8]:
-    pixels, kx, ky = decoded.pixels, decoded.scale_x, decoded.scale_y
-    sx, sy = target.fx_px / (camera.fx_px * kx), target.fy_px / (camera.fy_px * ky)
-    if min(sx, sy) < 0.75:
-        # Area averaging to just above the target size; the warp below then neither blurs nor aliases.
-        size = (max(1, math.ceil(pixels.shape[1] * min(sx, 1.0))), max(1, math.ceil(pixels.shape[0] * min(sy, 1.0))))
-        kx, ky = kx * size[0] / pixels.shape[1], ky * size[1] / pixels.shape[0]
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    flags = cv2.INTER_CUBIC if min(target.fx_px / camera.fx_px, target.fy_px / camera.fy_px) > 1 else cv2.INTER_LINEAR
-    if camera.distortion is Distortion.NONE:
-        # Source u = (u' − cx')·fx/f + cx, then into the reduced image: c → (c + 0.5)·k − 0.5.
-        ax, ay = camera.fx_px / target.fx_px, camera.fy_px / target.fy_px
-        bx = (camera.cx_px - target.cx_px * ax + 0.5) * kx - 0.5
-        by = (camera.cy_px - target.cy_px * ay + 0.5) * ky - 0.5
-        matrix = np.array([[ax * kx, 0, bx], [0, ay * ky, by]])
-        size = (target.width_px, target.height_px)
-        image = cv2.warpAffine(
-            pixels, matrix, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-        )
-    else:
-        maps = _source_map(camera, target)
-        reduced = ((maps + 0.5) * (kx, ky) - 0.5).astype(np.float32)
-        image = cv2.remap(pixels, reduced[..., 0], reduced[..., 1], flags, borderMode=cv2.BORDER_REPLICATE)
-    image[~_valid(camera, target)] = FILL
-    unified: NDArray[np.uint8] = image
-    return unified
-
-
-@lru_cache(maxsize=32)
-def _source_map(camera: Camera, target: Camera) -> Array:
-    """(H, W, 2) source pixel of each unified pixel, NaN outside the lens model."""
-    v, u = np.mgrid[: target.height_px, : target.width_px].astype(np.float64)
-    rays = target.unproject(np.stack([u.ravel(), v.ravel()], -1))
-    return camera.project(rays).reshape(target.height_px, target.width_px, 2)
-
-
-@lru_cache(maxsize=64)
-def _valid(camera: Camera, target: Camera) -> NDArray[np.bool_]:
-    source = _source_map(camera, target)
-    inside: NDArray[np.bool_] = np.isfinite(_clip_to(camera, source.reshape(-1, 2))[:, 0])
-    return inside.reshape(target.height_px, target.width_px)
-
-
 def _clip_to(camera: Camera, points_px: Array) -> Array:
     """Points with NaN for those outside the camera's image."""
-    with np.errstate(invalid="ignore"):
-        inside = (
-            (points_px[:, 0] >= -0.5)
-            & (points_px[:, 0] < camera.width_px - 0.5)
-            & (points_px[:, 1] >= -0.5)
-            & (points_px[:, 1] < camera.height_px - 0.5)
-        )
-    return np.where(inside[:, None], points_px, np.nan)
+    return np.where(inside_image(camera, points_px)[:, None], points_px, np.nan)

@@ -59,7 +59,7 @@ def directions(camera: Camera, gain: float) -> np.ndarray:
     v, u = np.mgrid[: camera.height_px, : camera.width_px]
     rays = camera.unproject(np.stack([u.ravel(), v.ravel()], -1)).reshape(*u.shape, 3)
     coded = np.nan_to_num(rays[..., :2] * gain + 127.5)
-    return np.dstack([np.clip(np.rint(coded), 0, 255), np.full(u.shape, 128)]).astype(np.uint8)
+    return np.dstack([np.clip(coded, 0, 255), np.full(u.shape, 128.0)])
 
 
 @given(cameras(), policies(), st.randoms(use_true_random=False))
@@ -79,9 +79,12 @@ def test_a_point_lands_where_the_warp_moved_its_pixel(camera: Camera, policy: Un
 def test_the_picture_itself_shows_what_the_new_camera_sees(camera: Camera, policy: UnifyPolicy) -> None:
     assume(policy.focal_px / min(camera.fx_px, camera.fy_px) < 8)
     gain = 120 * min(camera.fx_px / camera.width_px, camera.fy_px / camera.height_px)
-    view = unify(png(directions(camera, gain)), camera, policy)
+    # Dithered, so that roundings average out even where a pixel is half a level.
+    dither = np.random.default_rng(0).uniform(-0.5, 0.5, (camera.height_px, camera.width_px, 3))
+    source = np.clip(np.rint(directions(camera, gain) + dither), 0, 255).astype(np.uint8)
+    view = unify(png(source), camera, policy)
     inner = cv2.erode(view.valid_mask().astype(np.uint8), np.ones((5, 5)), borderValue=0).astype(bool)
-    signed = (view.image.astype(float) - directions(view.camera, gain))[..., :2][inner]
+    signed = (view.image - directions(view.camera, gain))[..., :2][inner]
     # A source pixel is up to 3 levels; an edge within one is known to half of that, and both pictures are rounded.
     assert np.percentile(np.abs(signed), 99) <= 2 if signed.size else True
     # Roundings average out over many pixels, a shift does not.
@@ -158,9 +161,10 @@ def test_hostile_intrinsics_are_refused(camera: Camera) -> None:
 @pytest.mark.parametrize("grid", GridPolicy)
 def test_extreme_intrinsics_are_bounded(camera: Camera, grid: GridPolicy) -> None:
     policy = UnifyPolicy(1000, grid, 32, 64 * 1024, 2**21)
-    started = time.perf_counter()
+    # Of this thread: a busy machine is slow, not wrong.
+    started = time.thread_time()
     view = unify(png(np.full((480, 640, 3), 200, np.uint8)), camera, policy)
-    assert time.perf_counter() - started < 3
+    assert time.thread_time() - started < 3
     assert 64 * 1024 <= view.image.shape[0] * view.image.shape[1] <= 2**21
     shown = view.image[view.valid_mask()]
     assert (shown > 190).all(), "what the source shows is not filled"

@@ -1,0 +1,51 @@
+"""The platform's stream as one consumer sees it: the only place of these benchmarks that knows how it is built."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.samples import SampleBuilder
+
+
+def connect(cores: int) -> None:
+    """A private Ray on loopback with as many logical CPUs as there are cores."""
+    from pipelines.cluster import connect as connect_to_ray
+
+    connect_to_ray(num_cpus=cores)
+
+
+def stream_tables(builder: SampleBuilder, stop: int, rows: int) -> Iterator[pa.Table]:
+    """Tables of about `rows` training rows of positions [0, stop), in the order in which Ray Data delivers them."""
+    from pipelines.stream import training_stream
+    from vlm3.mixture.ledger import Ledger
+
+    dataset = training_stream(builder, Ledger.empty(), stop, rows, cpus_per_task=1.0)
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+
+
+def mixed_components(weights: Sequence[float], samples: int, rows: int) -> NDArray[np.int64]:
+    """(samples,) component of each row that Ray Data's own `mix` delivers, every component in blocks of `rows` rows."""
+    import ray.data
+
+    parts = []
+    for component in range(len(weights)):
+        # More than any component gives, so that none runs dry.
+        numbers = ray.data.range(2 * samples, override_num_blocks=-(-2 * samples // rows))
+        parts.append(numbers.map_batches(_Labelled(component), batch_size=None, batch_format="pyarrow"))
+    found: list[NDArray[np.int64]] = []
+    for table in parts[0].mix(*parts[1:], weights=list(weights)).iter_batches(batch_size=None, batch_format="pyarrow"):
+        found.append(table["component"].to_numpy())
+        if sum(map(len, found)) >= samples:
+            break
+    return np.concatenate(found)[:samples]
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    component: int
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return pa.table({"component": np.full(table.num_rows, self.component, np.int64)})
