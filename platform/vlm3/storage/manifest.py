@@ -68,7 +68,7 @@ class SplitShards:
     """The shards of one split in order, held as columns: millions of them stay cheap."""
 
     table: pa.Table
-    """What tells a shard's file: path, sizes of file and footer, SHA-256 (32 bytes), by number."""
+    """By number of the shard: path, sizes of file and footer, SHA-256 (32 bytes), frames."""
     first_clips: NDArray[np.int64]
     """(shards + 1,) number of each shard's first clip in the split, then the number of clips."""
     frames: int
@@ -206,13 +206,22 @@ def _split(table: pa.Table, split: Split) -> SplitShards:
     rows = table.filter(pc.equal(table["split"], split.value)).combine_chunks()
     if np.any(np.diff(rows["number"].to_numpy()) < 0):
         rows = rows.sort_by("number").combine_chunks()
+    first_clips = np.concatenate([[0], np.cumsum(rows["clips"].to_numpy())]).astype(np.int64)
+    if not np.array_equal(rows["number"].to_numpy(), np.arange(rows.num_rows)):
+        raise ValueError(f"numbers of {split} shards have gaps")
+    if not np.array_equal(rows["first_clip"].to_numpy(), first_clips[:-1]):
+        raise ValueError(f"running counts of {split} clips do not add up")
     # Millions of shards stay in memory in every process that reads: no column twice, no digest as text.
-    files = rows.drop_columns(["split", "number", "clips", "first_clip", "frames"])
-    return SplitShards(
-        table=files.set_column(files.column_names.index("sha256"), "sha256", _digests(rows["sha256"])),
-        first_clips=np.concatenate([[0], np.cumsum(rows["clips"].to_numpy())]).astype(np.int64),
-        frames=int(rows["frames"].to_numpy().sum()),
+    files = pa.table(
+        {
+            "path": rows["path"],
+            "size_bytes": rows["size_bytes"],
+            "sha256": _digests(rows["sha256"]),
+            "footer_bytes": rows["footer_bytes"].cast(pa.int32()),
+            "frames": rows["frames"].cast(pa.int32()),
+        }
     )
+    return SplitShards(files, first_clips, frames=int(rows["frames"].to_numpy().sum()))
 
 
 def _digests(column: pa.ChunkedArray) -> pa.Array:

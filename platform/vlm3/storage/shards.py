@@ -142,20 +142,25 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
         DamagedError: its bytes are damaged and were so twice.
         StorageError: the store does not answer; nothing is known of the data.
     """
-    place = FooterPlace(store, file.path, file.size_bytes, file.footer_bytes, file.sha256)
+    footer = place(store, file)
     where = f"{store.uri}/{file.path}, clip {clip}"
     for attempt in (1, 2):
         try:
-            return read_columns(store, file.path, file.size_bytes, FOOTERS.get(place), columns, (clip,))
+            return read_columns(store, file.path, file.size_bytes, FOOTERS.get(footer), columns, (clip,))
         except DataError as error:
             raise DataError(f"{where}: {error}; {RESTORE}") from error
         except (pa.ArrowException, OSError) as error:
             # Bytes can be damaged on the way: what is wrong in the store is wrong twice.
-            FOOTERS.drop(place)
+            FOOTERS.drop(footer)
             if attempt == 2:
                 raise DamagedError(f"{where}: shard is damaged ({error}); {RESTORE}") from error
             log.warning("%s: %s; reading it again", where, error)
     raise AssertionError("unreachable: the second attempt returns or raises")
+
+
+def place(store: Store, file: ShardFile) -> FooterPlace:
+    """Where a shard's footer lies; by its SHA-256 as well, so that a replaced shard is never read by an old footer."""
+    return FooterPlace(store, file.path, file.size_bytes, file.footer_bytes, file.sha256)
 
 
 def verify_shard(store: Store, file: ShardFile) -> None:

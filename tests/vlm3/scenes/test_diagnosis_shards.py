@@ -123,8 +123,6 @@ def test_a_shard_of_another_schema_or_with_other_counts_is_named(
 @pytest.mark.parametrize(
     ("column", "change", "said"),
     [
-        ("number", lambda values: values * 2, "numbers of shards have gaps (first at shard 1)"),
-        ("first_clip", lambda values: values + 1, "running counts of clips do not add up"),
         ("frames", lambda values: values * 0, "fewer frames than clips"),
         ("size_bytes", lambda values: values * 0, "without bytes"),
         ("path", lambda values: np.full_like(values, values[0]), "listed twice"),

@@ -81,3 +81,14 @@ def test_a_missing_or_foreign_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_bytes(b"PAR1 not Parquet")
     with pytest.raises(DataError, match="damaged"):
         read_manifest(open_store(str(tmp_path)))
+
+
+@pytest.mark.parametrize(("column", "said"), [("number", "have gaps"), ("first_clip", "do not add up")])
+def test_a_manifest_whose_counts_contradict_each_other_is_damage(tmp_path: Path, column: str, said: str) -> None:
+    store = open_store(str(tmp_path))
+    write_manifest(store, INFO, {Split.TRAIN: shards_of(Split.TRAIN, [3, 1])})
+    table = pq.read_table(tmp_path / MANIFEST)
+    wrong = pa.array([value + 1 for value in table[column].to_pylist()], pa.int64())
+    pq.write_table(table.set_column(table.column_names.index(column), column, wrong), tmp_path / MANIFEST)
+    with pytest.raises(DataError, match=rf"manifest\.parquet: .*{said}"):
+        read_manifest(store)
