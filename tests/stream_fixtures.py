@@ -22,6 +22,7 @@ from vlm3.storage.shards import ShardWriter, shard_path
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tokens.vision import VisionSpec
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 FRAMES = 4
@@ -77,6 +78,11 @@ def write_made_source(
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return resolve_model(ModelConfig(id="tiny"), tmp_path_factory.mktemp("models"), 0)
+
+
+@pytest.fixture(scope="session")
+def tiny_vision(tiny_model: Path) -> VisionSpec:
+    return VisionSpec.from_directory(tiny_model)
 
 
 def builder_of(sources: Sequence[ShardedSource], model_dir: Path, ahead: int = 2) -> SampleBuilder:

@@ -1,0 +1,88 @@
+"""The stream through real Ray Data: every position once, in order where asked, whatever is in the way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.samples import SampleBuilder
+from pipelines.stream import FixedPlan, in_order, training_stream
+from tests.stream_fixtures import builder_of, plan_of, write_made_source
+from vlm3.mixture.dealing import Dealing, StepShape
+from vlm3.mixture.ledger import Ledger
+from vlm3.mixture.plan import MixturePlan
+from vlm3.storage.store import open_store
+from vlm3.train.parcels import RowParcel
+from vlm3.train.stream_config import DecodeConfig, ReadConfig, StreamConfig
+
+WEIGHTS = (0.5, 0.3, 0.2)
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[SampleBuilder, MixturePlan]:
+    """Three small sources and a plan over them."""
+    folder = tmp_path_factory.mktemp("sources")
+    sources = [write_made_source(open_store(str(folder / name)), name, 2, 4) for name in "abc"]
+    builder = builder_of(sources, tiny_model)
+    return builder, plan_of(builder, WEIGHTS)
+
+
+def config(*, deterministic: bool, actors: int | None = None, positions: int = 64) -> StreamConfig:
+    return StreamConfig(
+        deterministic=deterministic,
+        read=ReadConfig(positions=positions, ahead=2, cpus=0.25),
+        decode=DecodeConfig(cpus=0.5, actors=actors),
+    )
+
+
+def parcels(mixed: tuple[SampleBuilder, MixturePlan], dealing: Dealing, settings: StreamConfig) -> Iterator[RowParcel]:
+    builder, plan = mixed
+    stream = training_stream(builder, dealing, FixedPlan(plan), settings)
+    return map(RowParcel.from_block, stream.iter_batches(batch_size=None, batch_format="pyarrow"))
+
+
+@pytest.mark.parametrize(("world", "actors"), [(2, None), (3, None), (2, 1)], ids=["even", "uneven", "actors"])
+def test_in_order_parcels_come_as_they_are_dealt(
+    mixed: tuple[SampleBuilder, MixturePlan], world: int, actors: int | None
+) -> None:
+    dealing = Dealing(((0, 16 * 20),), StepShape(16, world, 4))
+    found = list(parcels(mixed, dealing, config(deterministic=True, actors=actors)))
+    assert [[row.position for row in parcel.rows] for parcel in found] == [
+        dealing.positions(number).tolist() for number in range(dealing.parcels)
+    ]
+    assert sum(parcel.cost.requests for parcel in found) > 0
+
+
+def test_in_free_order_every_remaining_position_comes_once_with_the_same_bytes(
+    mixed: tuple[SampleBuilder, MixturePlan],
+) -> None:
+    builder, plan = mixed
+    remaining = Ledger.empty().add([*range(40), *range(60, 100), *range(130, 146)]).remaining(416)
+    dealing = Dealing(remaining, StepShape(16, 2, 8))
+    rows = {row.position: row for parcel in parcels(mixed, dealing, config(deterministic=False)) for row in parcel.rows}
+    expected = [p for start, stop in remaining for p in range(start, stop)]
+    assert sorted(rows) == expected
+    for parcel in builder.rows(plan, [np.array(expected)]):
+        for row in parcel.rows:
+            assert np.array_equal(rows[row.position].image, row.image)
+            assert np.array_equal(rows[row.position].input_ids, row.input_ids)
+
+
+def test_shares_of_each_step_hold_in_both_orders(mixed: tuple[SampleBuilder, MixturePlan]) -> None:
+    shape = StepShape(80, 2, 40)
+    dealing = Dealing(((0, 80 * 8),), shape)
+    for deterministic in (True, False):
+        found = list(parcels(mixed, dealing, config(deterministic=deterministic, positions=160)))
+        for step in range(8):
+            rows = [row for parcel in found[2 * step : 2 * step + 2] for row in parcel.rows]
+            counts = np.bincount([row.component for row in rows], minlength=3)
+            # In free order a step is made of one run of positions a rank: each may be off by less than two.
+            runs = 1 if deterministic else shape.world_size
+            assert np.abs(counts - 80 * np.array(WEIGHTS)).max() < 2 * runs, (deterministic, step, counts)
+
+
+def test_ranks_of_different_size_need_the_order(mixed: tuple[SampleBuilder, MixturePlan]) -> None:
+    free = config(deterministic=False)
+    assert not in_order(free, StepShape(16, 2, 4)) and in_order(free, StepShape(16, 3, 4))
