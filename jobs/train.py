@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cluster import connect
 from pipelines.runs import runs_folder
 from pipelines.train import RunRequest, TrainResult, run_training
 from vlm3.errors import run_job
@@ -51,7 +50,6 @@ def main() -> None:
     recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
-    connect()
     request = RunRequest(
         name=name, runs_dir=runs_dir, resume=bool(arguments.resume), register=not arguments.no_register
     )

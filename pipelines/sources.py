@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipelines.cluster import connect
 from pipelines.ingest import IngestConfig, ingest
 from pipelines.reading import Component
 from vlm3.errors import ConfigError, DataError, nearest
@@ -36,13 +37,15 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
     for name in recipe.evaluation.sources:
         if name not in recipe.sources:
             raise ConfigError(f"evaluation.sources: no source {name!r}{nearest(name, recipe.sources)}")
-    opened = {}
+    uris = {name: source_uri(recipe, name, runs_dir) for name in recipe.sources}
+    opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
     for name, source in recipe.sources.items():
-        uri = source_uri(recipe, name, runs_dir)
         if source.render is not None:
-            ingest(RoomsReader(source.render, name), uri, RENDERED)
-        opened[name] = ShardedSource.open(uri)
-    return opened
+            # Last, since it takes a cluster and a while: what is missing is told at once.
+            connect()
+            ingest(RoomsReader(source.render, name), uris[name], RENDERED)
+            opened[name] = ShardedSource.open(uris[name])
+    return {name: opened[name] for name in recipe.sources}
 
 
 def components(

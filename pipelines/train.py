@@ -10,6 +10,7 @@ import ray.data
 import ray.train
 import ray.train.torch
 
+from pipelines.cluster import connect
 from pipelines.failures import user_error
 from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
@@ -83,16 +84,21 @@ class StreamFactory:
 
 
 def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
-    """Train a recipe to its last step on the connected Ray cluster; evaluates, exports and registers.
+    """Train a recipe to its last step; evaluates, exports and registers.
+
+    On the connected Ray cluster; where there is none, one is joined or started once everything was checked that can be
+    checked without.
 
     Raises:
         UserError: the recipe, its data or its checkpoint cannot be used as asked; nothing half-written remains.
         ray.train.TrainingFailedError: a worker failed for another reason.
     """
-    _check_sizes(recipe)
+    step_shape(recipe)
     run_dir = (request.runs_dir / request.kind / request.name).resolve()
     saved_run_id = _claim(run_dir, recipe, request)
     sources = open_sources(recipe, request.runs_dir)
+    connect()
+    _check_sizes(recipe)
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
     parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
     sizes = component_sizes([(part.name, part.source) for part in parts])
@@ -177,7 +183,6 @@ def _finish(
 
 def _check_sizes(recipe: Recipe) -> None:
     train = recipe.train
-    step_shape(recipe)
     if train.device == "cuda":
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus < train.workers:

@@ -1,7 +1,7 @@
 """Frames as rows of a shard, and back, exactly."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -73,6 +73,29 @@ LIGHT_COLUMNS = tuple(name for name in SCHEMA.names if name not in HEAVY_COLUMNS
 """What every Frame has: ids, time, camera, pose, scale."""
 
 
+class _LightRow(NamedTuple):
+    """The light columns of a row, by name: a dictionary a row would cost three times as much."""
+
+    source: str
+    scene: str
+    frame: str
+    camera_id: str
+    time_s: float | None
+    dynamic: bool
+    scale: str
+    intrinsics_source: str
+    width_px: int
+    height_px: int
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+    distortion: str
+    distortion_coefficients: list[float]
+    world_T_cam: list[float] | None
+    depth_kind: str
+
+
 def frames_to_table(frames: Sequence[Frame], clip: int) -> pa.Table:
     """Rows of one clip.
 
@@ -99,9 +122,9 @@ def table_to_frames(table: pa.Table) -> list[Frame]:
     Args:
         table: at least `LIGHT_COLUMNS` of `SCHEMA`.
     """
-    table = table.combine_chunks()
-    light = table.select(LIGHT_COLUMNS).to_pylist()
-    return [_frame(row, table, i) for i, row in enumerate(light)]
+    columns = {name: _chunk(table[name]) for name in table.column_names}
+    light = zip(*(columns[name].to_pylist() for name in _LightRow._fields), strict=True)
+    return [_frame(_LightRow(*values), columns, i) for i, values in enumerate(light)]
 
 
 def _light_row(frame: Frame, clip: int) -> dict[str, Any]:
@@ -147,38 +170,43 @@ def _small_depths(maps: Sequence[DepthMap | None]) -> pa.StructArray:
     return pa.StructArray.from_arrays(arrays, fields=list(_SMALL_DEPTH), mask=pa.array([z is None for z in rows]))
 
 
-def _frame(row: dict[str, Any], table: pa.Table, i: int) -> Frame:
+def _frame(row: _LightRow, columns: dict[str, pa.Array], i: int) -> Frame:
     def cell(name: str) -> Any:
-        return table[name][i] if name in table.column_names else None
+        return columns[name][i] if name in columns else None
 
-    image, full_depth, boxes, pose = cell("encoded_image"), cell("full_depth"), cell("boxes"), row["world_T_cam"]
+    image, full_depth, boxes, pose = cell("encoded_image"), cell("full_depth"), cell("boxes"), row.world_T_cam
     return Frame(
-        source=row["source"],
-        scene=row["scene"],
-        frame=row["frame"],
-        camera_id=row["camera_id"],
+        source=row.source,
+        scene=row.scene,
+        frame=row.frame,
+        camera_id=row.camera_id,
         encoded_image=b"" if image is None else image.as_py(),
         camera=Camera(
-            row["width_px"],
-            row["height_px"],
-            row["fx_px"],
-            row["fy_px"],
-            row["cx_px"],
-            row["cy_px"],
-            Distortion(row["distortion"]),
-            tuple(row["distortion_coefficients"]),
+            row.width_px,
+            row.height_px,
+            row.fx_px,
+            row.fy_px,
+            row.cx_px,
+            row.cy_px,
+            Distortion(row.distortion),
+            tuple(row.distortion_coefficients),
         ),
-        intrinsics_source=IntrinsicsSource(row["intrinsics_source"]),
+        intrinsics_source=IntrinsicsSource(row.intrinsics_source),
         world_T_cam=None if pose is None else np.array(pose, np.float64).reshape(4, 4),
-        scale=Scale(row["scale"]),
-        depth_kind=DepthKind(row["depth_kind"]),
+        scale=Scale(row.scale),
+        depth_kind=DepthKind(row.depth_kind),
         points=_points([cell(name) for name in POINT_COLUMNS]),
         small_depth=_small_depth(cell("small_depth")),
         full_depth=FullDepth(**full_depth.as_py()) if full_depth is not None and full_depth.is_valid else None,
         boxes=tuple(_box(box) for box in boxes.as_py()) if boxes is not None and boxes.is_valid else None,
-        time_s=row["time_s"],
-        dynamic=row["dynamic"],
+        time_s=row.time_s,
+        dynamic=row.dynamic,
     )
+
+
+def _chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece; joining chunks copies, even a single one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _points(cells: list[Any]) -> NDArray[np.float32]:
