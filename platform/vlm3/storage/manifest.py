@@ -146,7 +146,8 @@ def read_manifest(store: Store) -> Manifest:
     """
     size = store.size(MANIFEST)
     if size is None:
-        store.check()
+        if store.remote:
+            store.check()
         raise DataError(
             f"{store.uri}: no complete source here ({MANIFEST} is missing); ingest it with"
             f" `python jobs/ingest.py FOLDER --to {store.uri}`, again if that was interrupted"
