@@ -25,14 +25,18 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("ray_session")]
 
 
 @pytest.fixture
-def bucket(data_dir: Path, rclone_server: S3Server, use_s3: Callable[[S3Server], None]) -> str:
-    """The three packs, ingested."""
+def bucket(
+    data_dir: Path, rclone_server: S3Server, use_s3: Callable[[S3Server], None], request: pytest.FixtureRequest
+) -> str:
+    """The three packs, ingested into a bucket of the test's own."""
     use_s3(rclone_server)
-    make_bucket(rclone_server, "packs")
+    name = f"packs{abs(hash(request.node.name)) % 10**9}"
+    make_bucket(rclone_server, name)
+    uri = f"s3://{name}"
     for name, role in (("rgbd_7scenes", "train"), ("rgbd_hololens", "train"), ("depth_ibims1", "eval")):
-        done = ingest(open_reader(data_dir / name, name), f"s3://packs/{name}", IngestConfig(role=role))
+        done = ingest(open_reader(data_dir / name, name), f"{uri}/{name}", IngestConfig(role=role))
         assert done.rejections == ()
-    return "s3://packs"
+    return uri
 
 
 def train(bucket: str, runs: Path, server: S3Server, *extra: str) -> subprocess.CompletedProcess[str]:
