@@ -31,9 +31,10 @@ def mixed_components(weights: Sequence[float], samples: int, rows: int) -> NDArr
     import ray.data
 
     parts = []
-    for component in range(len(weights)):
-        # More than any component gives, so that none runs dry.
-        numbers = ray.data.range(2 * samples, override_num_blocks=-(-2 * samples // rows))
+    for component, weight in enumerate(weights):
+        # Half as much again as is due, so that none runs dry.
+        blocks = 4 + round(1.5 * samples * weight / sum(weights) / rows)
+        numbers = ray.data.range(blocks * rows, override_num_blocks=blocks)
         parts.append(numbers.map_batches(_Labelled(component), batch_size=None, batch_format="pyarrow"))
     found: list[NDArray[np.int64]] = []
     for table in parts[0].mix(*parts[1:], weights=list(weights)).iter_batches(batch_size=None, batch_format="pyarrow"):
