@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.images import decode_rgb
-from vlm3.storage.manifest import MANIFEST, SourceInfo, write_manifest
+from vlm3.storage.manifest import MANIFEST, SourceInfo, read_manifest, write_manifest
 from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
@@ -75,10 +76,12 @@ class TexturedRooms:
 
 
 def make_source(uri: str, reader: SceneReader) -> list[Shard]:
-    """Ingest without Ray, unless it is there; the training shards that were written."""
+    """Ingest to a folder, without Ray, unless just that is there; the training shards that were written."""
     store = open_store(uri)
     if store.exists(MANIFEST):
-        return []
+        if read_manifest(store).info.ingest_key == reader.identity():
+            return []
+        shutil.rmtree(uri)
     writer = GroupWriter(reader, store, INGEST, 0)
     shards = [shard for group in scene_groups(reader, INGEST) for shard in writer(group).shards]
     write_manifest(store, source_info(reader), {Split.TRAIN: shards})
