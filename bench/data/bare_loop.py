@@ -11,9 +11,8 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
-from textured_rooms import sample_builder
+from textured_rooms import Planned, sample_builder
 
-from pipelines.samples import SampleBuilder
 from vlm3.tokens.batch import StepRow
 
 PAGE_BYTES = 4096
@@ -25,7 +24,7 @@ SLOTS_PER_WORKER = 3
 class Worker:
     """What a process of the pool keeps."""
 
-    builder: SampleBuilder
+    builder: Planned
     rows: int
     slots: list[SharedMemory]
     free: "SimpleQueue[int]"
@@ -118,7 +117,7 @@ def _begin(folder: Path, rows: int, names: list[str], free: "SimpleQueue[int]") 
 
 
 def _rows(start: int) -> list[StepRow]:
-    return list(_worker.builder.rows(start, start + _worker.rows))
+    return _worker.builder.rows(start, start + _worker.rows)
 
 
 def _count(start: int) -> int:

@@ -69,10 +69,10 @@ def first_batch(size: int) -> dict[str, float]:
     started = time.perf_counter()
     source = ShardedSource.open(f"s3://{BUCKET}/{size}")
     opened_s = time.perf_counter() - started
-    tables = stream.stream_tables(builder_of([source], [1.0], POLICY, model_dir), 1000 * ROWS, ROWS)
-    rows = next(tables).num_rows
+    parcels = stream.stream_parcels(builder_of([source], [1.0], POLICY, model_dir), 1000 * ROWS, ROWS)
+    rows = len(next(parcels).rows)
     first_s = time.perf_counter() - started
-    tables.close()
+    parcels.close()
     return {"first_s": first_s, "opened_s": opened_s, "rows": rows, "clips": source.clips(Split.TRAIN)}
 
 

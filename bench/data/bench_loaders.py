@@ -13,7 +13,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from bare_loop import touch
-from records import FIELDS, Record, ToBatch, encoder_of, write_all
+from records import FIELDS, Record, ToBatch, encoder_of, format_folder, write_all
 from rounds import Figures, arguments, in_child, show, steady_rate
 from textured_rooms import make_sources, model_directory, sample_builder
 
@@ -21,6 +21,7 @@ FOLDER = Path(gettempdir()) / "vlm3-bench-data"
 BATCH, WORKERS = 32, 2
 ENDLESS = 10_000_000
 SHUFFLED = 128
+LONG = 500
 
 
 def delivered(dataset: Any, to_batch: ToBatch, **settings: Any) -> Iterator[int]:
@@ -54,7 +55,7 @@ def torch_files(to_batch: ToBatch) -> Iterator[int]:
     """Single files, drawn at random without end."""
     from torch.utils.data import RandomSampler
 
-    dataset = Files(FOLDER / "formats" / "files")
+    dataset = Files(format_folder(FOLDER, "files"))
     return delivered(dataset, to_batch, sampler=RandomSampler(dataset, replacement=True, num_samples=ENDLESS))
 
 
@@ -62,7 +63,7 @@ def webdataset_tar(to_batch: ToBatch) -> Iterator[int]:
     """Tar shards."""
     import webdataset
 
-    urls = [str(path) for path in sorted((FOLDER / "formats" / "tar").glob("*.tar"))]
+    urls = [str(path) for path in sorted(format_folder(FOLDER, "tar").glob("*.tar"))]
     return delivered(webdataset.WebDataset(urls, shardshuffle=100).repeat().shuffle(SHUFFLED), to_batch)
 
 
@@ -70,16 +71,17 @@ def datasets_parquet(to_batch: ToBatch) -> Iterator[int]:
     """Parquet read as a stream."""
     import datasets
 
-    files = [str(path) for path in sorted((FOLDER / "formats" / "parquet").glob("*.parquet"))]
-    stream = datasets.load_dataset("parquet", data_files=files, streaming=True, split="train")
-    return delivered(stream.shuffle(seed=0, buffer_size=SHUFFLED).repeat(None), to_batch)
+    files = [str(path) for path in sorted(format_folder(FOLDER, "parquet").glob("*.parquet"))]
+    # One long epoch: at the end of each this library sleeps for 5 s, which large data would hardly notice.
+    stream = datasets.load_dataset("parquet", data_files=files * LONG, streaming=True, split="train")
+    return delivered(stream.shuffle(seed=0, buffer_size=SHUFFLED), to_batch)
 
 
 def mosaicml_mds(to_batch: ToBatch) -> Iterator[int]:
     """MDS shards on local disk."""
     from mosaic import streaming
 
-    folder = str(FOLDER / "formats" / "mds")
+    folder = str(format_folder(FOLDER, "mds"))
     dataset = streaming().StreamingDataset(local=folder, batch_size=BATCH, shuffle=True, epoch_size=1_000_000)
     return delivered(dataset, to_batch)
 
@@ -88,15 +90,14 @@ def ours(to_batch: ToBatch) -> Iterator[int]:
     """The platform's stream, collated where it arrives, as training workers do."""
     import ray_stream as stream
 
-    from pipelines.stream import table_to_rows
     from vlm3.tokens.batch import collate
     from vlm3.tokens.vision import VisionSpec
 
     stream.connect(WORKERS)
     spec = VisionSpec.from_directory(to_batch.model_dir)
     pad_id = encoder_of(to_batch.model_dir).pad_id
-    for table in stream.stream_tables(sample_builder(FOLDER), 3200 * BATCH, BATCH):
-        batch = collate(table_to_rows(table), spec, pad_id)
+    for parcel in stream.stream_parcels(sample_builder(FOLDER), 3200 * BATCH, BATCH):
+        batch = collate(parcel.rows, spec, pad_id)
         touch(batch.pixels.numpy())
         yield len(batch.positions)
 

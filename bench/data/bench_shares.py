@@ -13,9 +13,8 @@ import numpy as np
 import ray_stream as stream
 from numpy.typing import NDArray
 from rounds import Figures, arguments, show
-from textured_rooms import builder_of, make_source, model_directory
+from textured_rooms import Planned, builder_of, make_source, model_directory
 
-from pipelines.samples import SampleBuilder
 from vlm3.mixture.shares import worst_share_error
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.sharded import ShardedSource
@@ -45,8 +44,8 @@ class Mixture:
 
     def delivered(self, seed: int) -> NDArray[np.int64]:
         """Our plan, as Ray Data delivers its blocks."""
-        tables = stream.stream_tables(self._builder(seed), self.samples, ROWS)
-        return np.concatenate([table["component"].to_numpy() for table in tables]).astype(np.int64)
+        parcels = stream.stream_parcels(self._builder(seed), self.samples, ROWS)
+        return np.array([row.component for parcel in parcels for row in parcel.rows], np.int64)
 
     def planned(self, seed: int) -> NDArray[np.int64]:
         """Our plan, in order of position: what a deterministic run is given."""
@@ -60,7 +59,7 @@ class Mixture:
         """Ray Data's `mix` of blocks of `rows` rows; it has no seed."""
         return stream.mixed_components(self.weights.tolist(), self.samples, rows)
 
-    def _builder(self, seed: int) -> SampleBuilder:
+    def _builder(self, seed: int) -> Planned:
         sources = []
         for number in range(len(self.weights)):
             uri = str(FOLDER / f"source{number}")

@@ -24,14 +24,11 @@ def ray_stream(seconds: float) -> Iterator[int]:
     """The platform's stream."""
     import ray_stream as stream
 
-    from pipelines.stream import table_to_rows
-
     stream.connect(len(os.sched_getaffinity(0)))
-    builder = sample_builder(FOLDER)
-    for table in stream.stream_tables(builder, int(seconds * ENOUGH_A_SECOND) // ROWS * ROWS, ROWS):
-        for row in table_to_rows(table):
+    for parcel in stream.stream_parcels(sample_builder(FOLDER), int(seconds * ENOUGH_A_SECOND), ROWS):
+        for row in parcel.rows:
             bare_loop.touch(row.image)
-        yield table.num_rows
+        yield len(parcel.rows)
 
 
 WAYS: dict[str, Callable[[float], Iterator[int]]] = {

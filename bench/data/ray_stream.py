@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from textured_rooms import Planned
 
-from pipelines.samples import SampleBuilder
+from vlm3.train.parcels import RowParcel
 
 
 def connect(cores: int) -> None:
@@ -17,13 +18,20 @@ def connect(cores: int) -> None:
     connect_to_ray(num_cpus=cores)
 
 
-def stream_tables(builder: SampleBuilder, stop: int, rows: int) -> Iterator[pa.Table]:
-    """Tables of about `rows` training rows of positions [0, stop), in the order in which Ray Data delivers them."""
-    from pipelines.stream import training_stream
-    from vlm3.mixture.ledger import Ledger
+def stream_parcels(
+    planned: Planned, stop: int, rows: int, *, world_size: int = 1, deterministic: bool = False
+) -> Iterator[RowParcel]:
+    """Parcels of positions [0, stop), in the order in which Ray Data delivers them; steps of `rows` positions."""
+    from pipelines.stream import FixedPlan, training_stream
+    from vlm3.mixture.dealing import Dealing, StepShape
+    from vlm3.train.stream_config import StreamConfig
 
-    dataset = training_stream(builder, Ledger.empty(), stop, rows, cpus_per_task=1.0)
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+    dealing = Dealing(((0, stop // rows * rows),), StepShape(rows, world_size, rows))
+    config = StreamConfig(deterministic=deterministic)
+    dataset = training_stream(planned.builder, dealing, FixedPlan(planned.plan), config)
+    blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+    for block in blocks:
+        yield RowParcel.from_block(block)
 
 
 def mixed_components(weights: Sequence[float], samples: int, rows: int) -> NDArray[np.int64]:
@@ -31,9 +39,10 @@ def mixed_components(weights: Sequence[float], samples: int, rows: int) -> NDArr
     import ray.data
 
     parts = []
-    for component in range(len(weights)):
-        # More than any component gives, so that none runs dry.
-        numbers = ray.data.range(2 * samples, override_num_blocks=-(-2 * samples // rows))
+    for component, weight in enumerate(weights):
+        # Half as much again as is due, so that none runs dry.
+        blocks = 4 + round(1.5 * samples * weight / sum(weights) / rows)
+        numbers = ray.data.range(blocks * rows, override_num_blocks=blocks)
         parts.append(numbers.map_batches(_Labelled(component), batch_size=None, batch_format="pyarrow"))
     found: list[NDArray[np.int64]] = []
     for table in parts[0].mix(*parts[1:], weights=list(weights)).iter_batches(batch_size=None, batch_format="pyarrow"):

@@ -84,12 +84,18 @@ WRITERS: dict[str, Callable[[Path, Sequence[Record]], None]] = {
 }
 
 
+def format_folder(folder: Path, name: str) -> Path:
+    """Where a format of the sources below `folder` is; other frames have another place."""
+    fingerprints = [ShardedSource.open(str(folder / source)).fingerprint[:6] for source in SOURCES]
+    return folder / f"{name}-{'-'.join(fingerprints)}"
+
+
 def write_all(folder: Path) -> None:
-    """Every format below `folder`/formats, those that are missing."""
-    missing = [name for name in WRITERS if not (folder / "formats" / name).is_dir()]
+    """Every format that is missing."""
+    missing = [name for name in WRITERS if not format_folder(folder, name).is_dir()]
     frames = list(records(folder)) if missing else []
     for name in missing:
-        path, unfinished = folder / "formats" / name, folder / "formats" / f"{name}.unfinished"
+        path, unfinished = format_folder(folder, name), folder / f"{name}-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         WRITERS[name](unfinished, frames)

@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from photographs import encode, textured
 
-from pipelines.samples import Component, SampleBuilder
+from pipelines.reading import ClipReader, Component
+from pipelines.samples import SampleBuilder
 from pipelines.shard_groups import GroupWriter, IngestConfig, scene_groups
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.mixture.plan import ComponentSize, MixturePlan
@@ -18,11 +21,12 @@ from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.images import decode_rgb
-from vlm3.storage.manifest import MANIFEST, SourceInfo, write_manifest
+from vlm3.storage.manifest import MANIFEST, SourceInfo, read_manifest, write_manifest
 from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tokens.batch import StepRow
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 ENLARGED = 8
@@ -34,6 +38,7 @@ POLICY = UnifyPolicy(1000.0, GridPolicy.CROP, 32, 4096, 16_777_216)
 INGEST = IngestConfig(clip_frames=8, slots_per_clip=8, heldout_share=0.0)
 SOURCES = ("rooms", "studios")
 WEIGHTS = (0.7, 0.3)
+AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,12 @@ class TexturedRooms:
 
 
 def make_source(uri: str, reader: SceneReader) -> list[Shard]:
-    """Ingest without Ray, unless it is there; the training shards that were written."""
+    """Ingest to a folder, without Ray, unless just that is there; the training shards that were written."""
     store = open_store(uri)
     if store.exists(MANIFEST):
-        return []
+        if read_manifest(store).info.ingest_key == reader.identity():
+            return []
+        shutil.rmtree(uri)
     writer = GroupWriter(reader, store, INGEST, 0)
     shards = [shard for group in scene_groups(reader, INGEST) for shard in writer(group).shards]
     write_manifest(store, source_info(reader), {Split.TRAIN: shards})
@@ -117,7 +124,19 @@ def model_directory(folder: Path) -> Path:
     return directory
 
 
-def sample_builder(folder: Path) -> SampleBuilder:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The stream's function, and the plan it follows."""
+
+    builder: SampleBuilder
+    plan: MixturePlan
+
+    def rows(self, start: int, stop: int) -> list[StepRow]:
+        """Training rows of positions [start, stop)."""
+        return [row for parcel in self.builder.rows(self.plan, [np.arange(start, stop)]) for row in parcel.rows]
+
+
+def sample_builder(folder: Path) -> Planned:
     """The stream's function over both sources of `make_sources`."""
     sources = [ShardedSource.open(str(folder / name)) for name in SOURCES]
     return builder_of(sources, WEIGHTS, POLICY, model_directory(folder))
@@ -125,7 +144,7 @@ def sample_builder(folder: Path) -> SampleBuilder:
 
 def builder_of(
     sources: list[ShardedSource], weights: Sequence[float], policy: UnifyPolicy, model_dir: Path, seed: int = 0
-) -> SampleBuilder:
+) -> Planned:
     """Depth questions about every source."""
     task = DepthTask(DepthTaskConfig())
     components = tuple(Component(f"{source.name}/depth", source, task, policy) for source in sources)
@@ -133,7 +152,7 @@ def builder_of(
         ComponentSize(component.name, source.clips(Split.TRAIN), source.slots, source.fingerprint)
         for component, source in zip(components, sources, strict=True)
     ]
-    return SampleBuilder(MixturePlan.start(sizes, weights, seed), components, model_dir)
+    return Planned(SampleBuilder(ClipReader(components, AHEAD), model_dir), MixturePlan.start(sizes, weights, seed))
 
 
 def _enlarged(camera: Camera, times: int) -> Camera:
