@@ -6,7 +6,7 @@ No Ray here: tests and tools call it directly.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DamagedError, DataError
 from vlm3.log import get_logger
-from vlm3.mixture.plan import MAX_ATTEMPTS, MixturePlan
+from vlm3.mixture.plan import MAX_ATTEMPTS, DrawBatch, MixturePlan
 from vlm3.mixture.quarantine import Fault, FaultKind
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.storage.counters import StorageUse, storage_use
@@ -26,8 +26,8 @@ from vlm3.train.parcels import Cost, EncodedParcel
 from vlm3.views.unify import UnifyPolicy
 
 log = get_logger(__name__)
-ClipKey = tuple[int, int]
-"""(component, clip)."""
+Visit = tuple[int, int, int]
+"""(component, visit, clip): samples in a row of a component that come from one clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,17 @@ class ClipReader:
             DataError: a shard is missing, or `MAX_ATTEMPTS` replacements in a row lie in damaged clips.
             StorageError: the store does not answer: nothing is known of the data, and nothing is quarantined.
         """
-        positions = np.concatenate(groups) if groups else np.empty(0, np.int64)
-        component, clip, slot, seed = _draws(plan, positions)
-        keys = list(zip(component.tolist(), clip.tolist(), strict=True))
+        if not groups:
+            return
+        positions = np.concatenate(groups)
+        draws = _draws(plan, positions)
+        component = draws.component
+        keys = list(zip(component.tolist(), draws.visit.tolist(), draws.clip.tolist(), strict=True))
         last_use = {key: index for index, key in enumerate(keys)}
         order = list(dict.fromkeys(keys))
-        clips: dict[ClipKey, pa.Table | Fault] = {}
+        clips: dict[Visit, pa.Table | Fault] = {}
         used, started = storage_use(), time.perf_counter()
-        with closing(read_ahead((partial(self._read, key) for key in order), self.ahead)) as arriving:
+        with closing(read_ahead((partial(self._read, key[0], key[2]) for key in order), self.ahead)) as arriving:
             index = 0
             for group in groups:
                 frames, faults, attempts, seeds = [], [], [], []
@@ -90,7 +93,7 @@ class ClipReader:
                     if key not in clips:
                         # In order of first use: the next to arrive is the one that is missing.
                         clips[key] = next(arriving)
-                    stored, more = self._stored(plan, position, clips[key], key[0], int(slot[index]), int(seed[index]))
+                    stored, more = self._stored(plan, position, clips[key], draws, index)
                     frames.append(stored.frame)
                     attempts.append(stored.attempt)
                     seeds.append(stored.seed)
@@ -98,6 +101,7 @@ class ClipReader:
                     if last_use[key] == index:
                         del clips[key]
                     index += 1
+                now = storage_use()
                 yield EncodedParcel(
                     group,
                     component[index - len(group) : index],
@@ -105,9 +109,10 @@ class ClipReader:
                     np.array(seeds, np.uint64),
                     pa.concat_tables(frames).combine_chunks(),
                     tuple(faults),
-                    _cost(storage_use().since(used), time.perf_counter() - started),
+                    _cost(now.since(used), time.perf_counter() - started),
                 )
-                used, started = storage_use(), time.perf_counter()
+                # What is read ahead while the parcel travels counts for the next one; the time does not.
+                used, started = now, time.perf_counter()
 
     def replacement(
         self, plan: MixturePlan, position: int, after_attempt: int
@@ -119,17 +124,20 @@ class ClipReader:
         faults: list[Fault] = []
         for attempt in range(after_attempt + 1, MAX_ATTEMPTS + 1):
             draw = plan.sample(position, attempt)
-            found = self._read((draw.component, draw.clip))
+            found = self._read(draw.component, draw.clip)
             if isinstance(found, pa.Table):
-                return StoredSample(draw.component, attempt, draw.seed, _row(found, draw.slot)), faults
+                frame = _row(found, draw.epoch, draw.slot, self.components[draw.component])
+                return StoredSample(draw.component, attempt, draw.seed, frame), faults
             faults.append(_at(found, position, attempt))
         return None, faults
 
     def _stored(
-        self, plan: MixturePlan, position: int, clip: pa.Table | Fault, component: int, slot: int, seed: int
+        self, plan: MixturePlan, position: int, clip: pa.Table | Fault, draws: DrawBatch, index: int
     ) -> tuple[StoredSample, list[Fault]]:
         if isinstance(clip, pa.Table):
-            return StoredSample(component, 0, seed, _row(clip, slot)), []
+            component = int(draws.component[index])
+            frame = _row(clip, int(draws.epoch[index]), int(draws.slot[index]), self.components[component])
+            return StoredSample(component, 0, int(draws.seed[index]), frame), []
         faults = [_at(clip, position, 0)]
         stored, more = self.replacement(plan, position, 0)
         faults += more
@@ -137,15 +145,15 @@ class ClipReader:
             raise used_up(faults)
         return stored, faults
 
-    def _read(self, key: ClipKey) -> pa.Table | Fault:
-        """A clip, or why its bytes are of no use."""
-        component = self.components[key[0]]
+    def _read(self, number: int, clip: int) -> pa.Table | Fault:
+        """A clip of a component, or why its bytes are of no use."""
+        component = self.components[number]
         try:
-            return component.read(key[1])
+            return component.read(clip)
         except DamagedError as error:
-            log.warning("%s, clip %d is damaged: %s", component.name, key[1], error)
+            log.warning("%s, clip %d is damaged: %s", component.name, clip, error)
             kind = type(error.__cause__ or error).__name__
-            return Fault(-1, 0, component.name, f"clip {key[1]}", FaultKind.CLIP, kind, str(error))
+            return Fault(-1, 0, component.name, f"clip {clip}", FaultKind.CLIP, kind, str(error))
 
 
 def used_up(faults: Sequence[Fault]) -> DataError:
@@ -157,27 +165,17 @@ def used_up(faults: Sequence[Fault]) -> DataError:
     )
 
 
-def _draws(
-    plan: MixturePlan, positions: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
-    """(N,) component, clip, slot and seed at each of the ascending positions."""
-    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    runs = [run for run in np.split(positions, breaks) if len(run)]
-    draws = [plan.draws(int(run[0]), int(run[-1]) + 1) for run in runs]
-    if not draws:
-        empty = np.empty(0, np.int64)
-        return empty, empty, empty, np.empty(0, np.uint64)
-    return (
-        np.concatenate([d.component for d in draws]),
-        np.concatenate([d.clip for d in draws]),
-        np.concatenate([d.slot for d in draws]),
-        np.concatenate([d.seed for d in draws]),
-    )
+def _draws(plan: MixturePlan, positions: NDArray[np.int64]) -> DrawBatch:
+    """The plan's own samples at ascending positions."""
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
+    parts = [plan.draws(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
+    names = [field.name for field in fields(DrawBatch)]
+    return DrawBatch(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _row(clip: pa.Table, slot: int) -> pa.Table:
-    """The frame of a slot: a view. A clip that has fewer frames than slots shows some of them again."""
-    return clip.slice(slot % clip.num_rows, 1)
+def _row(clip: pa.Table, epoch: int, slot: int, component: Component) -> pa.Table:
+    """The frame of a slot: a view. Visits of a clip go on where the one before ended, so that every frame is shown."""
+    return clip.slice((epoch * component.source.slots + slot) % clip.num_rows, 1)
 
 
 def _at(fault: Fault, position: int, attempt: int) -> Fault:

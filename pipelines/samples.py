@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.reading import ClipReader, Component, used_up
@@ -97,7 +98,7 @@ class SampleBuilder:
 
         A bad sample is replaced by another element of the same component, so shares hold and replays agree.
         """
-        frames = table_to_frames(parcel.frames)
+        frames = _frames(parcel.frames)
         columns = (parcel.position, parcel.component, parcel.attempt, parcel.seed)
         for frame, *draw in zip(frames, *(column.tolist() for column in columns), strict=True):
             position, component, attempt, seed = draw
@@ -110,17 +111,28 @@ class SampleBuilder:
                 faults += more
                 if stored is None:
                     raise used_up(faults)
-                attempt, seed, current = stored.attempt, stored.seed, table_to_frames(stored.frame)[0]
+                attempt, seed, (current,) = stored.attempt, stored.seed, _frames(stored.frame)
             yield AskedSample(position, component, attempt, *made), faults
 
 
+def _frames(table: pa.Table) -> list[Frame | Exception]:
+    """A frame of each row, or why the row is none."""
+    try:
+        return list(table_to_frames(table))
+    except (ValueError, TypeError, AttributeError) as error:
+        if table.num_rows == 1:
+            return [error]
+        return [frame for i in range(table.num_rows) for frame in _frames(table.slice(i, 1))]
+
+
 def _make(
-    frame: Frame, component: Component, position: int, attempt: int, seed: int
+    frame: Frame | Exception, component: Component, position: int, attempt: int, seed: int
 ) -> tuple[ViewSample, Conversation] | Fault:
     """The sample of a frame, or why there is none. Nothing here touches a store: every error is about the content."""
-    bad = Fault(
-        position, attempt, component.name, f"{frame.source}/{frame.scene}/{frame.frame}", FaultKind.FRAME, "", ""
-    )
+    bad = Fault(position, attempt, component.name, "", FaultKind.FRAME, "", "")
+    if isinstance(frame, Exception):
+        return replace(bad, item="a row that is no frame", error=type(frame).__name__, reason=str(frame))
+    bad = replace(bad, item=f"{frame.source}/{frame.scene}/{frame.frame}")
     if (reason := stored_fault(frame)) is not None:
         return replace(bad, error="DataError", reason=reason)
     try:

@@ -17,8 +17,8 @@ from vlm3.mixture.plan import MixturePlan
 from vlm3.train.parcels import EncodedParcel
 from vlm3.train.stream_config import StreamConfig
 
-MOST_RANGES = 4096
-"""Reading tasks of a stream: each costs Ray a moment at the start, whatever the length of the run."""
+MOST_TASKS = 4096
+"""Reading tasks of a stream: each costs Ray a moment at its start. A longer run has more ranges a task."""
 
 
 class PlanOwner(Protocol):
@@ -56,14 +56,19 @@ class RangeReader:
     dealing: Dealing
     owner: PlanOwner
     range_positions: int
+    """Positions that are issued, and whose clips are read, together."""
+    ranges_per_task: int
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Blocks of one parcel each, of the ranges numbered in column `id`."""
-        for number in batch["id"].to_pylist():
-            groups = list(self.dealing.parcels_of(number, self.range_positions))
-            plan = self.owner.issue(int(groups[0][0]), int(groups[-1][-1]) + 1)
-            for parcel in self.builder.reader.parcels(plan, groups):
-                yield parcel.to_block()
+        """Blocks of one parcel each, of the tasks numbered in column `id`."""
+        last = self.dealing.ranges(self.range_positions)
+        for task in batch["id"].to_pylist():
+            first = task * self.ranges_per_task
+            for number in range(first, min(first + self.ranges_per_task, last)):
+                groups = list(self.dealing.parcels_of(number, self.range_positions))
+                plan = self.owner.issue(int(groups[0][0]), int(groups[-1][-1]) + 1)
+                for parcel in self.builder.reader.parcels(plan, groups):
+                    yield parcel.to_block()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +102,13 @@ def training_stream(
     In order, step k takes the k-th G positions. Otherwise parcels come as they are ready, and a step takes any G that
     remain.
     """
-    positions = max(config.read.positions, -(-dealing.steps * dealing.shape.global_batch // MOST_RANGES))
-    ranges = dealing.ranges(positions)
+    ranges = dealing.ranges(config.read.positions)
+    ranges_per_task = max(1, -(-ranges // MOST_TASKS))
+    tasks = -(-ranges // ranges_per_task)
     labels = config.decode.node_labels or None
     decoder = ParcelDecoder(builder, owner)
-    encoded = ray.data.range(ranges, override_num_blocks=ranges).map_batches(
-        RangeReader(builder, dealing, owner, positions),
+    encoded = ray.data.range(tasks, override_num_blocks=tasks).map_batches(
+        RangeReader(builder, dealing, owner, config.read.positions, ranges_per_task),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=config.read.cpus,

@@ -26,6 +26,7 @@ from vlm3.mixture.ledger import Ledger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.storage.store import open_store
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.pictures import sample_gallery
 from vlm3.tracking.registry import promote_if_better, register
@@ -114,7 +115,7 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
     ) as run:
         run_dir.mkdir(parents=True, exist_ok=True)
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
-        (run_dir / RUN_FILE).write_text(json.dumps(state), encoding="utf-8")
+        open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
         _describe(run, recipe, sources, builder, plan)
         train = recipe.train
         owner = keep_plan(run_dir, plan, train.steps, train.global_batch, saved_ledger(run_dir).stop)
@@ -254,5 +255,5 @@ def _describe(
         run.dataset(name, source.uri, source.fingerprint, context)
     wanted = recipe.train.gallery_samples
     if wanted:
-        shown = list(builder.asked(plan, [np.arange(wanted)]))
+        shown = list(builder.asked(plan, [np.arange(min(wanted, plan.end or wanted))]))
         run.figure("samples.png", sample_gallery([s.sample for s in shown], [s.conversation for s in shown]))

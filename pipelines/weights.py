@@ -12,7 +12,7 @@ from pipelines.failures import user_error
 from pipelines.reading import Component
 from vlm3.log import configure
 from vlm3.mixture.config import scheduled_weights
-from vlm3.mixture.keeper import PlanKeeper, newer_plan, read_plan
+from vlm3.mixture.keeper import PlanKeeper, newer_plan, read_issued, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.segments import Segment
 from vlm3.scenes.sharded import ShardedSource
@@ -97,6 +97,7 @@ def keep_plan(run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, c
     """
     # Here as well as in the actor: an error of its constructor would reach us as the death of an actor.
     plan = newer_plan(plan, read_plan(run_dir))
+    read_issued(run_dir)
     plan.require_steps(steps, global_batch)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     live = LivePlan(_KeeperActor.options(scheduling_strategy=here).remote(run_dir, plan, steps, global_batch, consumed))

@@ -26,6 +26,10 @@ class CheckpointError(UserError):
     """A checkpoint is missing, incomplete or belongs to another recipe."""
 
 
+class IncompleteCheckpointError(CheckpointError):
+    """A checkpoint that was being written when its run stopped: an older one continues the run."""
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Text for an unknown name: `; did you mean 'x'?` where one is close, the valid names where none is."""
     names = sorted(candidates)

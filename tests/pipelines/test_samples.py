@@ -1,5 +1,6 @@
 """Positions become rows; bad samples are named and replaced, and no good one is lost."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,30 @@ def test_a_missing_shard_is_no_bad_sample_it_stops_the_run(tmp_path: Path, tiny_
     with pytest.raises(DataError, match=r"train-g0-00000-000\.parquet"):
         rows_of(builder, plan_of(builder, [1.0]), 24)
     assert not issubclass(StorageError, DataError), "a store that fails says nothing about the data"
+
+
+def test_every_frame_of_a_clip_is_shown_although_a_visit_has_fewer_slots(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 3)
+    fewer = dataclasses.replace(source, slots=1)
+    builder = builder_of([fewer], tiny_model)
+    plan = plan_of(builder, [1.0])
+    groups = [np.arange(3 * FRAMES)]
+    names = {(s.sample.provenance.scene, s.sample.provenance.frame) for s in builder.asked(plan, groups)}
+    assert len(names) == 3 * FRAMES, "four epochs of one slot a clip show all four frames"
+
+
+def test_a_row_that_is_no_frame_is_quarantined(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 2)
+    builder = builder_of([source], tiny_model)
+    plan = plan_of(builder, [1.0])
+    (parcel,) = builder.reader.parcels(plan, [np.arange(4)])
+    kinds = parcel.frames["depth_kind"].to_pylist()
+    column = parcel.frames.column_names.index("depth_kind")
+    broken = parcel.frames.set_column(column, "depth_kind", [["z", "unheard of", *kinds[2:]]])
+    made = builder.build(dataclasses.replace(parcel, frames=broken), lambda: plan)
+    assert [row.position for row in made.rows] == [0, 1, 2, 3]
+    (fault,) = [fault for fault in made.faults if fault.attempt == 0]
+    assert (fault.position, fault.kind) == (1, FaultKind.FRAME) and "unheard of" in fault.reason
 
 
 def test_a_clip_is_read_once_in_a_range(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,8 @@ class StepShape:
 
     @property
     def even(self) -> bool:
-        """Whether all ranks take as many positions: their parcels may then come in any order."""
-        return self.global_batch % self.world_size == 0
+        """Whether all parcels are of one size: they may then come in any order, and a step is still G positions."""
+        return self.global_batch % (self.world_size * self.parcels) == 0
 
     def borders(self) -> NDArray[np.int64]:
         """(world_size × parcels + 1,) where the parcels of a step begin and end, from the step's first place on."""

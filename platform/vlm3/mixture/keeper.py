@@ -16,8 +16,6 @@ from vlm3.storage.store import open_store
 log = get_logger(__name__)
 PLAN_FILE = "plan.json"
 ISSUED_FILE = "issued.json"
-RESERVED_RANGES = 64
-"""Ranges noted as issued ahead of time, so that one write serves many."""
 
 
 class PlanKeeper:
@@ -51,8 +49,7 @@ class PlanKeeper:
         self._plan.require_steps(steps, global_batch)
         if self._plan != found:
             self._write_plan(self._plan)
-        self._reserved = _read_issued(run_dir)
-        self._issued = max(consumed, self._reserved)
+        self._issued = max(consumed, read_issued(run_dir))
 
     @property
     def issued(self) -> int:
@@ -72,11 +69,10 @@ class PlanKeeper:
         if not 0 <= start < stop:
             raise ValueError(f"expected 0 ≤ start < stop, found [{start}, {stop})")
         self._look_for_request()
-        if stop > self._reserved:
-            reserved = stop + RESERVED_RANGES * (stop - start)
-            self._store.write_atomic(ISSUED_FILE, json.dumps({"issued_below": reserved}).encode())
-            self._reserved = reserved
-        self._issued = max(self._issued, stop)
+        if stop > self._issued:
+            # On disk before anybody reads by it: one small file a range of thousands of positions.
+            self._store.write_atomic(ISSUED_FILE, json.dumps({"issued_below": stop}).encode())
+            self._issued = stop
         return self._plan
 
     def change(self, weights: Mapping[str, float], at: str | None = None, request: str | None = None) -> Segment:
@@ -200,7 +196,7 @@ def _live(plan: MixturePlan) -> tuple[Change, ...]:
     return tuple(change for change in plan.changes if change.reason == "live")
 
 
-def _read_issued(run_dir: Path) -> int:
+def read_issued(run_dir: Path) -> int:
     """First position that an earlier keeper of this folder cannot have issued."""
     path = run_dir / ISSUED_FILE
     try:

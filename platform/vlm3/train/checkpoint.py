@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlm3.errors import CheckpointError
+from vlm3.errors import CheckpointError, IncompleteCheckpointError
 from vlm3.mixture.ledger import Ledger
 
 STATE_FILE = "train_state.json"
@@ -78,7 +78,7 @@ def read_state(folder: Path) -> TrainState:
     try:
         data = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(
+        raise IncompleteCheckpointError(
             f"{folder}: not a complete checkpoint: {STATE_FILE} is missing (it is written last);"
             " give an older checkpoint, or start a new run"
         ) from None
@@ -94,7 +94,9 @@ def read_state(folder: Path) -> TrainState:
         found = (folder / path).stat().st_size if (folder / path).is_file() else None
         if found != size:
             detail = "missing" if found is None else f"cut short: expected {size} bytes, found {found}"
-            raise CheckpointError(f"{folder}: incomplete checkpoint: {path} is {detail}; give an older checkpoint")
+            raise IncompleteCheckpointError(
+                f"{folder}: incomplete checkpoint: {path} is {detail}; give an older checkpoint"
+            )
     return TrainState(
         step=data["step"],
         ledger=Ledger.from_json(data["ledger"]),

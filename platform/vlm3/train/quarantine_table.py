@@ -32,6 +32,8 @@ class Quarantine:
 
     def restore(self, ledger: Ledger) -> None:
         """Take up the table of an interrupted run: what was bad on the way to the samples that the ledger holds."""
+        if self.run is None:
+            return
         known = read_quarantine(self.run_dir)
         held = ledger.holds([fault.position for fault in known])
         self.faults = [fault for fault, kept in zip(known, held, strict=True) if kept]
@@ -42,7 +44,8 @@ class Quarantine:
         Raises:
             DataError: too much of a component is bad; the table is written before.
         """
-        self.faults += outcome.faults
+        if self.run is not None:
+            self.faults += outcome.faults
         try:
             self.limit.check(self.component_names, state.seen, state.replaced)
         except BaseException:

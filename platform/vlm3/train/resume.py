@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from vlm3.errors import CheckpointError
+from vlm3.errors import IncompleteCheckpointError
 from vlm3.log import get_logger
 from vlm3.train.checkpoint import read_state
 
@@ -17,12 +17,16 @@ def checkpoint_name(step: int) -> str:
 
 
 def latest_checkpoint(run_dir: Path) -> Path | None:
-    """The newest complete checkpoint of a run, None if there is none; incomplete ones are passed over and logged."""
+    """The newest complete checkpoint of a run, None if there is none; incomplete ones are passed over and logged.
+
+    Raises:
+        CheckpointError: a complete one cannot be read, or is of another version.
+    """
     for folder in sorted(run_dir.glob(f"{PREFIX}*"), reverse=True):
         try:
             read_state(folder)
-        except CheckpointError as error:
-            log.warning("passing over an unusable checkpoint: %s", error)
+        except IncompleteCheckpointError as error:
+            log.warning("passing over a checkpoint: %s", error)
             continue
         return folder
     return None

@@ -1,10 +1,13 @@
 """Figures of every step: loss, rates, shares asked and realised, repetition, what the data cost."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlm3.mixture.plan import MixturePlan
 from vlm3.mixture.shares import ShareWatch
@@ -14,6 +17,7 @@ from vlm3.train.loop import LoopState, StepOutcome
 from vlm3.train.progress import Progress
 
 SHARE_WINDOW = 512
+MIXTURE_PERIOD_S = 5.0
 Publish = Callable[[dict[str, float]], None]
 """Takes the figures of a step elsewhere as well."""
 
@@ -31,21 +35,26 @@ class StepMetrics:
     """The plan as it stands: weights may change while the run goes on."""
     publish: Publish
     watch: ShareWatch = field(default_factory=lambda: ShareWatch(SHARE_WINDOW))
-    losses: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    segments_told: int = 0
+    first_loss: float = float("nan")
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=10))
+    rates: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+    told: MixturePlan | None = None
+    """The plan whose changes were told last."""
+    mixture_logged_s: float = float("-inf")
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Log the step."""
+        if not self.losses:
+            self.first_loss = outcome.stats.loss
         self.losses.append(outcome.stats.loss)
-        self.seconds.append(outcome.seconds)
+        self.rates.append(len(outcome.received) / outcome.seconds)
         plan = self.plan()
-        reached = int(outcome.received[-1, 0])
-        asked = plan.asked_at(reached)
-        self.watch.add(outcome.received[:, 1], asked)
-        figures = self._figures(outcome, state) | self._mixture(outcome, state, plan, reached)
-        self.run.metrics(figures, outcome.step)
-        self.publish(figures)
+        for part in _by_segment(outcome.received, plan):
+            self.watch.add(part[:, 1], plan.asked_at(int(part[0, 0])))
+        figures = self._figures(outcome, state)
+        mixture = self._mixture(outcome, state, plan, int(outcome.received[-1, 0]))
+        self.publish(figures | mixture)
+        self.run.metrics(figures | (mixture if self._mixture_is_due(outcome.step) else {}), outcome.step)
         self._tell_changes(plan)
         samples_per_s, wait_share = figures["data/samples_per_s"], figures["data/wait_share"]
         Progress(outcome.step, self.total_steps, outcome.stats.loss, samples_per_s, wait_share).write(self.run_dir)
@@ -56,17 +65,24 @@ class StepMetrics:
         total = max(int(state.seen.sum()), 1)
         asked, realised = plan.numbers(total) / total, state.seen / total
         self.run.figure("mixture.png", mixture_chart(list(self.component_names), asked, realised))
-        last = self.losses[-10:]
         result = {
-            "loss_first": self.losses[0] if self.losses else float("nan"),
-            "loss_last": float(np.mean(last)) if last else float("nan"),
-            "samples_per_s": self.global_batch / float(np.median(self.seconds)) if self.seconds else float("nan"),
+            "loss_first": self.first_loss,
+            "loss_last": float(np.mean(self.losses)) if self.losses else float("nan"),
+            "samples_per_s": float(np.median(self.rates)) if self.rates else float("nan"),
             "mixture_worst_window_error": self.watch.worst,
             "samples_replaced": float(state.replaced.sum()),
         }
         for name, wanted, got in zip(self.component_names, asked, realised, strict=True):
             result |= {f"asked/{name}": float(wanted), f"realised/{name}": float(got)}
         return result
+
+    def _mixture_is_due(self, step: int) -> bool:
+        """Figures of dozens of components take MLflow longer than small steps: they are logged every few seconds."""
+        now_s = time.monotonic()
+        due = now_s - self.mixture_logged_s >= MIXTURE_PERIOD_S or step == self.total_steps
+        if due:
+            self.mixture_logged_s = now_s
+        return due
 
     def _figures(self, outcome: StepOutcome, state: LoopState) -> dict[str, float]:
         stats, cost, seconds = outcome.stats, outcome.cost, outcome.seconds
@@ -103,9 +119,9 @@ class StepMetrics:
 
     def _tell_changes(self, plan: MixturePlan) -> None:
         """Every change of the weights is an artifact of the run: from which position, why, and the shares."""
-        if len(plan.segments) == self.segments_told:
+        if plan is self.told:
             return
-        self.segments_told = len(plan.segments)
+        self.told = plan
         self.run.text("mixture/plan.json", plan.to_json())
         lines = ["from_position\tfrom_step\treason\t" + "\t".join(self.component_names)]
         for segment in plan.segments:
@@ -113,3 +129,9 @@ class StepMetrics:
             step = segment.from_position // self.global_batch + 1
             lines.append(f"{segment.from_position}\t{step}\t{segment.reason}\t{shares}")
         self.run.text("mixture/changes.tsv", "\n".join(lines) + "\n")
+
+
+def _by_segment(received: NDArray[np.int64], plan: MixturePlan) -> list[NDArray[np.int64]]:
+    """Rows of `received`, sorted by position, apart at every change of the weights."""
+    borders = [segment.from_position for segment in plan.segments]
+    return [part for part in np.split(received, np.searchsorted(received[:, 0], borders)) if len(part)]

@@ -1,8 +1,8 @@
 """What a user says about the stream: how it is read, where it is decoded, and how much bad data it may meet."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vlm3.config import StrictModel
 
@@ -41,3 +41,12 @@ class StreamConfig(StrictModel):
     decode: DecodeConfig = DecodeConfig()
     max_bad_per_1000: Annotated[float, Field(ge=0)] = 50.0
     """Bad samples of a component (damaged, or nothing to ask) are replaced; more than this stops the run."""
+
+    @model_validator(mode="after")
+    def _two_stages(self) -> Self:
+        if self.decode.actors is None and self.read.cpus == self.decode.cpus:
+            raise ValueError(
+                f"read.cpus and decode.cpus are both {self.read.cpus}: Ray would make one stage of the two; let them"
+                " differ, e.g. read.cpus 0.25"
+            )
+        return self

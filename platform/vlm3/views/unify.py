@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
-from vlm3.storage.images import decode_at_least
+from vlm3.storage.images import decode_at_least, decode_size
 from vlm3.views.warp import inside_image, valid_mask, warp
 
 MAX_UPSCALE = 32.0
+MAX_SIDE_PX = 32_767
+"""OpenCV's resampling counts pixels in 16 bits."""
 Array = NDArray[np.float64]
 
 
@@ -84,13 +86,11 @@ def unify(
         DataError: the image does not match its camera, or cannot be brought to this focal within the bounds.
     """
     target = unified_camera(camera, policy, center_px)
+    width_px, height_px = decode_size(encoded_image)
+    if (width_px, height_px) != (camera.width_px, camera.height_px):
+        raise DataError(f"image is {width_px}x{height_px} px, its camera says {camera.width_px}x{camera.height_px}")
     scale = max(policy.focal_px / camera.fx_px, policy.focal_px / camera.fy_px)
     decoded = decode_at_least(encoded_image, min(scale, 1.0))
-    if (decoded.full_width_px, decoded.full_height_px) != (camera.width_px, camera.height_px):
-        raise DataError(
-            f"image is {decoded.full_width_px}x{decoded.full_height_px} px,"
-            f" its camera says {camera.width_px}x{camera.height_px}"
-        )
     return UnifiedView(warp(decoded, camera, target), target, camera)
 
 
@@ -112,6 +112,15 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
     if center_px is None:
         center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
     full = (camera.width_px * sx, camera.height_px * sy)
+    if min(full) < 1:
+        raise DataError(
+            f"focal {max(camera.fx_px, camera.fy_px):g} px shrinks an image of {camera.width_px}x{camera.height_px} px"
+            f" to nothing at {policy.focal_px:g} px: check the intrinsics"
+        )
+    if max(camera.width_px, camera.height_px) > MAX_SIDE_PX:
+        raise DataError(
+            f"image of {camera.width_px}x{camera.height_px} px, at most {MAX_SIDE_PX} px a side can be resampled"
+        )
     width, height = _size(full, policy)
     x = _offset(full[0], width, (center_px[0] + 0.5) * sx, policy.grid)
     y = _offset(full[1], height, (center_px[1] + 0.5) * sy, policy.grid)

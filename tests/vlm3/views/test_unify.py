@@ -170,6 +170,11 @@ def test_extreme_intrinsics_are_bounded(camera: Camera, grid: GridPolicy) -> Non
     assert (shown > 190).all(), "what the source shows is not filled"
 
 
+def test_a_telephoto_that_leaves_no_pixel_is_refused() -> None:
+    with pytest.raises(DataError, match="shrinks an image of 640x480 px to nothing"):
+        unified_camera(Camera(640, 480, 1e6, 1e6, 319.5, 239.5), UnifyPolicy(1000, GridPolicy.CROP, 32, 1024, 1 << 20))
+
+
 def test_an_image_of_another_size_than_its_camera_is_refused() -> None:
     camera = Camera(64, 48, 60.0, 60.0, 31.5, 23.5)
     with pytest.raises(DataError, match="32x24"):
