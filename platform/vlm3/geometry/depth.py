@@ -32,11 +32,22 @@ def convert_depth(
     Returns:
         (N,) metres; NaN where the pixel has no ray in front of the camera.
 
+    """
+    if source is target:
+        return np.array(depth_m, np.float64)
+    return convert_depth_along(depth_m, camera.unproject(points_px), source, target)
+
+
+def convert_depth_along(
+    depth_m: NDArray[np.floating], rays: NDArray[np.floating], source: DepthKind, target: DepthKind
+) -> NDArray[np.float64]:
+    """`convert_depth` for rays (N, 3) with z = 1 that are known already (`Camera.unproject`).
+
     The ratio is the length of the ray with unit z: ray = z·√(1 + x² + y²) (VLM3, arXiv 2605.30561, training data).
     """
     depth = np.asarray(depth_m, np.float64)
     if source is target:
         return depth.copy()
-    ray_per_z = np.linalg.norm(camera.unproject(points_px), axis=-1)
+    ray_per_z = np.linalg.norm(rays, axis=-1)
     converted: NDArray[np.float64] = depth * ray_per_z if target is DepthKind.RAY else depth / ray_per_z
     return converted

@@ -23,11 +23,15 @@ def check_frame(frame: Frame) -> Rejection | None:
     lens, 0 < depth ≤ 1000 m).
     """
     reason = _camera_fault(frame.camera) or _image_fault(frame) or _pose_fault(frame) or _label_fault(frame)
+    reason = reason or _lens_fault(frame)
     return Rejection(frame.source, frame.scene, frame.frame, reason) if reason else None
 
 
 def stored_fault(frame: Frame) -> str | None:
-    """What is wrong with a frame apart from its pixels, None when it is sound: `check_frame` without decoding."""
+    """What is wrong with a stored frame, None when it is sound: `check_frame` without what making its sample shows.
+
+    Decoding finds damaged pixels; labels beyond the reach of the lens are left out of the view.
+    """
     return _camera_fault(frame.camera) or _pose_fault(frame) or _label_fault(frame)
 
 
@@ -83,7 +87,12 @@ def _label_fault(frame: Frame) -> str | None:
         first = points[outside][0]
         where = f"({first[0]:g}, {first[1]:g}) in {camera.width_px}x{camera.height_px} px"
         return _share("outside the image", outside, where)
-    beyond = np.isnan(camera.unproject(points[:, :2])[:, 2])
+    return None
+
+
+def _lens_fault(frame: Frame) -> str | None:
+    points = frame.points
+    beyond = np.isnan(frame.camera.unproject(points[:, :2])[:, 2])
     if beyond.any():
         first = points[beyond][0]
         return _share("at pixels that the lens model cannot reach", beyond, f"({first[0]:g}, {first[1]:g})")

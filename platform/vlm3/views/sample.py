@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlm3.geometry.depth import DepthKind, convert_depth
+from vlm3.geometry.depth import DepthKind, convert_depth_along
 from vlm3.scenes.schema import Frame
 from vlm3.views.samples import Provenance, ViewSample
 from vlm3.views.unify import UnifiedView
@@ -18,8 +18,10 @@ def view_sample(frame: Frame, unified: UnifiedView, target: DepthKind, position:
         position: stream position, None outside training.
     """
     source_px = frame.points[:, :2].astype(np.float64)
-    depth_m = convert_depth(frame.points[:, 2], source_px, frame.camera, frame.depth_kind, target)
-    points_px = unified.map_points(source_px)
+    # Undoing a lens costs more than all the rest: once for the depth and the place.
+    rays = frame.camera.unproject(source_px)
+    depth_m = convert_depth_along(frame.points[:, 2], rays, frame.depth_kind, target)
+    points_px = unified.map_rays(rays)
     kept = np.isfinite(points_px[:, 0]) & np.isfinite(depth_m)
     return ViewSample(
         image=unified.image,

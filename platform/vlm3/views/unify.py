@@ -60,7 +60,11 @@ class UnifiedView:
 
     def map_points(self, points_px: NDArray[np.floating]) -> Array:
         """Source pixels (N, 2) in the unified image; NaN where they are not in it."""
-        return _clip_to(self.camera, self.camera.project(self.source_camera.unproject(points_px)))
+        return self.map_rays(self.source_camera.unproject(points_px))
+
+    def map_rays(self, rays: NDArray[np.floating]) -> Array:
+        """Where rays (N, 3) of the source camera meet the unified image; NaN where they do not."""
+        return _clip_to(self.camera, self.camera.project(rays))
 
     def unmap_points(self, points_px: NDArray[np.floating]) -> Array:
         """Unified pixels (N, 2) in the source image; NaN where there is no source."""
