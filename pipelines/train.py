@@ -26,6 +26,7 @@ from vlm3.mixture.ledger import Ledger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.pictures import sample_gallery
@@ -133,9 +134,32 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
 
 
 def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
+    """Train to the end; starts again from the last checkpoint where a restart may help.
+
+    It does not where the user has to put something right: only a store that failed may be well again.
+    """
+    restarts = worker.recipe.train.max_restarts
+    while True:
+        try:
+            with progress_bar(worker.run_dir, worker.recipe.train.steps):
+                _trainer(worker, factory).fit()
+            return read_summary(worker.run_dir)
+        except ray.train.TrainingFailedError as error:
+            understood = user_error(error)
+            healing = understood is None or isinstance(understood, StorageError)
+            if restarts == 0 or not healing:
+                if understood is None:
+                    raise
+                raise understood from error
+            log.warning("training stopped: %s; starting again from the last checkpoint", understood or error)
+        restarts -= 1
+        discard_incomplete(worker.run_dir)
+
+
+def _trainer(worker: WorkerConfig, factory: StreamFactory) -> ray.train.torch.TorchTrainer:
     train = worker.recipe.train
     execution = ray.data.ExecutionOptions(preserve_order=in_order(worker.recipe.stream, step_shape(worker.recipe)))
-    trainer = ray.train.torch.TorchTrainer(
+    return ray.train.torch.TorchTrainer(
         train_worker,
         train_loop_config={"worker": worker},
         scaling_config=ray.train.ScalingConfig(
@@ -146,21 +170,12 @@ def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
         run_config=ray.train.RunConfig(
             name=worker.run_dir.name,
             storage_path=str(worker.run_dir.parent),
-            failure_config=ray.train.FailureConfig(max_failures=train.max_restarts),
+            failure_config=ray.train.FailureConfig(max_failures=0),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=train.keep_checkpoints),
         ),
         datasets={STREAM: factory},
         dataset_config=ray.train.DataConfig(execution_options=execution),
     )
-    try:
-        with progress_bar(worker.run_dir, train.steps):
-            trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        understood = user_error(error)
-        if understood is not None:
-            raise understood from error
-        raise
-    return read_summary(worker.run_dir)
 
 
 def _finish(

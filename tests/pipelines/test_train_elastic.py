@@ -96,7 +96,11 @@ def test_killed_and_resumed_at_other_sizes_a_run_sees_each_position_once_and_lea
     assert found == pytest.approx(expected, rel=1e-3)
 
 
-def test_in_free_order_too_a_killed_run_ends_with_exactly_its_positions(tmp_path: Path) -> None:
-    run_with_kills(tmp_path, "free", (2, 1), deterministic=False)
+def test_in_free_order_a_run_starts_itself_again_and_ends_with_exactly_its_positions(tmp_path: Path) -> None:
+    free = recipe(2, deterministic=False)
+    free = free.model_copy(update={"train": free.train.model_copy(update={"max_restarts": 1})})
+    killer = kill_one_after(tmp_path / "train" / "free", 5, random.Random(0))
+    run_training(free, RunRequest("free", tmp_path, register=False))
+    killer.join()
     final = read_state(latest_checkpoint(tmp_path / "train" / "free"))
     assert (final.step, final.ledger.watermark, final.ledger.intervals) == (STEPS, STEPS * BATCH, ())
