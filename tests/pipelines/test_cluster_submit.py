@@ -44,15 +44,21 @@ class Cluster:
         runtime = json.dumps({"env_vars": {"VLM3_RUNS": str(runs)}})
         options = [item for setting in settings for item in ("--set", setting)]
         command = [str(RAY), "job", "submit", "--address", self.dashboard, "--runtime-env-json", runtime, *arguments]
-        return subprocess.run(
-            [*command, "--", sys.executable, "jobs/train.py", "--name", "submitted", *options],
-            cwd=REPOSITORY,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
+        deadline = time.monotonic() + 120
+        while True:
+            done = subprocess.run(
+                [*command, "--", sys.executable, "jobs/train.py", "--name", "submitted", *options],
+                cwd=REPOSITORY,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=400,
+                check=False,
+            )
+            # The dashboard answers before the node's agent has started.
+            if "No available agent" not in done.stderr or time.monotonic() > deadline:
+                return done
+            time.sleep(1)
 
 
 def free_ports(count: int) -> list[int]:
