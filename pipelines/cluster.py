@@ -1,4 +1,4 @@
-"""Join the Ray cluster we are in, or start a private one on loopback. Import this module before ray."""
+"""Join the Ray cluster we are in, or start a private one on loopback."""
 
 import atexit
 import logging
@@ -15,13 +15,6 @@ log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
 MIN_LOGICAL_CPUS = 4
 KNOCK_TIMEOUT_S = 5
-
-# With its default poll of 2 s, Ray Train loses a checkpoint reported just before a crash.
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-if not os.environ.get(ADDRESS):
-    # Ray reads its setting once, when it is imported: every process of a local cluster then binds 127.0.0.1 only.
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def connect(num_cpus: int | None = None) -> None:
