@@ -74,7 +74,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="vc", dir="/tmp"))
-    port, dashboard, client = free_ports(3)
+    port, dashboard, client, agent = free_ports(4)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment = inherited | {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -90,6 +90,8 @@ def cluster() -> Iterator[Cluster]:
         "--num-cpus=4",
         f"--port={port}",
         f"--ray-client-server-port={client}",
+        # Every Ray's agent takes port 52365 by default; without it a node takes no jobs.
+        f"--dashboard-agent-listen-port={agent}",
     ]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
     log = folder / "head.log"
