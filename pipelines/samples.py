@@ -22,15 +22,17 @@ from vlm3.scenes.checks import stored_fault
 from vlm3.scenes.rows import table_to_frames
 from vlm3.scenes.schema import Frame
 from vlm3.storage.counters import storage_use
+from vlm3.storage.store import open_store
 from vlm3.tasks.protocol import Conversation
-from vlm3.tokens.batch import StepRow
 from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.step_row import StepRow
 from vlm3.train.parcels import Cost, EncodedParcel, RowParcel
 from vlm3.views.sample import view_sample
 from vlm3.views.samples import ViewSample
 from vlm3.views.unify import unify
 
 log = get_logger(__name__)
+ENCODER_FILE = "encoder.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class SampleBuilder:
     """The pure function from stream positions to training rows."""
 
     reader: ClipReader
-    model_dir: Path
+    encoder_file: Path
+    """From `keep_encoder`."""
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -67,7 +70,7 @@ class SampleBuilder:
             DataError, StorageError: as `ClipReader.parcels`.
         """
         started, used = time.perf_counter(), storage_use()
-        encoder = _encoder(self.model_dir)
+        encoder = _encoder(self.encoder_file)
         rows, faults = [], list(parcel.faults)
         for item, bad in self._asked(parcel, plan):
             faults += bad
@@ -146,7 +149,17 @@ def _make(
         return replace(bad, kind=FaultKind.QUESTION, error=type(error).__name__, reason=str(error))
 
 
+def keep_encoder(model_dir: Path, folder: Path) -> Path:
+    """Write a model's encoder to a folder that every node sees: processes of the stream load it from there.
+
+    Raises:
+        ConfigError: the directory is not that of a Qwen3-VL model.
+    """
+    open_store(str(folder)).write_atomic(ENCODER_FILE, ConversationEncoder.from_directory(model_dir).to_json())
+    return folder / ENCODER_FILE
+
+
 @lru_cache(maxsize=4)
-def _encoder(model_dir: Path) -> ConversationEncoder:
+def _encoder(file: Path) -> ConversationEncoder:
     """One encoder a process: loading a tokenizer costs more than encoding thousands of samples."""
-    return ConversationEncoder.from_directory(model_dir)
+    return ConversationEncoder.from_file(file)

@@ -14,7 +14,7 @@ from pipelines.cluster import connect
 from pipelines.failures import user_error
 from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
-from pipelines.samples import SampleBuilder
+from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, evaluated_sources, open_sources
 from pipelines.stream import PlanOwner, in_order, training_stream
 from pipelines.weights import component_sizes, keep_plan, start_plan
@@ -108,7 +108,6 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
     # Other data under the same name is refused here.
     plan = start_plan(recipe, parts, weights) if saved is None else MixturePlan.from_json(read_state(saved).plan, sizes)
     evaluated = evaluated_sources(recipe, sources)
-    builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), model_dir)
 
     prepare_tracking(recipe.tracking, request.runs_dir)
     with start_run(
@@ -117,6 +116,7 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
         run_dir.mkdir(parents=True, exist_ok=True)
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
         open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
+        builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(model_dir, run_dir))
         _describe(run, recipe, sources, builder, plan)
         train = recipe.train
         owner = keep_plan(run_dir, plan, train.steps, train.global_batch, saved_ledger(run_dir).stop)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.reading import ClipReader, Component
-from pipelines.samples import SampleBuilder
+from pipelines.samples import SampleBuilder, keep_encoder
 from tests.frames import make_frame
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import ModelConfig, resolve_model
@@ -88,7 +88,7 @@ def tiny_vision(tiny_model: Path) -> VisionSpec:
 def builder_of(sources: Sequence[ShardedSource], model_dir: Path, ahead: int = 2) -> SampleBuilder:
     """A builder over depth questions on these sources."""
     parts = tuple(Component(f"{source.name}/depth", source, TASK, POLICY) for source in sources)
-    return SampleBuilder(ClipReader(parts, ahead), model_dir)
+    return SampleBuilder(ClipReader(parts, ahead), keep_encoder(model_dir, model_dir.parent))
 
 
 def plan_of(builder: SampleBuilder, weights: Sequence[float], seed: int = 0) -> MixturePlan:

@@ -111,6 +111,14 @@ def test_the_guard_of_imports_lets_pass_what_is_allowed() -> None:
     assert faults("jobs.train", f"{allowed}\nimport serve.app, pipelines.train, ray") == []
 
 
+def test_what_reads_and_decodes_loads_neither_torch_nor_transformers() -> None:
+    # Either takes a second and 200 MB in each of a node's decoding processes.
+    heavy = "print([name for name in ('torch', 'transformers', 'mlflow', 'deepspeed') if name in sys.modules])"
+    script = f"import sys; sys.path[:0] = ['platform', '.']; import pipelines.stream, pipelines.weights; {heavy}"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_every_package_of_the_science_has_its_place_in_the_order() -> None:
     folders = {folder.name for folder in PRODUCT["vlm3"].iterdir() if (folder / "__init__.py").exists()}
     assert folders - set(PACKAGES) == set()

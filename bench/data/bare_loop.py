@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from textured_rooms import Planned, sample_builder
 
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 
 PAGE_BYTES = 4096
 SLOT_BYTES_PER_ROW = 6 << 20

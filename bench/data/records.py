@@ -20,8 +20,9 @@ from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.storage.split import Split
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
-from vlm3.tokens.batch import ModelBatch, StepRow, collate
+from vlm3.tokens.batch import ModelBatch, collate
 from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.views.sample import view_sample
 from vlm3.views.unify import UnifiedView, unified_camera, unify

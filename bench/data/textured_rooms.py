@@ -11,7 +11,7 @@ import numpy as np
 from photographs import encode, textured
 
 from pipelines.reading import ClipReader, Component
-from pipelines.samples import SampleBuilder
+from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.shard_groups import GroupWriter, IngestConfig, scene_groups
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.mixture.plan import ComponentSize, MixturePlan
@@ -26,7 +26,7 @@ from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 ENLARGED = 8
@@ -152,7 +152,8 @@ def builder_of(
         ComponentSize(component.name, source.clips(Split.TRAIN), source.slots, source.fingerprint)
         for component, source in zip(components, sources, strict=True)
     ]
-    return Planned(SampleBuilder(ClipReader(components, AHEAD), model_dir), MixturePlan.start(sizes, weights, seed))
+    builder = SampleBuilder(ClipReader(components, AHEAD), keep_encoder(model_dir, model_dir.parent))
+    return Planned(builder, MixturePlan.start(sizes, weights, seed))
 
 
 def _enlarged(camera: Camera, times: int) -> Camera:

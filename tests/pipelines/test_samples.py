@@ -14,7 +14,7 @@ from vlm3.mixture.quarantine import Fault, FaultKind
 from vlm3.storage.failures import StorageError
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 from vlm3.train.parcels import EncodedParcel
 
 SHARDS, CLIPS = 5, 5

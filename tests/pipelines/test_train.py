@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.reading import ClipReader
-from pipelines.samples import SampleBuilder
+from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
 from pipelines.train import RunRequest, run_training
 from vlm3.errors import CheckpointError, ConfigError, DataError
@@ -21,7 +21,7 @@ from vlm3.infer.depth import DepthPredictor, answer_depth
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.storage.split import Split
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import tracking_uri
 from vlm3.train.checkpoint import read_state
@@ -164,7 +164,10 @@ def test_rows_of_a_position_do_not_depend_on_the_range_they_are_read_in(finished
     model_dir = resolve_model(recipe.model, runs_dir / "models", recipe.seed)
     parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
     sizes = [ComponentSize(p.name, p.source.clips(Split.TRAIN), p.source.slots, p.source.fingerprint) for p in parts]
-    builder, plan = SampleBuilder(ClipReader(parts, 2), model_dir), MixturePlan.start(sizes, weights, 0)
+    builder, plan = (
+        SampleBuilder(ClipReader(parts, 2), keep_encoder(model_dir, runs_dir)),
+        MixturePlan.start(sizes, weights, 0),
+    )
 
     def rows(*groups: np.ndarray) -> list[StepRow]:
         return [row for parcel in builder.rows(plan, groups) for row in parcel.rows]

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from vlm3.tokens.encode import ConversationEncoder
-from vlm3.tokens.vision import VisionSpec, patchify
+from vlm3.tokens.patches import patchify
+from vlm3.tokens.vision import VisionSpec
 
 MAX_CACHED_TOKENS = 1 << 16
 """Bound on the tokens in the key-value cache: questions beyond it wait for the next batch.

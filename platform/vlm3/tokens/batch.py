@@ -7,28 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlm3.tokens.vision import VisionSpec, patchify
+from vlm3.tokens.patches import patchify
+from vlm3.tokens.step_row import StepRow
+from vlm3.tokens.vision import VisionSpec
 
 IGNORED_LABEL = -100
 """Label of a token that is not part of an answer (the convention of PyTorch and Hugging Face)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StepRow:
-    """One sample of the training stream."""
-
-    position: int
-    """Position in the stream: the only identity a sample has."""
-    component: int
-    """Index of the mixture component it was drawn from."""
-    attempt: int
-    """0, or which replacement of an unusable sample this is."""
-    input_ids: NDArray[np.int32]
-    """(L,) tokens of the whole conversation."""
-    loss_mask: NDArray[np.bool_]
-    """(L,) True on answers and their end-of-turn tokens."""
-    image: NDArray[np.uint8]
-    """(H, W, 3) RGB on the token grid."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

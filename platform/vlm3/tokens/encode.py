@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
 
 from vlm3.errors import ConfigError
@@ -29,6 +30,19 @@ class Encoded:
     """(L,) True on the tokens of each answer and on the end-of-turn token after it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """An encoder as a file."""
+
+    tokenizer_json: str
+    layout: Layout
+    vision: VisionSpec
+    pad_id: int
+
+
+_STORED = TypeAdapter(_Stored)
+
+
 class ConversationEncoder:
     """Encodes conversations for one model. Immutable: share it between threads, pickle it to other processes.
 
@@ -38,7 +52,7 @@ class ConversationEncoder:
     """
 
     def __init__(self, tokenizer_json: str, layout: Layout, vision: VisionSpec, pad_id: int) -> None:
-        """Use `from_directory`."""
+        """Use `from_directory` or `from_file`."""
         self._tokenizer_json = tokenizer_json
         self._layout = layout
         self._vision = vision
@@ -67,6 +81,23 @@ class ConversationEncoder:
         # Post-processors trim offsets, and padding or truncation would be shared state: none of them is wanted here.
         description |= {"post_processor": None, "padding": None, "truncation": None}
         return cls(json.dumps(description), read_layout(tokenizer, str(model_dir)), vision, tokenizer.pad_token_id)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a file of what `to_json` gave, without transformers and torch: they take seconds and 200 MB a process.
+
+        Raises:
+            ConfigError: there is no such file, or it is none of ours.
+        """
+        try:
+            stored = _STORED.validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise ConfigError(f"{path}: not a saved encoder: {error}") from None
+        return cls(stored.tokenizer_json, stored.layout, stored.vision, stored.pad_id)
+
+    def to_json(self) -> bytes:
+        """Everything, as `from_file` reads it."""
+        return _STORED.dump_json(_Stored(self._tokenizer_json, self._layout, self._vision, self.pad_id))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The tokenizer's own pickling forgets settings."""

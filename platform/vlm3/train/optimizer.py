@@ -1,14 +1,16 @@
 """AdamW and its schedule, as a user writes them."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from pydantic import Field
 
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
 from vlm3.train.schedule import learning_rate
+
+if TYPE_CHECKING:
+    import torch
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -33,12 +35,15 @@ class OptimizerConfig(StrictModel):
         """Rate of step `step` (from 0) of `total_steps`."""
         return learning_rate(step, total_steps, self.learning_rate, self.warmup_share, self.floor_share)
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.AdamW:
+    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.AdamW":
         """AdamW over the parameters that are trained.
 
         Raises:
             ConfigError: every parameter is frozen.
         """
+        # Recipes are read where no torch is wanted.
+        import torch
+
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if not trained:
             raise ConfigError("model.freeze freezes every parameter: leave at least one part of the model trainable")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vlm3.mixture.quarantine import SCHEMA as FAULTS
 from vlm3.mixture.quarantine import Fault, faults_to_table, table_to_faults
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 
 _DRAWS = pa.schema(
     [("position", pa.int64()), ("component", pa.int32()), ("attempt", pa.int32()), ("seed", pa.uint64())]

@@ -12,9 +12,11 @@ import torch
 from vlm3.models.load import ModelConfig, load_model, resolve_model
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
 from vlm3.tasks.protocol import Conversation, Turn
-from vlm3.tokens.batch import StepRow, collate
+from vlm3.tokens.batch import collate
 from vlm3.tokens.encode import ConversationEncoder
-from vlm3.tokens.vision import VisionSpec, patchify
+from vlm3.tokens.patches import patchify
+from vlm3.tokens.step_row import StepRow
+from vlm3.tokens.vision import VisionSpec
 
 TASK = DepthTask(DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1"))
 

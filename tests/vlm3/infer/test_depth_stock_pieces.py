@@ -16,7 +16,7 @@ from vlm3.models.export import export_model
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
 from vlm3.tasks.depth import DepthTaskConfig
-from vlm3.tokens.vision import patchify
+from vlm3.tokens.patches import patchify
 from vlm3.views.unify import UnifiedView, unify
 
 

@@ -15,7 +15,8 @@ from vlm3.errors import UserError
 from vlm3.models.export import export_model
 from vlm3.models.load import ModelConfig, load_model, resolve_model
 from vlm3.tokens.encode import ConversationEncoder
-from vlm3.tokens.vision import VisionSpec, patchify
+from vlm3.tokens.patches import patchify
+from vlm3.tokens.vision import VisionSpec
 
 EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from vlm3.tasks.protocol import Conversation, Turn
-from vlm3.tokens.batch import IGNORED_LABEL, StepRow, collate
+from vlm3.tokens.batch import IGNORED_LABEL, collate
 from vlm3.tokens.encode import ConversationEncoder
-from vlm3.tokens.vision import VisionSpec, patchify
+from vlm3.tokens.patches import patchify
+from vlm3.tokens.step_row import StepRow
+from vlm3.tokens.vision import VisionSpec
 
 SIZES = [(32, 48), (48, 16), (32, 48), (64, 64)]
 

@@ -210,3 +210,19 @@ def test_vision_spec_reads_old_and_new_names_of_the_bounds(model_dir: Path, tmp_
         VisionSpec.from_directory(tmp_path)
     with pytest.raises(ConfigError, match="no such file"):
         VisionSpec.from_directory(tmp_path / "absent")
+
+
+def test_a_saved_encoder_encodes_alike(encoder: ConversationEncoder, tmp_path: Path) -> None:
+    (tmp_path / "encoder.json").write_bytes(encoder.to_json())
+    loaded = ConversationEncoder.from_file(tmp_path / "encoder.json")
+    said = Conversation((Turn("How far is <|im_end|> (3, 4)?", "1.5 m"), Turn("And (5, 6)?", "2 m")), 1, "Be exact.")
+    ours, theirs = loaded.encode(said, [(64, 96)]), encoder.encode(said, [(64, 96)])
+    assert np.array_equal(ours.input_ids, theirs.input_ids)
+    assert np.array_equal(ours.loss_mask, theirs.loss_mask)
+    assert (loaded.pad_id, loaded.end_of_turn_id) == (encoder.pad_id, encoder.end_of_turn_id)
+
+
+def test_a_file_that_holds_no_encoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "encoder.json").write_text('{"tokenizer_json": "{}"}')
+    with pytest.raises(ConfigError, match=r"encoder\.json: not a saved encoder"):
+        ConversationEncoder.from_file(tmp_path / "encoder.json")

@@ -13,7 +13,8 @@ from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from vlm3.errors import UserError
 from vlm3.mixture.ledger import Ledger
 from vlm3.seeds import generator
-from vlm3.tokens.batch import IGNORED_LABEL, ModelBatch, StepRow, collate
+from vlm3.tokens.batch import IGNORED_LABEL, ModelBatch, collate
+from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.checkpoint import TrainState, commit
 from vlm3.train.engine import Engine, EngineConfig

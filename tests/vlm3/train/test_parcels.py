@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.frames import make_frame
 from vlm3.mixture.quarantine import Fault, FaultKind
 from vlm3.scenes.rows import frames_to_table, table_to_frames
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 from vlm3.train.parcels import Cost, EncodedParcel, RowParcel
 
 FAULT = Fault(7, 1, "rooms/depth", "rooms/a/0", FaultKind.IMAGE, "DataError", "damaged JPEG")

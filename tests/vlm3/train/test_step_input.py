@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.quarantine import Fault, FaultKind
-from vlm3.tokens.batch import StepRow
+from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.parcels import Cost, RowParcel
 from vlm3.train.step_input import step_inputs
