@@ -60,7 +60,7 @@ def main() -> None:
 def figures(frames: list[Frame]) -> tuple[str, ...]:
     """Of one clip."""
     pairs = clip_pairs(frames)
-    first, second = choose_pair(pairs, 0, 0)
+    first, second, _ = choose_pair(pairs, 0, 0)
     ends, views = (frames[first], frames[second]), (view(frames[first]), view(frames[second]))
 
     def sample() -> int:

@@ -3,10 +3,11 @@
 No Ray here: tests and tools call it directly.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
@@ -15,14 +16,19 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DamagedError, DataError
 from vlm3.log import get_logger
-from vlm3.mixture.plan import MAX_ATTEMPTS, DrawBatch, MixturePlan
+from vlm3.mixture.plan import MAX_ATTEMPTS, Draw, DrawBatch, MixturePlan
 from vlm3.mixture.quarantine import Fault, FaultKind
-from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
+from vlm3.scenes.checks import stored_fault
+from vlm3.scenes.rows import SCHEMA, table_to_frames
+from vlm3.scenes.sharded import DEPTH_COLUMNS, PAIR_COLUMNS, ShardedSource
+from vlm3.seeds import derive_seed
 from vlm3.storage.counters import StorageUse, storage_use
 from vlm3.storage.read_ahead import read_ahead
 from vlm3.storage.split import Split
-from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.protocol import AnyTask
 from vlm3.train.parcels import Cost, EncodedParcel
+from vlm3.views.pair_choice import choose_pair
+from vlm3.views.pairs import Pair, clip_pairs
 from vlm3.views.unify import UnifyPolicy
 
 log = get_logger(__name__)
@@ -31,28 +37,54 @@ Visit = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip as its component's task needs it."""
+
+    rows: pa.Table
+    """One a frame."""
+    pairs: tuple[Pair, ...] = ()
+    """Of frames that see enough of the same; for tasks on pairs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """One (source, task) of the mixture."""
 
     name: str
     source: ShardedSource
-    task: DepthTask
+    task: AnyTask
     policy: UnifyPolicy
 
-    def read(self, clip: int) -> pa.Table:
-        """The rows of a clip with the columns that the task needs. Raises as `ShardedSource.read_table`."""
-        return self.source.read_table(Split.TRAIN, clip, DEPTH_COLUMNS)
+    def read(self, clip: int) -> Clip:
+        """A clip with the columns that the task needs. Raises as `ShardedSource.read_table`."""
+        if self.task.views == 1:
+            return Clip(self.source.read_table(Split.TRAIN, clip, DEPTH_COLUMNS))
+        rows = self.source.read_table(Split.TRAIN, clip, PAIR_COLUMNS)
+        return Clip(rows, _pairs(rows))
+
+    def pick(self, clip: Clip, epoch: int, slot: int, visit_seed: int) -> tuple[pa.Table, float]:
+        """The rows that an element shows, and the overlap of a pair, NaN for a view.
+
+        Raises:
+            DataError: it must be a pair, and the clip has none.
+        """
+        if self.task.views == 1:
+            # Visits of a clip go on where the one before ended, so that every frame is shown.
+            return clip.rows.slice((epoch * self.source.slots + slot) % clip.rows.num_rows, 1), math.nan
+        chosen = choose_pair(clip.pairs, slot, visit_seed)
+        return clip.rows.take(pa.array([chosen.view1, chosen.view2])), chosen.overlap
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
     """The element that stands at a position, as it is stored."""
 
-    component: int
     attempt: int
     seed: int
-    frame: pa.Table
-    """One row."""
+    frames: pa.Table
+    """A row for each view."""
+    overlap: float
+    """Of a pair, NaN for a view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +114,23 @@ class ClipReader:
         keys = list(zip(component.tolist(), draws.visit.tolist(), draws.clip.tolist(), strict=True))
         last_use = {key: index for index, key in enumerate(keys)}
         order = list(dict.fromkeys(keys))
-        clips: dict[Visit, pa.Table | Fault] = {}
+        clips: dict[Visit, Clip | Fault] = {}
         used, started = storage_use(), time.perf_counter()
         with closing(read_ahead((partial(self._read, key[0], key[2]) for key in order), self.ahead)) as arriving:
             index = 0
             for group in groups:
-                frames, faults, attempts, seeds = [], [], [], []
+                samples: list[StoredSample] = []
+                faults: list[Fault] = []
                 for position in group.tolist():
                     key = keys[index]
                     if key not in clips:
                         # In order of first use: the next to arrive is the one that is missing.
                         clips[key] = next(arriving)
-                    stored, more = self._stored(plan, position, clips[key], draws, index)
-                    frames.append(stored.frame)
-                    attempts.append(stored.attempt)
-                    seeds.append(stored.seed)
+                    own = _own(draws, index)
+                    stored, more = self._first_good(plan, position, own, clips[key])
+                    if stored is None:
+                        raise used_up(more)
+                    samples.append(stored)
                     faults += more
                     if last_use[key] == index:
                         del clips[key]
@@ -105,9 +139,11 @@ class ClipReader:
                 yield EncodedParcel(
                     group,
                     component[index - len(group) : index],
-                    np.array(attempts, np.int64),
-                    np.array(seeds, np.uint64),
-                    pa.concat_tables(frames).combine_chunks(),
+                    np.array([sample.attempt for sample in samples], np.int64),
+                    np.array([sample.seed for sample in samples], np.uint64),
+                    np.array([sample.frames.num_rows for sample in samples], np.int64),
+                    np.array([sample.overlap for sample in samples], np.float64),
+                    self._together([sample.frames for sample in samples]),
                     tuple(faults),
                     _cost(now.since(used), time.perf_counter() - started),
                 )
@@ -124,28 +160,42 @@ class ClipReader:
         faults: list[Fault] = []
         for attempt in range(after_attempt + 1, MAX_ATTEMPTS + 1):
             draw = plan.sample(position, attempt)
-            found = self._read(draw.component, draw.clip)
-            if isinstance(found, pa.Table):
-                frame = _row(found, draw.epoch, draw.slot, self.components[draw.component])
-                return StoredSample(draw.component, attempt, draw.seed, frame), faults
-            faults.append(_at(found, position, attempt))
+            found = self._sample(plan, draw, self._read(draw.component, draw.clip))
+            if isinstance(found, StoredSample):
+                return found, faults
+            faults.append(found)
         return None, faults
 
-    def _stored(
-        self, plan: MixturePlan, position: int, clip: pa.Table | Fault, draws: DrawBatch, index: int
-    ) -> tuple[StoredSample, list[Fault]]:
-        if isinstance(clip, pa.Table):
-            component = int(draws.component[index])
-            frame = _row(clip, int(draws.epoch[index]), int(draws.slot[index]), self.components[component])
-            return StoredSample(component, 0, int(draws.seed[index]), frame), []
-        faults = [_at(clip, position, 0)]
+    def _first_good(
+        self, plan: MixturePlan, position: int, own: Draw, clip: Clip | Fault
+    ) -> tuple[StoredSample | None, list[Fault]]:
+        found = self._sample(plan, own, clip)
+        if isinstance(found, StoredSample):
+            return found, []
         stored, more = self.replacement(plan, position, 0)
-        faults += more
-        if stored is None:
-            raise used_up(faults)
-        return stored, faults
+        return stored, [found, *more]
 
-    def _read(self, number: int, clip: int) -> pa.Table | Fault:
+    def _sample(self, plan: MixturePlan, draw: Draw, clip: Clip | Fault) -> StoredSample | Fault:
+        """What a draw shows of its clip, or why it shows nothing."""
+        if isinstance(clip, Fault):
+            return replace(clip, position=draw.position, attempt=draw.attempt)
+        component = self.components[draw.component]
+        try:
+            visit_seed = derive_seed(plan.seed, "pairs", draw.component, draw.visit)
+            rows, overlap = component.pick(clip, draw.epoch, draw.slot, visit_seed)
+        except DataError as error:
+            item, kind = f"clip {draw.clip}", type(error).__name__
+            return Fault(draw.position, draw.attempt, component.name, item, FaultKind.QUESTION, kind, str(error))
+        return StoredSample(draw.attempt, draw.seed, rows, overlap)
+
+    def _together(self, frames: Sequence[pa.Table]) -> pa.Table:
+        """All rows in one piece, of one schema for all parcels: what only pairs have is null for the others."""
+        if all(component.task.views == 1 for component in self.components):
+            return pa.concat_tables(frames).combine_chunks()
+        columns = pa.schema([SCHEMA.field(name) for name in PAIR_COLUMNS]).empty_table()
+        return pa.concat_tables([columns, *frames], promote_options="default").combine_chunks()
+
+    def _read(self, number: int, clip: int) -> Clip | Fault:
         """A clip of a component, or why its bytes are of no use."""
         component = self.components[number]
         try:
@@ -173,13 +223,30 @@ def _draws(plan: MixturePlan, positions: NDArray[np.int64]) -> DrawBatch:
     return DrawBatch(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _row(clip: pa.Table, epoch: int, slot: int, component: Component) -> pa.Table:
-    """The frame of a slot: a view. Visits of a clip go on where the one before ended, so that every frame is shown."""
-    return clip.slice((epoch * component.source.slots + slot) % clip.num_rows, 1)
+def _own(draws: DrawBatch, index: int) -> Draw:
+    return Draw(**{field.name: getattr(draws, field.name)[index].item() for field in fields(DrawBatch)}, attempt=0)
 
 
-def _at(fault: Fault, position: int, attempt: int) -> Fault:
-    return Fault(position, attempt, fault.component, fault.item, fault.kind, fault.error, fault.reason)
+def _pairs(rows: pa.Table) -> tuple[Pair, ...]:
+    """Pairs of a clip's sound frames; no image is decoded."""
+    light = rows.drop_columns("encoded_image")
+    numbers, frames = [], []
+    for number in range(light.num_rows):
+        try:
+            (frame,) = table_to_frames(light.slice(number, 1))
+            reason = stored_fault(frame)
+        except (ValueError, TypeError, AttributeError) as error:
+            reason = str(error)
+        if reason is None:
+            numbers.append(number)
+            frames.append(frame)
+        else:
+            log.warning("%s/%s is in no pair: %s", *_place(light, number), reason)
+    return tuple(replace(p, first=numbers[p.first], second=numbers[p.second]) for p in clip_pairs(frames))
+
+
+def _place(rows: pa.Table, number: int) -> tuple[str, str]:
+    return rows["scene"][number].as_py(), rows["frame"][number].as_py()
 
 
 def _cost(used: StorageUse, seconds: float) -> Cost:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,9 @@ from vlm3.tasks.protocol import Conversation
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.train.parcels import Cost, EncodedParcel, RowParcel
+from vlm3.views.pair_sample import pair_sample
 from vlm3.views.sample import view_sample
-from vlm3.views.samples import ViewSample
+from vlm3.views.samples import PairSample, ViewSample
 from vlm3.views.unify import unify
 
 log = get_logger(__name__)
@@ -42,7 +44,7 @@ class AskedSample:
     position: int
     component: int
     attempt: int
-    sample: ViewSample
+    sample: ViewSample | PairSample
     conversation: Conversation
 
 
@@ -74,10 +76,10 @@ class SampleBuilder:
         rows, faults = [], list(parcel.faults)
         for item, bad in self._asked(parcel, plan):
             faults += bad
-            image = item.sample.image
-            encoded = encoder.encode(item.conversation, [(image.shape[0], image.shape[1])])
+            images = tuple(view.image for view in item.sample.views)
+            encoded = encoder.encode(item.conversation, [(image.shape[0], image.shape[1]) for image in images])
             rows.append(
-                StepRow(item.position, item.component, item.attempt, encoded.input_ids, encoded.loss_mask, image)
+                StepRow(item.position, item.component, item.attempt, encoded.input_ids, encoded.loss_mask, images)
             )
         more = storage_use().since(used)
         spent = Cost(more.requests, more.bytes_read, sum(more.retries.values()), 0.0, time.perf_counter() - started)
@@ -101,21 +103,33 @@ class SampleBuilder:
 
         A bad sample is replaced by another element of the same component, so shares hold and replays agree.
         """
-        frames = _frames(parcel.frames)
-        columns = (parcel.position, parcel.component, parcel.attempt, parcel.seed)
-        for frame, *draw in zip(frames, *(column.tolist() for column in columns), strict=True):
-            position, component, attempt, seed = draw
+        frames = iter(_frames(parcel.frames))
+        columns = (parcel.position, parcel.component, parcel.attempt, parcel.seed, parcel.views, parcel.overlap)
+        for position, component, attempt, seed, views, overlap in zip(*(c.tolist() for c in columns), strict=True):
             faults: list[Fault] = []
-            current = frame
-            while isinstance(made := _make(current, self.components[component], position, attempt, seed), Fault):
-                log.warning("position %d, attempt %d: %s: %s", position, attempt, made.item, made.reason)
+            draw = _Draw(self.components[component], position, attempt, seed, overlap)
+            current = list(islice(frames, views))
+            while isinstance(made := _make(current, draw), Fault):
+                log.warning("position %d, attempt %d: %s: %s", position, draw.attempt, made.item, made.reason)
                 faults.append(made)
-                stored, more = self.reader.replacement(plan(), position, attempt)
+                stored, more = self.reader.replacement(plan(), position, draw.attempt)
                 faults += more
                 if stored is None:
                     raise used_up(faults)
-                attempt, seed, (current,) = stored.attempt, stored.seed, _frames(stored.frame)
-            yield AskedSample(position, component, attempt, *made), faults
+                draw = replace(draw, attempt=stored.attempt, seed=stored.seed, overlap=stored.overlap)
+                current = _frames(stored.frames)
+            yield AskedSample(position, component, draw.attempt, *made), faults
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Which sample of a component is to be made."""
+
+    component: Component
+    position: int
+    attempt: int
+    seed: int
+    overlap: float
 
 
 def _frames(table: pa.Table) -> list[Frame | Exception]:
@@ -128,23 +142,34 @@ def _frames(table: pa.Table) -> list[Frame | Exception]:
         return [frame for i in range(table.num_rows) for frame in _frames(table.slice(i, 1))]
 
 
-def _make(
-    frame: Frame | Exception, component: Component, position: int, attempt: int, seed: int
-) -> tuple[ViewSample, Conversation] | Fault:
-    """The sample of a frame, or why there is none. Nothing here touches a store: every error is about the content."""
-    bad = Fault(position, attempt, component.name, "", FaultKind.FRAME, "", "")
-    if isinstance(frame, Exception):
-        return replace(bad, item="a row that is no frame", error=type(frame).__name__, reason=str(frame))
-    bad = replace(bad, item=f"{frame.source}/{frame.scene}/{frame.frame}")
-    if (reason := stored_fault(frame)) is not None:
-        return replace(bad, error="DataError", reason=reason)
+def _make(frames: Sequence[Frame | Exception], draw: _Draw) -> tuple[ViewSample | PairSample, Conversation] | Fault:
+    """The sample of one frame or two, or why there is none.
+
+    Nothing here touches a store: every error is about the content.
+    """
+    component = draw.component
+    bad = Fault(draw.position, draw.attempt, component.name, "", FaultKind.FRAME, "", "")
+    sound, unified = [], []
+    for frame in frames:
+        if isinstance(frame, Exception):
+            return replace(bad, item="a row that is no frame", error=type(frame).__name__, reason=str(frame))
+        bad = replace(bad, item=f"{frame.source}/{frame.scene}/{frame.frame}")
+        if (reason := stored_fault(frame)) is not None:
+            return replace(bad, error="DataError", reason=reason)
+        try:
+            unified.append(unify(frame.encoded_image, frame.camera, component.policy))
+        except DataError as error:
+            return replace(bad, kind=FaultKind.IMAGE, error=type(error).__name__, reason=str(error))
+        sound.append(frame)
+    kind, position = component.task.depth_kind, draw.position
+    sample: ViewSample | PairSample
+    if len(sound) == 1:
+        sample = view_sample(sound[0], unified[0], kind, position)
+    else:
+        views = (sound[0], sound[1], unified[0], unified[1])
+        sample = pair_sample(*views, overlap=draw.overlap, target=kind, position=position)
     try:
-        unified = unify(frame.encoded_image, frame.camera, component.policy)
-    except DataError as error:
-        return replace(bad, kind=FaultKind.IMAGE, error=type(error).__name__, reason=str(error))
-    sample = view_sample(frame, unified, component.task.config.depth_kind, position)
-    try:
-        return sample, component.task.ask(sample, np.random.default_rng(seed))
+        return sample, component.task.ask(sample, np.random.default_rng(draw.seed))
     except DataError as error:
         return replace(bad, kind=FaultKind.QUESTION, error=type(error).__name__, reason=str(error))
 

@@ -11,13 +11,14 @@ from vlm3.mixture.config import MixtureSource, resolve_weights
 from vlm3.scenes.rooms import RoomsReader
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
+from vlm3.tasks.correspondence import CorrespondenceTask
 from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.protocol import AnyTask
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 log = get_logger(__name__)
-DEPTH = "depth"
 RENDERED = IngestConfig(clip_frames=8, slots_per_clip=2)
 """Few samples a visit: the batches of a small run mix many rooms, at the price of reading each clip more often."""
 
@@ -56,24 +57,37 @@ def components(
     Raises:
         ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips).
     """
+    tasks = _tasks(recipe)
     mixture = resolve_weights(
         {
             name: MixtureSource(weight=recipe.sources[name].weight, role=source.role, clips=source.clips(Split.TRAIN))
             for name, source in sources.items()
         },
-        {DEPTH: recipe.tasks.depth.weight},
+        {name: weight for name, (_, _, weight) in tasks.items()},
         recipe.mixture,
     )
-    policy = UnifyPolicy(
-        focal_px=recipe.tasks.depth.focal_px,
-        grid=GridPolicy.CROP,
-        token_px=vision.token_px,
-        min_pixels=vision.min_pixels,
-        max_pixels=vision.max_pixels,
-    )
-    task = DepthTask(recipe.tasks.depth.ask)
-    built = tuple(Component(f"{source}/{name}", sources[source], task, policy) for (source, name), _ in mixture)
-    return built, tuple(weight for _, weight in mixture)
+    built = []
+    for (source, name), _ in mixture:
+        task, focal_px, _ = tasks[name]
+        policy = UnifyPolicy(
+            focal_px=focal_px,
+            grid=GridPolicy.CROP,
+            token_px=vision.token_px,
+            min_pixels=vision.min_pixels,
+            max_pixels=vision.max_pixels,
+        )
+        built.append(Component(f"{source}/{name}", sources[source], task, policy))
+    return tuple(built), tuple(weight for _, weight in mixture)
+
+
+def _tasks(recipe: Recipe) -> dict[str, tuple[AnyTask, float, float]]:
+    """By name: the task, its focal length in pixels and its weight."""
+    depth, correspondence = recipe.tasks.depth, recipe.tasks.correspondence
+    tasks: dict[str, tuple[AnyTask, float, float]] = {"depth": (DepthTask(depth.ask), depth.focal_px, depth.weight)}
+    if correspondence is not None:
+        task = CorrespondenceTask(correspondence.ask)
+        tasks[task.name] = (task, correspondence.focal_px, correspondence.weight)
+    return tasks
 
 
 def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tuple[ShardedSource, ...]:

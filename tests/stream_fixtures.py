@@ -13,6 +13,7 @@ from pipelines.reading import ClipReader, Component
 from pipelines.samples import SampleBuilder, keep_encoder
 from tests.frames import make_frame
 from vlm3.mixture.plan import ComponentSize, MixturePlan
+from vlm3.mixture.quarantine import Fault
 from vlm3.models.load import ModelConfig, resolve_model
 from vlm3.scenes.rows import ENCODED_COLUMNS, SCHEMA, frames_to_table
 from vlm3.scenes.schema import Frame
@@ -21,13 +22,18 @@ from vlm3.storage.manifest import SourceInfo, write_manifest
 from vlm3.storage.shards import ShardWriter, shard_path
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store
+from vlm3.tasks.correspondence import CorrespondenceTask, CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.protocol import AnyTask
+from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
+from vlm3.train.parcels import EncodedParcel
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 FRAMES = 4
 """Frames, and slots, of a clip."""
 TASK = DepthTask(DepthTaskConfig(points=3, reference_range=100, decimals=1, templates="compact-1"))
+PAIR_TASK = CorrespondenceTask(CorrespondenceTaskConfig(points=3, reference_range=100, templates="compact-1"))
 POLICY = UnifyPolicy(focal_px=40.0, grid=GridPolicy.CROP, token_px=16, min_pixels=256, max_pixels=1 << 20)
 
 
@@ -85,9 +91,11 @@ def tiny_vision(tiny_model: Path) -> VisionSpec:
     return VisionSpec.from_directory(tiny_model)
 
 
-def builder_of(sources: Sequence[ShardedSource], model_dir: Path, ahead: int = 2) -> SampleBuilder:
-    """A builder over depth questions on these sources."""
-    parts = tuple(Component(f"{source.name}/depth", source, TASK, POLICY) for source in sources)
+def builder_of(
+    sources: Sequence[ShardedSource], model_dir: Path, ahead: int = 2, tasks: Sequence[AnyTask] = (TASK,)
+) -> SampleBuilder:
+    """A builder over questions on these sources, depth where nothing else is said."""
+    parts = tuple(Component(f"{source.name}/{task.name}", source, task, POLICY) for source in sources for task in tasks)
     return SampleBuilder(ClipReader(parts, ahead), keep_encoder(model_dir, model_dir.parent))
 
 
@@ -98,3 +106,15 @@ def plan_of(builder: SampleBuilder, weights: Sequence[float], seed: int = 0) -> 
         for part in builder.components
     ]
     return MixturePlan.start(sizes, weights, seed, 1024)
+
+
+def rows_of(
+    builder: SampleBuilder, plan: MixturePlan, stop: int, parcel: int = 10
+) -> tuple[list[StepRow], list[Fault]]:
+    """Rows and faults of positions [0, stop), through the blocks that Ray would carry."""
+    groups = [np.arange(start, min(start + parcel, stop)) for start in range(0, stop, parcel)]
+    made = [
+        builder.build(EncodedParcel.from_block(encoded.to_block()), lambda: plan)
+        for encoded in builder.reader.parcels(plan, groups)
+    ]
+    return [row for part in made for row in part.rows], [fault for part in made for fault in part.faults]

@@ -57,7 +57,7 @@ def pickled(folder: Path, rows: int) -> Iterator[int]:
     """Rows come through a pipe."""
     for batch in _pool(_rows, folder, rows, []):
         for row in batch:
-            touch(row.image)
+            touch(row.images[0])
         yield len(batch)
 
 
@@ -128,8 +128,9 @@ def _place(start: int) -> Placed:
     slot = _worker.free.get()
     rows, shapes, at = [], [], 0
     for row in _rows(start):
-        np.ndarray(row.image.shape, np.uint8, _worker.slots[slot].buf, at)[:] = row.image
-        at += row.image.nbytes
-        shapes.append(row.image.shape)
-        rows.append(StepRow(row.position, row.component, row.attempt, row.input_ids, row.loss_mask, row.image[:0]))
+        (image,) = row.images
+        np.ndarray(image.shape, np.uint8, _worker.slots[slot].buf, at)[:] = image
+        at += image.nbytes
+        shapes.append(image.shape)
+        rows.append(StepRow(row.position, row.component, row.attempt, row.input_ids, row.loss_mask, ()))
     return Placed(slot, rows, shapes)

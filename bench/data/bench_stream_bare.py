@@ -27,7 +27,7 @@ def ray_stream(seconds: float) -> Iterator[int]:
     stream.connect(len(os.sched_getaffinity(0)))
     for parcel in stream.stream_parcels(sample_builder(FOLDER), int(seconds * ENOUGH_A_SECOND), ROWS):
         for row in parcel.rows:
-            bare_loop.touch(row.image)
+            bare_loop.touch(row.images[0])
         yield len(parcel.rows)
 
 

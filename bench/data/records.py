@@ -125,7 +125,7 @@ class ToBatch:
             unified = unify(frame.encoded_image, frame.camera, POLICY)
         sample = view_sample(frame, unified, DepthKind.RAY, None)
         encoded = encoder.encode(TASK.ask(sample, np.random.default_rng()), [sample.image.shape[:2]])
-        return StepRow(0, 0, 0, encoded.input_ids, encoded.loss_mask, sample.image)
+        return StepRow(0, 0, 0, encoded.input_ids, encoded.loss_mask, (sample.image,))
 
 
 TASK = DepthTask(DepthTaskConfig())

@@ -6,31 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.samples import SampleBuilder
-from tests.stream_fixtures import FRAMES, SPOILED, builder_of, plan_of, write_made_source
+from tests.stream_fixtures import FRAMES, SPOILED, builder_of, plan_of, rows_of, write_made_source
 from vlm3.errors import DataError
-from vlm3.mixture.plan import MixturePlan
-from vlm3.mixture.quarantine import Fault, FaultKind
+from vlm3.mixture.quarantine import FaultKind
 from vlm3.storage.failures import StorageError
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
-from vlm3.tokens.step_row import StepRow
-from vlm3.train.parcels import EncodedParcel
 
 SHARDS, CLIPS = 5, 5
 ELEMENTS = SHARDS * CLIPS * FRAMES
-
-
-def rows_of(
-    builder: SampleBuilder, plan: MixturePlan, stop: int, parcel: int = 10
-) -> tuple[list[StepRow], list[Fault]]:
-    """Rows and faults of positions [0, stop), through the blocks that Ray would carry."""
-    groups = [np.arange(start, min(start + parcel, stop)) for start in range(0, stop, parcel)]
-    made = [
-        builder.build(EncodedParcel.from_block(encoded.to_block()), lambda: plan)
-        for encoded in builder.reader.parcels(plan, groups)
-    ]
-    return [row for part in made for row in part.rows], [fault for part in made for fault in part.faults]
 
 
 def damage_clip(folder: Path, shard: int, clip: int) -> None:
@@ -101,7 +85,7 @@ def test_with_one_percent_bad_no_good_sample_is_lost_and_shares_hold(tmp_path: P
     undisturbed, _ = rows_of(builder_of([clean, second], tiny_model), plan, stop)
     for row, same in zip(rows, undisturbed, strict=True):
         if row.position not in own:
-            assert np.array_equal(row.image, same.image) and np.array_equal(row.input_ids, same.input_ids)
+            assert np.array_equal(row.images[0], same.images[0]) and np.array_equal(row.input_ids, same.input_ids)
 
 
 def test_rows_depend_on_the_position_alone(tmp_path: Path, tiny_model: Path) -> None:
@@ -112,7 +96,7 @@ def test_rows_depend_on_the_position_alone(tmp_path: Path, tiny_model: Path) -> 
     assert faults == again
     for one, other in zip(whole, pieces, strict=True):
         assert (one.position, one.attempt) == (other.position, other.attempt)
-        assert np.array_equal(one.image, other.image) and np.array_equal(one.input_ids, other.input_ids)
+        assert np.array_equal(one.images[0], other.images[0]) and np.array_equal(one.input_ids, other.input_ids)
 
 
 def test_a_source_with_nothing_good_stops_and_says_what_was_wrong(tmp_path: Path, tiny_model: Path) -> None:

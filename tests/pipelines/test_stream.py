@@ -66,7 +66,7 @@ def test_in_free_order_every_remaining_position_comes_once_with_the_same_bytes(
     assert sorted(rows) == expected
     for parcel in builder.rows(plan, [np.array(expected)]):
         for row in parcel.rows:
-            assert np.array_equal(rows[row.position].image, row.image)
+            assert np.array_equal(rows[row.position].images[0], row.images[0])
             assert np.array_equal(rows[row.position].input_ids, row.input_ids)
 
 

@@ -177,7 +177,7 @@ def test_rows_of_a_position_do_not_depend_on_the_range_they_are_read_in(finished
     for one, other in zip(whole, pieces, strict=True):
         assert one.position == other.position
         assert np.array_equal(one.input_ids, other.input_ids)
-        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.images[0], other.images[0])
 
 
 @pytest.mark.long

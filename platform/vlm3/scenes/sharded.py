@@ -17,6 +17,8 @@ from vlm3.storage.store import open_store
 ColumnSet = tuple[str, ...]
 DEPTH_COLUMNS: ColumnSet = (*LIGHT_COLUMNS, *POINT_COLUMNS, "encoded_image")
 """Ids, camera, pose, scale, labelled points and the image: all that training on depth reads."""
+PAIR_COLUMNS: ColumnSet = (*DEPTH_COLUMNS, "small_depth")
+"""Also what tells which frames see the same, and what hides what."""
 ALL_COLUMNS: ColumnSet = tuple(SCHEMA.names)
 
 

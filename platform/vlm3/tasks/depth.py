@@ -1,7 +1,7 @@
 """Depth at points: "how far is this pixel?"."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -41,6 +41,16 @@ class DepthTask:
     def name(self) -> str:
         """`depth`."""
         return "depth"
+
+    @property
+    def views(self) -> Literal[1]:
+        """One image."""
+        return 1
+
+    @property
+    def depth_kind(self) -> DepthKind:
+        """As configured."""
+        return self.config.depth_kind
 
     def ask(self, sample: ViewSample, rng: np.random.Generator) -> Conversation:
         """Up to `points` questions about different labels of a metric view, wordings drawn at random.

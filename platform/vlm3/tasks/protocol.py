@@ -1,9 +1,11 @@
 """What every task is: questions asked of a sample, and answers read back, in text."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
+
+from vlm3.geometry.depth import DepthKind
 
 SampleT_contra = TypeVar("SampleT_contra", contravariant=True)
 ValueT_co = TypeVar("ValueT_co", covariant=True)
@@ -38,6 +40,16 @@ class Task(Protocol[SampleT_contra, ValueT_co]):
         """Name used in recipes and reports."""
         ...
 
+    @property
+    def views(self) -> Literal[1, 2]:
+        """Images of a sample: 1 for a `ViewSample`, 2 for a `PairSample`."""
+        ...
+
+    @property
+    def depth_kind(self) -> DepthKind:
+        """Of the depths that samples come with."""
+        ...
+
     def ask(self, sample: SampleT_contra, rng: np.random.Generator) -> Conversation:
         """Questions with their true answers.
 
@@ -53,3 +65,7 @@ class Task(Protocol[SampleT_contra, ValueT_co]):
             ParseFailure: nothing, or more than one thing, could be meant.
         """
         ...
+
+
+AnyTask = Task[Any, Any]
+"""On views or on pairs; its `views` says which."""

@@ -14,6 +14,13 @@ from vlm3.errors import ConfigError, nearest
 FOLDER = resources.files("vlm3.tasks") / "templates"
 
 
+def _check_fields(wording: str, wanted: set[str]) -> None:
+    fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
+    if fields != wanted:
+        listed = " ".join(f"{{{name}}}" for name in sorted(wanted, key="xyn".index))
+        raise ValueError(f"wording {wording!r} must use the fields {listed}, it uses {sorted(fields)}")
+
+
 class DepthTemplates(StrictModel):
     """Wordings of the depth question; the first is the one that evaluation and serving use."""
 
@@ -25,11 +32,23 @@ class DepthTemplates(StrictModel):
     @model_validator(mode="after")
     def _fields(self) -> Self:
         for wording in (*self.ray, *self.z):
-            fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
-            if fields != {"x", "y", "n"}:
-                raise ValueError(
-                    f"wording {wording!r} must use the fields {{x}}, {{y}} and {{n}}, it uses {sorted(fields)}"
-                )
+            _check_fields(wording, {"x", "y", "n"})
+        return self
+
+
+class CorrespondenceTemplates(StrictModel):
+    """Wordings of the correspondence question; the first is the one that evaluation uses."""
+
+    questions: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where a point of image 1 is in image 2. Fields: {x}, {y}, {n}."""
+    answer: str
+    """The point in image 2. Fields: {x}, {y}; two numbers with a comma between, in parentheses or not."""
+
+    @model_validator(mode="after")
+    def _fields(self) -> Self:
+        for wording in self.questions:
+            _check_fields(wording, {"x", "y", "n"})
+        _check_fields(self.answer, {"x", "y"})
         return self
 
 
@@ -41,6 +60,8 @@ class TemplateSet(StrictModel):
     system: str | None
     """System prompt, null for none."""
     depth: DepthTemplates
+    correspondence: CorrespondenceTemplates | None = None
+    """Needed where correspondence is asked about."""
 
 
 @lru_cache(maxsize=16)

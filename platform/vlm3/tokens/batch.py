@@ -30,7 +30,7 @@ class ModelBatch:
     pixels: torch.Tensor
     """uint8 (sum of H·W·3), the images one after the other: one transfer, of an eighth of the bytes."""
     image_sizes: tuple[tuple[int, int], ...]
-    """(height, width) of each image."""
+    """(height, width) of each image; a row has one or two, in the order of the rows."""
     spec: VisionSpec
     positions: NDArray[np.int64]
     """(B,) stream positions, for the ledger."""
@@ -73,20 +73,19 @@ def collate(rows: Sequence[StepRow], spec: VisionSpec, pad_id: int) -> ModelBatc
     answers = np.zeros(inside.shape, np.bool_)
     answers[inside] = np.concatenate([row.loss_mask for row in rows])
     visual = inside & (ids == spec.image_token_id)
-    sizes = tuple((row.image.shape[0], row.image.shape[1]) for row in rows)
-    for row, found, (height, width) in zip(rows, visual.sum(1), sizes, strict=True):
-        if found != spec.tokens(height, width):
-            raise ValueError(
-                f"position {row.position}: {found} visual tokens for an image of {width} x {height} px,"
-                f" expected {spec.tokens(height, width)}"
-            )
+    for row, found in zip(rows, visual.sum(1), strict=True):
+        wanted = sum(spec.tokens(*image.shape[:2]) for image in row.images)
+        if found != wanted:
+            seen = " and ".join(f"{image.shape[1]} x {image.shape[0]} px" for image in row.images)
+            raise ValueError(f"position {row.position}: {found} visual tokens for {seen}, expected {wanted}")
+    images = [image for row in rows for image in row.images]
     return ModelBatch(
         input_ids=torch.from_numpy(ids),
         labels=torch.from_numpy(np.where(answers, ids, IGNORED_LABEL)),
         attention_mask=torch.from_numpy(inside.astype(np.int64)),
         mm_token_type_ids=torch.from_numpy(visual.astype(np.int32)),
-        pixels=torch.from_numpy(np.concatenate([row.image.reshape(-1) for row in rows])),
-        image_sizes=sizes,
+        pixels=torch.from_numpy(np.concatenate([image.reshape(-1) for image in images])),
+        image_sizes=tuple((image.shape[0], image.shape[1]) for image in images),
         spec=spec,
         positions=np.array([row.position for row in rows], np.int64),
         components=np.array([row.component for row in rows], np.int64),

@@ -20,5 +20,5 @@ class StepRow:
     """(L,) tokens of the whole conversation."""
     loss_mask: NDArray[np.bool_]
     """(L,) True on answers and their end-of-turn tokens."""
-    image: NDArray[np.uint8]
-    """(H, W, 3) RGB on the token grid."""
+    images: tuple[NDArray[np.uint8], ...]
+    """(H, W, 3) RGB on the token grid, each: the view, or views 1 and 2 of a pair."""

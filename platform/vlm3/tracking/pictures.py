@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from vlm3.tasks.protocol import Conversation
-from vlm3.views.samples import ViewSample
+from vlm3.views.samples import PairSample, ViewSample
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 ASKED, REALISED = "#9fb3c8", "#2f6f9f"
@@ -25,12 +25,17 @@ WORST_ERROR = 0.5
 DELTA1 = 1.25
 MAX_DRAWN_POINTS = 150
 MAX_LISTED_POINTS = 16
+MAX_LINES = 12
+"""Between the views of a pair."""
+VIEW_GAP_PX = 4
 SHOWN_TURNS = 3
 TEXT_WIDTH = 54
 
 
-def sample_gallery(samples: Sequence[ViewSample], conversations: Sequence[Conversation]) -> Figure:
+def sample_gallery(samples: Sequence[ViewSample | PairSample], conversations: Sequence[Conversation]) -> Figure:
     """Images as the model sees them, labelled points coloured by depth, and the first turns of each conversation.
+
+    The views of a pair are side by side, with lines between some points that both of them see.
 
     Args:
         samples: at least one.
@@ -42,22 +47,19 @@ def sample_gallery(samples: Sequence[ViewSample], conversations: Sequence[Conver
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3.2, 1.6] * rows)
     for axes in grid.flat:
         axes.set_axis_off()
-    known = np.concatenate([sample.depth_m for sample in samples])
+    known = np.concatenate([view.depth_m for sample in samples for view in sample.views])
     near, far = (float(known.min()), float(known.max())) if len(known) else (1.0, 2.0)
     norm = LogNorm(near, max(far, 1.01 * near))
     for number, (sample, conversation) in enumerate(zip(samples, conversations, strict=True)):
         row, column = divmod(number, columns)
-        _show(grid[2 * row, column], sample.image)
-        every = max(1, -(-len(sample.depth_m) // MAX_DRAWN_POINTS))
-        points, depth = sample.points_px[::every], sample.depth_m[::every]
-        grid[2 * row, column].scatter(
-            *points.T, c=depth, norm=norm, cmap=DEPTH_COLOURS, s=18, linewidths=0.6, edgecolors="white"
-        )
-        origin = sample.provenance
-        height, width = sample.image.shape[:2]
+        _show_sample(grid[2 * row, column], sample, norm)
+        origin = sample.views[0].provenance
+        height, width = sample.views[0].image.shape[:2]
+        frames = " and ".join(view.provenance.frame for view in sample.views)
+        focal_px = sample.views[0].camera.fx_px
         grid[2 * row, column].set_title(
-            f"{origin.source} · {origin.scene} · {origin.frame}\n"
-            f"{width} x {height} px, f = {sample.camera.fx_px:.0f} px, {len(conversation.turns)} questions",
+            f"{origin.source} · {origin.scene} · {frames}\n"
+            f"{width} x {height} px, f = {focal_px:.0f} px, {len(conversation.turns)} questions",
             fontsize=8,
             color=INK,
             parse_math=False,
@@ -67,7 +69,7 @@ def sample_gallery(samples: Sequence[ViewSample], conversations: Sequence[Conver
         bar = figure.colorbar(
             _colours(DEPTH_COLOURS, norm), ax=grid, orientation="horizontal", shrink=0.5, aspect=50, pad=0.01
         )
-        bar.set_label(f"{samples[0].depth_kind.value} depth in metres", fontsize=8, color=INK)
+        bar.set_label(f"{samples[0].views[0].depth_kind.value} depth in metres", fontsize=8, color=INK)
         _plain_log_ticks(bar.ax, "x")
     return figure
 
@@ -186,6 +188,26 @@ def mixture_chart(names: Sequence[str], asked: ArrayLike, realised: ArrayLike) -
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     _tidy(axes)
     return figure
+
+
+def _show_sample(axes: Axes, sample: ViewSample | PairSample, norm: Normalize) -> None:
+    """The views side by side with their points, and what corresponds."""
+    views = sample.views
+    lefts = np.cumsum([0, *(view.image.shape[1] + VIEW_GAP_PX for view in views)])
+    canvas = np.full((max(view.image.shape[0] for view in views), lefts[-1] - VIEW_GAP_PX, 3), 255, np.uint8)
+    for view, left in zip(views, lefts, strict=False):
+        canvas[: view.image.shape[0], left : left + view.image.shape[1]] = view.image
+    _show(axes, canvas)
+    for view, left in zip(views, lefts, strict=False):
+        every = max(1, -(-len(view.depth_m) // MAX_DRAWN_POINTS))
+        x, y = view.points_px[::every].T
+        depth = view.depth_m[::every]
+        axes.scatter(x + left, y, c=depth, norm=norm, cmap=DEPTH_COLOURS, s=18, linewidths=0.6, edgecolors="white")
+    if isinstance(sample, PairSample):
+        seen = np.flatnonzero(sample.visible)
+        for index in seen[:: max(1, -(-len(seen) // MAX_LINES))]:
+            (x1, y1), (x2, y2) = sample.points1_px[index], sample.points2_px[index]
+            axes.plot([x1, x2 + lefts[1]], [y1, y2], color="white", lw=0.9)
 
 
 def _show(axes: Axes, image: NDArray[np.uint8]) -> None:

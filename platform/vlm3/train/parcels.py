@@ -5,7 +5,7 @@ Everything inside is nested columns whose buffers are used where they lie in the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,14 @@ from vlm3.mixture.quarantine import Fault, faults_to_table, table_to_faults
 from vlm3.tokens.step_row import StepRow
 
 _DRAWS = pa.schema(
-    [("position", pa.int64()), ("component", pa.int32()), ("attempt", pa.int32()), ("seed", pa.uint64())]
+    [
+        ("position", pa.int64()),
+        ("component", pa.int32()),
+        ("attempt", pa.int32()),
+        ("seed", pa.uint64()),
+        ("views", pa.int32()),
+        ("overlap", pa.float64()),
+    ]
 )
 
 
@@ -48,15 +55,18 @@ class EncodedParcel:
     component: NDArray[np.int64]
     attempt: NDArray[np.int64]
     seed: NDArray[np.uint64]
-    """(N,) each."""
+    views: NDArray[np.int64]
+    """How many frames the sample has: 1, or 2 where it is a pair."""
+    overlap: NDArray[np.float64]
+    """Symmetric covisibility of a pair, NaN for a view. All of these are (N,)."""
     frames: pa.Table
-    """N rows of shards."""
+    """Rows of shards: the frames of all samples, one sample after the other."""
     faults: tuple[Fault, ...] = ()
     cost: Cost = field(default_factory=Cost)
 
     def to_block(self) -> pa.Table:
         """A block of one row."""
-        columns = (self.position, self.component, self.attempt, self.seed)
+        columns = (self.position, self.component, self.attempt, self.seed, self.views, self.overlap)
         draws = [pa.array(column, kind.type) for column, kind in zip(columns, _DRAWS, strict=True)]
         return _block({"draws": pa.table(draws, _DRAWS), "frames": self.frames}, self.faults, self.cost)
 
@@ -64,8 +74,8 @@ class EncodedParcel:
     def from_block(cls, block: pa.Table) -> "EncodedParcel":
         """The parcel in a block; its frames are views of the block's memory."""
         draws = _nested(block, "draws")
-        position, component, attempt, seed = (draws[name].to_numpy() for name in _DRAWS.names)
-        return cls(position, component, attempt, seed, _nested(block, "frames"), *_footing(block))
+        position, component, attempt, seed, views, overlap = (draws[name].to_numpy() for name in _DRAWS.names)
+        return cls(position, component, attempt, seed, views, overlap, _nested(block, "frames"), *_footing(block))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,27 +96,24 @@ class RowParcel:
                 "attempt": pa.array([row.attempt for row in rows], pa.int32()),
                 "input_ids": _ragged([row.input_ids for row in rows], pa.int32()),
                 "loss_mask": _ragged([row.loss_mask.view(np.uint8) for row in rows], pa.uint8()),
-                "height": pa.array([row.image.shape[0] for row in rows], pa.int32()),
-                "width": pa.array([row.image.shape[1] for row in rows], pa.int32()),
-                "image": pa.array([np.ascontiguousarray(row.image).data for row in rows], pa.large_binary()),
+                "images": pa.array([len(row.images) for row in rows], pa.int32()),
             }
         )
-        return _block({"rows": table}, self.faults, self.cost)
+        return _block({"rows": table, "images": _images(rows)}, self.faults, self.cost)
 
     @classmethod
     def from_block(cls, block: pa.Table) -> "RowParcel":
         """The parcel in a block; arrays of its rows are views of the block's memory."""
         table = _nested(block, "rows")
         column = {name: table[name].chunk(0) for name in table.column_names}
-        names = ("position", "component", "attempt", "height", "width")
-        position, component, attempt, height, width = (column[name].to_pylist() for name in names)
+        position, component, attempt, counts = (
+            column[name].to_pylist() for name in ("position", "component", "attempt", "images")
+        )
         ids, masks = _slices(column["input_ids"]), _slices(column["loss_mask"])
-        images = _pixels(column["image"])
+        images = iter(_pixels(_nested(block, "images")))
         rows = tuple(
-            StepRow(p, c, a, i, m.view(np.bool_), pixels.reshape(h, w, 3))
-            for p, c, a, i, m, pixels, h, w in zip(
-                position, component, attempt, ids, masks, images, height, width, strict=True
-            )
+            StepRow(p, c, a, i, m.view(np.bool_), tuple(islice(images, count)))
+            for p, c, a, i, m, count in zip(position, component, attempt, ids, masks, counts, strict=True)
         )
         return cls(rows, *_footing(block))
 
@@ -145,12 +152,28 @@ def _ragged(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays), kind))
 
 
-def _pixels(column: pa.LargeBinaryArray) -> list[np.ndarray]:
-    """Bytes of each image where they lie: taking a value out of the array would copy it."""
+def _images(rows: Sequence[StepRow]) -> pa.Table:
+    images = [image for row in rows for image in row.images]
+    return pa.table(
+        {
+            "height": pa.array([image.shape[0] for image in images], pa.int32()),
+            "width": pa.array([image.shape[1] for image in images], pa.int32()),
+            "pixels": pa.array([np.ascontiguousarray(image).data for image in images], pa.large_binary()),
+        }
+    )
+
+
+def _pixels(images: pa.Table) -> list[np.ndarray]:
+    """(H, W, 3) of each image where its bytes lie: taking a value out of the array would copy it."""
+    column = images["pixels"].chunk(0)
     _, offsets, data = column.buffers()
     borders = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     pixels = np.frombuffer(data, np.uint8)
-    return [pixels[start:stop] for start, stop in pairwise(borders.tolist())]
+    sizes = zip(images["height"].to_pylist(), images["width"].to_pylist(), strict=True)
+    return [
+        pixels[start:stop].reshape(height, width, 3)
+        for (start, stop), (height, width) in zip(pairwise(borders.tolist()), sizes, strict=True)
+    ]
 
 
 def _slices(column: pa.ListArray) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from vlm3.errors import ConfigError
 from vlm3.mixture.config import MixtureConfig
 from vlm3.models.load import ModelConfig
 from vlm3.scenes.rooms import RoomsConfig
+from vlm3.tasks.correspondence import CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTaskConfig
 from vlm3.tracking.config import TrackingConfig
 from vlm3.train.engine_config import EngineConfig
@@ -42,10 +43,21 @@ class DepthComponentConfig(StrictModel):
     ask: DepthTaskConfig = DepthTaskConfig()
 
 
+class CorrespondenceComponentConfig(StrictModel):
+    """Correspondence questions on pairs of frames of every source."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    focal_px: Annotated[float, Field(gt=0)] = 1000.0
+    """Focal length to which both images are unified."""
+    ask: CorrespondenceTaskConfig = CorrespondenceTaskConfig()
+
+
 class TasksConfig(StrictModel):
     """The tasks that are trained, with their weights."""
 
     depth: DepthComponentConfig = DepthComponentConfig()
+    correspondence: CorrespondenceComponentConfig | None = None
+    """Default: not trained."""
 
 
 class EvaluationConfig(StrictModel):

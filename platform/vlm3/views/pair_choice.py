@@ -1,6 +1,7 @@
 """Which pair of a clip a slot shows: drawn evenly over kinds of pairs, by arithmetic alone."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,17 @@ PARTS = 3
 """Equal parts of the clip's range of each of overlap, baseline and rotation."""
 
 
-def choose_pair(pairs: Sequence[Pair], slot: int, visit_seed: int) -> tuple[int, int]:
-    """Frames (view 1, view 2) that slot `slot` of a visit to a clip shows.
+class ChosenPair(NamedTuple):
+    """Frames of a clip, in the order in which they are shown."""
+
+    view1: int
+    view2: int
+    overlap: float
+    """Symmetric covisibility."""
+
+
+def choose_pair(pairs: Sequence[Pair], slot: int, visit_seed: int) -> ChosenPair:
+    """The frames that slot `slot` of a visit to a clip shows.
 
     Successive slots go round the buckets in an order shuffled by the seed; in each bucket they go round its pairs,
     likewise shuffled. So any run of slots draws the buckets evenly to one, and a pair comes again only when all of its
@@ -41,7 +51,8 @@ def choose_pair(pairs: Sequence[Pair], slot: int, visit_seed: int) -> tuple[int,
     rng = generator(visit_seed, "pairs", *name)
     pair = members[int(rng.permutation(len(members))[turn % len(members)])]
     swapped = (int(rng.integers(2, size=len(members))[turn % len(members)]) + turn // len(members)) % 2
-    return (pair.second, pair.first) if swapped else (pair.first, pair.second)
+    view1, view2 = (pair.second, pair.first) if swapped else (pair.first, pair.second)
+    return ChosenPair(view1, view2, pair.overlap)
 
 
 def buckets(pairs: Sequence[Pair]) -> dict[tuple[int, int, int], tuple[Pair, ...]]:

@@ -39,6 +39,11 @@ class ViewSample:
     boxes: tuple[Box, ...]
     provenance: Provenance
 
+    @property
+    def views(self) -> tuple["ViewSample", ...]:
+        """Itself: what is shown of it."""
+        return (self,)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairSample:
@@ -56,3 +61,8 @@ class PairSample:
     """(N,) True when neither occluded nor out of view in view 2."""
     overlap: float
     """Symmetric covisibility in [0, 1]."""
+
+    @property
+    def views(self) -> tuple[ViewSample, ...]:
+        """Views 1 and 2."""
+        return self.view1, self.view2

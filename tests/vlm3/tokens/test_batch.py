@@ -27,7 +27,7 @@ def rows(model_dir: Path) -> list[StepRow]:
         encoded = encoder.encode(Conversation(turns), [size])
         image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         image.flags.writeable = False  # as views of Arrow blocks are
-        made.append(StepRow(100 + index, index % 2, int(index == 3), encoded.input_ids, encoded.loss_mask, image))
+        made.append(StepRow(100 + index, index % 2, int(index == 3), encoded.input_ids, encoded.loss_mask, (image,)))
     return made
 
 
@@ -62,9 +62,9 @@ def test_pixels_are_bytes_until_the_model_inputs_are_made(rows: list[StepRow], s
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         batch = collate(rows, spec, pad_id=0)
-    assert batch.pixels.dtype == torch.uint8 and batch.pixels.numel() == sum(row.image.size for row in rows)
+    assert batch.pixels.dtype == torch.uint8 and batch.pixels.numel() == sum(row.images[0].size for row in rows)
     inputs = batch.to_model_inputs(torch.device("cpu"))
-    expected, grid = patchify([torch.from_numpy(row.image.copy()) for row in rows], spec)
+    expected, grid = patchify([torch.from_numpy(row.images[0].copy()) for row in rows], spec)
     assert torch.equal(inputs["pixel_values"], expected) and torch.equal(inputs["image_grid_thw"], grid)
     assert set(inputs) == {
         "input_ids", "labels", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw",
@@ -72,8 +72,8 @@ def test_pixels_are_bytes_until_the_model_inputs_are_made(rows: list[StepRow], s
 
 
 def test_a_row_whose_tokens_do_not_match_its_image_is_refused(rows: list[StepRow], spec: VisionSpec) -> None:
-    wrong = StepRow(9, 0, 0, rows[0].input_ids, rows[0].loss_mask, rows[1].image)
-    with pytest.raises(ValueError, match="position 9: 6 visual tokens for an image of 16 x 48"):
+    wrong = StepRow(9, 0, 0, rows[0].input_ids, rows[0].loss_mask, rows[1].images)
+    with pytest.raises(ValueError, match="position 9: 6 visual tokens for 16 x 48 px, expected 3"):
         collate([wrong], spec, pad_id=0)
     with pytest.raises(ValueError, match="at least one row"):
         collate([], spec, pad_id=0)

@@ -78,7 +78,7 @@ def samples(step: int, chosen: slice = slice(0, 8)) -> ModelBatch:
         ids[1 : 2 + number % 2] = IMAGE
         mask = np.arange(len(ids)) >= len(ids) - 1 - number
         image = rng.integers(0, 256, (16, 16 * (1 + number % 2), 3))
-        rows.append(StepRow(number, 0, 0, ids.astype(np.int32), mask, image.astype(np.uint8)))
+        rows.append(StepRow(number, 0, 0, ids.astype(np.int32), mask, (image.astype(np.uint8),)))
     return collate(rows[chosen], VISION, pad_id=0)
 
 

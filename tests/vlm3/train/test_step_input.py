@@ -17,7 +17,7 @@ PAD = 0
 def row(position: int, spec: VisionSpec) -> StepRow:
     side = spec.token_px
     ids = np.array([1, spec.image_token_id, 2, 3], np.int32)
-    return StepRow(position, 0, 0, ids, np.array([0, 0, 1, 1], bool), np.zeros((side, side, 3), np.uint8))
+    return StepRow(position, 0, 0, ids, np.array([0, 0, 1, 1], bool), (np.zeros((side, side, 3), np.uint8),))
 
 
 @given(st.integers(1, 3), st.integers(2, 6), st.integers(1, 40), st.integers(1, 4))

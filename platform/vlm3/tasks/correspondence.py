@@ -1,0 +1,112 @@
+"""Pixel correspondence: "where is this pixel of image 1 in image 2?"."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from vlm3.config import StrictModel
+from vlm3.errors import ConfigError, DataError
+from vlm3.geometry.depth import DepthKind
+from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
+from vlm3.tasks.reference import reference
+from vlm3.tasks.templates import CorrespondenceTemplates, Templates, TemplateSet, load_templates
+from vlm3.views.samples import PairSample
+
+NOT_VISIBLE = "not visible"
+_PLACE = re.compile(r"\(? *([0-9]{1,7}) *, *([0-9]{1,7}) *\)?\.?", re.ASCII)
+
+
+class CorrespondenceTaskConfig(StrictModel):
+    """How correspondence is asked about."""
+
+    points: Annotated[int, Field(ge=1, le=64)] = 10
+    """Questions packed into one sample."""
+    reference_range: Annotated[int, Field(ge=2, le=1_000_000)] = 1000
+    """N of the text reference (1000: VLM3, arXiv 2605.30561, text pixel reference)."""
+    hidden_points: Literal["leave out", "ask"] = "leave out"
+    """Points that view 2 does not see: never asked about, or asked about with the answer "not visible"."""
+    templates: Templates = "vlm3-1"
+    """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrespondenceTask:
+    """Asks where points of view 1 are in view 2, and reads their names there."""
+
+    config: CorrespondenceTaskConfig
+
+    def __post_init__(self) -> None:
+        self._wordings()
+
+    @property
+    def name(self) -> str:
+        """`correspondence`."""
+        return "correspondence"
+
+    @property
+    def views(self) -> Literal[2]:
+        """Two images."""
+        return 2
+
+    @property
+    def depth_kind(self) -> DepthKind:
+        """Nothing is asked about depth."""
+        return DepthKind.Z
+
+    def ask(self, sample: PairSample, rng: np.random.Generator) -> Conversation:
+        """Up to `points` questions about different points, wordings drawn at random.
+
+        Raises:
+            DataError: the pair has no point to ask about.
+        """
+        askable = np.ones(len(sample.visible), bool) if self.config.hidden_points == "ask" else sample.visible
+        if not askable.any():
+            first, second = (view.provenance for view in sample.views)
+            raise DataError(
+                f"no labelled point of {first.scene}/{first.frame} is seen in {second.scene}/{second.frame}"
+            )
+        wordings = self._wordings()
+        turns = []
+        for index in rng.permutation(np.flatnonzero(askable))[: self.config.points]:
+            wording = wordings.questions[int(rng.integers(len(wordings.questions)))]
+            question = self._name(wording, sample.points1_px[index], sample.view1.image)
+            seen = bool(sample.visible[index])
+            answer = self._name(wordings.answer, sample.points2_px[index], sample.view2.image) if seen else NOT_VISIBLE
+            turns.append(Turn(question, answer))
+        return Conversation(tuple(turns), images=2, system=self._templates().system)
+
+    def read(self, answer: str) -> tuple[int, int] | None:
+        """Names of x and y in image 2, None for "not visible".
+
+        Raises:
+            ParseFailure: it is not exactly one point of the range.
+        """
+        text = answer.strip()
+        if text.lower().removesuffix(".") == NOT_VISIBLE:
+            return None
+        match = _PLACE.fullmatch(text)
+        if match is None or text.startswith("(") != text.removesuffix(".").endswith(")"):
+            raise ParseFailure(f"expected one point such as '(120, 46)' or {NOT_VISIBLE!r}, found {answer[:80]!r}")
+        x, y = int(match[1]), int(match[2])
+        if max(x, y) >= self.config.reference_range:
+            raise ParseFailure(f"{answer!r} lies outside of the range [0, {self.config.reference_range})")
+        return x, y
+
+    def _name(self, wording: str, point_px: np.ndarray, image: np.ndarray) -> str:
+        n = self.config.reference_range
+        height_px, width_px = image.shape[:2]
+        x, y = reference(float(point_px[0]), width_px, n), reference(float(point_px[1]), height_px, n)
+        return wording.format(x=x, y=y, n=n)
+
+    def _templates(self) -> TemplateSet:
+        templates = self.config.templates
+        return load_templates(templates) if isinstance(templates, str) else templates
+
+    def _wordings(self) -> CorrespondenceTemplates:
+        templates = self._templates()
+        if templates.correspondence is None:
+            raise ConfigError(f"template set {templates.name!r} lacks the field correspondence, which the task needs")
+        return templates.correspondence
