@@ -71,7 +71,8 @@ def watch(root: psutil.Process, runs: Path, done) -> set[tuple[str, str]]:
     while not done():
         assert time.monotonic() < deadline, (runs / "job.log").read_text()[-3000:]
         seen |= listeners(root)
-        time.sleep(0.2)
+        # Looking takes a core for a while: not all the time.
+        time.sleep(1.0)
     return seen | listeners(root) if root.is_running() else seen
 
 
