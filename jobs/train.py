@@ -3,15 +3,18 @@
 import argparse
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.runs import runs_folder
-from pipelines.train import RunRequest, TrainResult, run_training
 from vlm3.errors import run_job
 from vlm3.log import configure
 from vlm3.train.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from pipelines.train import TrainResult
 
 DEFAULT_RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
 
@@ -48,6 +51,9 @@ def main() -> None:
         parser.error("--name starts a new run, --resume continues one: give only one of them")
     configure()
     recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
+    # Takes seconds, which nobody wants to wait for who misspelt a key.
+    from pipelines.train import RunRequest, run_training
+
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
     request = RunRequest(
@@ -56,7 +62,7 @@ def main() -> None:
     report(name, run_training(recipe, request))
 
 
-def report(name: str, result: TrainResult) -> None:
+def report(name: str, result: "TrainResult") -> None:
     """Print the run's figures and where to find it."""
     table = Table(title=f"run {name}")
     table.add_column("figure")

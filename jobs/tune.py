@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.runs import runs_folder
-from pipelines.search import run_search
 from vlm3.config import apply_overrides, load_yaml
 from vlm3.errors import ConfigError, run_job
 from vlm3.log import configure
@@ -38,6 +37,9 @@ def main() -> None:
     config = load_search(arguments.search, arguments.set)
     recipe_path = arguments.recipe or arguments.search.parent / config.recipe
     recipe = load_recipe(recipe_path)
+    # Takes seconds, which nobody wants to wait for who misspelt a key.
+    from pipelines.search import run_search
+
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
     result = run_search(config, recipe, name, runs_dir, resume=bool(arguments.resume))

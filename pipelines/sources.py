@@ -7,7 +7,7 @@ from pipelines.ingest import IngestConfig, ingest
 from pipelines.reading import Component
 from vlm3.errors import ConfigError, DataError, nearest
 from vlm3.log import get_logger
-from vlm3.mixture.config import MixtureSource, resolve_weights
+from vlm3.mixture.config import ComponentName, MixtureSource, resolve_weights
 from vlm3.scenes.rooms import RoomsReader
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
@@ -32,7 +32,7 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
     """Every source that is trained on or evaluated, opened; rendered rooms are made first where they are not there yet.
 
     Raises:
-        ConfigError: an evaluated source is not in the recipe.
+        ConfigError: an evaluated source is not in the recipe, or as `components`.
         DataError: a source is missing, empty or damaged.
     """
     for name in recipe.evaluation.sources:
@@ -40,6 +40,8 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
             raise ConfigError(f"evaluation.sources: no source {name!r}{nearest(name, recipe.sources)}")
     uris = {name: source_uri(recipe, name, runs_dir) for name in recipe.sources}
     opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
+    # What is wrong with the weights is told before anything is rendered.
+    _mixture(recipe, {name: _drawn(recipe, name, opened.get(name)) for name in recipe.sources})
     for name, source in recipe.sources.items():
         if source.render is not None:
             # Last, since it takes a cluster and a while: what is missing is told at once.
@@ -58,14 +60,7 @@ def components(
         ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips).
     """
     tasks = _tasks(recipe)
-    mixture = resolve_weights(
-        {
-            name: MixtureSource(weight=recipe.sources[name].weight, role=source.role, clips=source.clips(Split.TRAIN))
-            for name, source in sources.items()
-        },
-        {name: weight for name, (_, _, weight) in tasks.items()},
-        recipe.mixture,
-    )
+    mixture = _mixture(recipe, {name: _drawn(recipe, name, source) for name, source in sources.items()})
     built = []
     for (source, name), _ in mixture:
         task, focal_px, _ = tasks[name]
@@ -78,6 +73,19 @@ def components(
         )
         built.append(Component(f"{source}/{name}", sources[source], task, policy))
     return tuple(built), tuple(weight for _, weight in mixture)
+
+
+def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSource:
+    """How a source is drawn; one that is still to be rendered is a training source with clips."""
+    weight = recipe.sources[name].weight
+    if source is None:
+        return MixtureSource(weight=weight, role="train", clips=1)
+    return MixtureSource(weight=weight, role=source.role, clips=source.clips(Split.TRAIN))
+
+
+def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[ComponentName, float], ...]:
+    weights = {name: weight for name, (_, _, weight) in _tasks(recipe).items()}
+    return resolve_weights(sources, weights, recipe.mixture)
 
 
 def _tasks(recipe: Recipe) -> dict[str, tuple[AnyTask, float, float]]:
