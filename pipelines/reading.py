@@ -20,6 +20,7 @@ from vlm3.mixture.plan import MAX_ATTEMPTS, Draw, DrawBatch, MixturePlan
 from vlm3.mixture.quarantine import Fault, FaultKind
 from vlm3.scenes.checks import stored_fault
 from vlm3.scenes.rows import SCHEMA, table_to_frames
+from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, PAIR_COLUMNS, ShardedSource
 from vlm3.seeds import derive_seed
 from vlm3.storage.counters import StorageUse, storage_use
@@ -60,7 +61,8 @@ class Component:
         if self.task.views == 1:
             return Clip(self.source.read_table(Split.TRAIN, clip, DEPTH_COLUMNS))
         rows = self.source.read_table(Split.TRAIN, clip, PAIR_COLUMNS)
-        return Clip(rows, _pairs(rows))
+        # Those with a pose alone have no points to ask about.
+        return Clip(rows, tuple(pair for pair in _pairs(rows) if not pair.pose_only))
 
     def pick(self, clip: Clip, epoch: int, slot: int, visit_seed: int) -> tuple[pa.Table, float]:
         """The rows that an element shows, and the overlap of a pair, NaN for a view.
@@ -181,7 +183,8 @@ class ClipReader:
             return replace(clip, position=draw.position, attempt=draw.attempt)
         component = self.components[draw.component]
         try:
-            visit_seed = derive_seed(plan.seed, "pairs", draw.component, draw.visit)
+            paired = component.task.views == 2
+            visit_seed = derive_seed(plan.seed, "pairs", component.name, draw.visit, draw.clip) if paired else 0
             rows, overlap = component.pick(clip, draw.epoch, draw.slot, visit_seed)
         except DataError as error:
             item, kind = f"clip {draw.clip}", type(error).__name__
@@ -211,7 +214,7 @@ def used_up(faults: Sequence[Fault]) -> DataError:
     last = faults[-1]
     return DataError(
         f"position {last.position}: {MAX_ATTEMPTS + 1} samples in a row of {last.component} are bad, the last:"
-        f" {last.item}: {last.reason}; check the source with jobs/doctor.py"
+        f" {last.item}: {last.reason}; check the source with jobs/doctor.py, or give {last.component} no weight"
     )
 
 
@@ -229,24 +232,26 @@ def _own(draws: DrawBatch, index: int) -> Draw:
 
 def _pairs(rows: pa.Table) -> tuple[Pair, ...]:
     """Pairs of a clip's sound frames; no image is decoded."""
-    light = rows.drop_columns("encoded_image")
-    numbers, frames = [], []
-    for number in range(light.num_rows):
-        try:
-            (frame,) = table_to_frames(light.slice(number, 1))
-            reason = stored_fault(frame)
-        except (ValueError, TypeError, AttributeError) as error:
-            reason = str(error)
-        if reason is None:
-            numbers.append(number)
-            frames.append(frame)
+    numbers, sound = [], []
+    for number, frame in enumerate(stored_frames(rows.drop_columns("encoded_image"))):
+        reason = str(frame) if isinstance(frame, Exception) else stored_fault(frame)
+        if reason is not None or isinstance(frame, Exception):
+            place = (rows["scene"][number].as_py(), rows["frame"][number].as_py())
+            log.warning("%s/%s is in no pair: %s", *place, reason)
         else:
-            log.warning("%s/%s is in no pair: %s", *_place(light, number), reason)
-    return tuple(replace(p, first=numbers[p.first], second=numbers[p.second]) for p in clip_pairs(frames))
+            numbers.append(number)
+            sound.append(frame)
+    return tuple(replace(p, first=numbers[p.first], second=numbers[p.second]) for p in clip_pairs(sound))
 
 
-def _place(rows: pa.Table, number: int) -> tuple[str, str]:
-    return rows["scene"][number].as_py(), rows["frame"][number].as_py()
+def stored_frames(table: pa.Table) -> list[Frame | Exception]:
+    """A frame of each row, or why the row is none."""
+    try:
+        return list(table_to_frames(table))
+    except (ValueError, TypeError, AttributeError) as error:
+        if table.num_rows == 1:
+            return [error]
+        return [frame for i in range(table.num_rows) for frame in stored_frames(table.slice(i, 1))]
 
 
 def _cost(used: StorageUse, seconds: float) -> Cost:

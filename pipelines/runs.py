@@ -1,8 +1,13 @@
 """Where runs live: checkpoints, exports, rendered data and the MLflow database."""
 
+import fcntl
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 
 log = get_logger(__name__)
@@ -20,6 +25,32 @@ def runs_folder(given: Path | None = None) -> Path:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def only_driver(runs_dir: Path, kind: str, name: str) -> Iterator[None]:
+    """Hold a run's name while it is driven: two drivers would spoil each other's checkpoints.
+
+    The lock goes with its process, however that ends.
+
+    Raises:
+        ConfigError: another process drives the run.
+    """
+    file = runs_dir / "locks" / f"{kind}-{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.seek(0)
+            raise ConfigError(
+                f"run {name!r} is being driven by {held.read() or 'another process'}: wait for it or stop it, or choose"
+                " another --name"
+            ) from None
+        held.truncate(0)
+        held.write(f"process {os.getpid()} on {socket.gethostname()}")
+        held.flush()
+        yield
 
 
 def _default() -> Path:

@@ -11,16 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.reading import ClipReader, Component, used_up
+from pipelines.reading import ClipReader, Component, stored_frames, used_up
 from vlm3.errors import DataError
 from vlm3.log import get_logger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.mixture.quarantine import Fault, FaultKind
 from vlm3.scenes.checks import stored_fault
-from vlm3.scenes.rows import table_to_frames
 from vlm3.scenes.schema import Frame
 from vlm3.storage.counters import storage_use
 from vlm3.storage.store import open_store
@@ -103,7 +101,7 @@ class SampleBuilder:
 
         A bad sample is replaced by another element of the same component, so shares hold and replays agree.
         """
-        frames = iter(_frames(parcel.frames))
+        frames = iter(stored_frames(parcel.frames))
         columns = (parcel.position, parcel.component, parcel.attempt, parcel.seed, parcel.views, parcel.overlap)
         for position, component, attempt, seed, views, overlap in zip(*(c.tolist() for c in columns), strict=True):
             faults: list[Fault] = []
@@ -117,7 +115,7 @@ class SampleBuilder:
                 if stored is None:
                     raise used_up(faults)
                 draw = replace(draw, attempt=stored.attempt, seed=stored.seed, overlap=stored.overlap)
-                current = _frames(stored.frames)
+                current = stored_frames(stored.frames)
             yield AskedSample(position, component, draw.attempt, *made), faults
 
 
@@ -130,16 +128,6 @@ class _Draw:
     attempt: int
     seed: int
     overlap: float
-
-
-def _frames(table: pa.Table) -> list[Frame | Exception]:
-    """A frame of each row, or why the row is none."""
-    try:
-        return list(table_to_frames(table))
-    except (ValueError, TypeError, AttributeError) as error:
-        if table.num_rows == 1:
-            return [error]
-        return [frame for i in range(table.num_rows) for frame in _frames(table.slice(i, 1))]
 
 
 def _make(frames: Sequence[Frame | Exception], draw: _Draw) -> tuple[ViewSample | PairSample, Conversation] | Fault:
@@ -161,6 +149,7 @@ def _make(frames: Sequence[Frame | Exception], draw: _Draw) -> tuple[ViewSample 
         except DataError as error:
             return replace(bad, kind=FaultKind.IMAGE, error=type(error).__name__, reason=str(error))
         sound.append(frame)
+    bad = replace(bad, item=" and ".join(f"{frame.source}/{frame.scene}/{frame.frame}" for frame in sound))
     kind, position = component.task.depth_kind, draw.position
     sample: ViewSample | PairSample
     if len(sound) == 1:
@@ -174,13 +163,9 @@ def _make(frames: Sequence[Frame | Exception], draw: _Draw) -> tuple[ViewSample 
         return replace(bad, kind=FaultKind.QUESTION, error=type(error).__name__, reason=str(error))
 
 
-def keep_encoder(model_dir: Path, folder: Path) -> Path:
-    """Write a model's encoder to a folder that every node sees: processes of the stream load it from there.
-
-    Raises:
-        ConfigError: the directory is not that of a Qwen3-VL model.
-    """
-    open_store(str(folder)).write_atomic(ENCODER_FILE, ConversationEncoder.from_directory(model_dir).to_json())
+def keep_encoder(encoder: ConversationEncoder, folder: Path) -> Path:
+    """Write an encoder to a folder that every node sees: processes of the stream load it from there."""
+    open_store(str(folder)).write_atomic(ENCODER_FILE, encoder.to_json())
     return folder / ENCODER_FILE
 
 

@@ -14,6 +14,7 @@ from pipelines.cluster import connect
 from pipelines.failures import user_error
 from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
+from pipelines.runs import only_driver
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, evaluated_sources, open_sources
 from pipelines.stream import PlanOwner, in_order, training_stream
@@ -28,6 +29,7 @@ from vlm3.models.load import resolve_model
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
+from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.pictures import sample_gallery
 from vlm3.tracking.registry import promote_if_better, register
@@ -96,6 +98,11 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
         ray.train.TrainingFailedError: a worker failed for another reason.
     """
     step_shape(recipe)
+    with only_driver(request.runs_dir, request.kind, request.name):
+        return _drive(recipe, request)
+
+
+def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     run_dir = (request.runs_dir / request.kind / request.name).resolve()
     saved_run_id = _claim(run_dir, recipe, request)
     sources = open_sources(recipe, request.runs_dir)
@@ -108,6 +115,7 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
     # Other data under the same name is refused here.
     plan = start_plan(recipe, parts, weights) if saved is None else MixturePlan.from_json(read_state(saved).plan, sizes)
     evaluated = evaluated_sources(recipe, sources)
+    encoder = ConversationEncoder.from_directory(model_dir)
 
     prepare_tracking(recipe.tracking, request.runs_dir)
     with start_run(
@@ -116,7 +124,7 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
         run_dir.mkdir(parents=True, exist_ok=True)
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
         open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
-        builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(model_dir, run_dir))
+        builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(encoder, run_dir))
         _describe(run, recipe, sources, builder, plan)
         train = recipe.train
         owner = keep_plan(run_dir, plan, train.steps, train.global_batch, saved_ledger(run_dir).stop)

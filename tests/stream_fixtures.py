@@ -25,6 +25,7 @@ from vlm3.storage.store import Store
 from vlm3.tasks.correspondence import CorrespondenceTask, CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
 from vlm3.tasks.protocol import AnyTask
+from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.parcels import EncodedParcel
@@ -59,6 +60,8 @@ SPOILED: dict[str, Callable[[Frame], Frame]] = {
     "labels": lambda frame: dataclasses.replace(frame, points=np.empty((0, 3), np.float32)),
     "depth": lambda frame: dataclasses.replace(frame, points=frame.points * np.float32([1, 1, -1])),
 }
+_UNFIT = {"flat": lambda frame: dataclasses.replace(frame, small_depth=None)}
+"""Sound, and of no use to tasks on pairs."""
 """Ways of being bad that lie in the content."""
 
 
@@ -72,7 +75,7 @@ def write_made_source(
         for clip in range(clips):
             frames = [make_frame(f"scene-{shard}-{clip}", number, source=name) for number in range(FRAMES)]
             frames = [
-                SPOILED[bad[shard, clip, n]](frame) if bad and (shard, clip, n) in bad else frame
+                (SPOILED | _UNFIT)[bad[shard, clip, n]](frame) if bad and (shard, clip, n) in bad else frame
                 for n, frame in enumerate(frames)
             ]
             writer.add(frames_to_table(frames, clip), 0.5, 0.1)
@@ -96,7 +99,9 @@ def builder_of(
 ) -> SampleBuilder:
     """A builder over questions on these sources, depth where nothing else is said."""
     parts = tuple(Component(f"{source.name}/{task.name}", source, task, POLICY) for source in sources for task in tasks)
-    return SampleBuilder(ClipReader(parts, ahead), keep_encoder(model_dir, model_dir.parent))
+    return SampleBuilder(
+        ClipReader(parts, ahead), keep_encoder(ConversationEncoder.from_directory(model_dir), model_dir.parent)
+    )
 
 
 def plan_of(builder: SampleBuilder, weights: Sequence[float], seed: int = 0) -> MixturePlan:

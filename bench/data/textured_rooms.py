@@ -26,6 +26,7 @@ from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
@@ -152,7 +153,9 @@ def builder_of(
         ComponentSize(component.name, source.clips(Split.TRAIN), source.slots, source.fingerprint)
         for component, source in zip(components, sources, strict=True)
     ]
-    builder = SampleBuilder(ClipReader(components, AHEAD), keep_encoder(model_dir, model_dir.parent))
+    builder = SampleBuilder(
+        ClipReader(components, AHEAD), keep_encoder(ConversationEncoder.from_directory(model_dir), model_dir.parent)
+    )
     return Planned(builder, MixturePlan.start(sizes, weights, seed))
 
 

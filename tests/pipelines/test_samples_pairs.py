@@ -87,6 +87,14 @@ def test_a_frame_with_a_bad_pose_is_in_no_pair(tmp_path: Path, tiny_model: Path)
     assert len(shown) == 2 * FRAMES - 1 and ("scene-0-1", "0002") not in shown and not parcel.faults
 
 
+def test_frames_without_depth_are_in_no_pair_that_needs_points(tmp_path: Path, tiny_model: Path) -> None:
+    flat = {(0, clip, frame): "flat" for clip in range(2) for frame in (0, 2)}
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 2, flat)
+    builder = builder_of([source], tiny_model, tasks=(PAIR_TASK,))
+    (parcel,) = builder.reader.parcels(plan_of(builder, [1.0]), [np.arange(40)])
+    assert {frame.frame for frame in table_to_frames(parcel.frames)} == {"0001", "0003"} and not parcel.faults
+
+
 def test_a_pair_with_a_damaged_image_is_named_and_replaced(tmp_path: Path, tiny_model: Path) -> None:
     source = write_made_source(open_store(str(tmp_path)), "made", 1, 3, {(0, 1, 2): "image"})
     builder = builder_of([source], tiny_model, tasks=(PAIR_TASK,))

@@ -15,7 +15,8 @@ from vlm3.errors import ConfigError
 from vlm3.mixture.ledger import Interval
 
 MAX_PARCEL_ROWS = 64
-"""At most 110 MB of pixels at VLM3's image size: below the 128 MB that object stores of Ray handle well."""
+"""At most 110 MB of pixels at VLM3's image size, below the 128 MB that object stores of Ray handle well; twice that
+where all are pairs. Smaller parcels would spread the shares of a step in free order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,16 +112,20 @@ class PlanKeeper:
             return
         try:
             outcome = self._answer(path)
+            if outcome is None:
+                return
             self._store.write_atomic(OUTCOME_FILE, dump_yaml(outcome.model_dump(mode="json")).encode())
             path.unlink(missing_ok=True)
         except (UserError, OSError) as error:
             # The file stays: the next call tries again, and a request that was granted is known by its id.
             log.error("%s cannot be answered: %s", path, error)
 
-    def _answer(self, path: Path) -> WeightsOutcome:
+    def _answer(self, path: Path) -> WeightsOutcome | None:
         name = "unreadable"
         try:
             request = read_request(path)
+            if request is None:
+                return None
             assert request.id is not None
             name = request.id
             position = self._granted(name)

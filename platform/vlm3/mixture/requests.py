@@ -16,6 +16,8 @@ from vlm3.errors import ConfigError
 REQUEST_FILE = "weights.request.yaml"
 OUTCOME_FILE = "weights.outcome.yaml"
 POLL_S = 0.2
+SETTLED_NS = 1_000_000_000
+"""A request written by hand is read when it has not changed for so long."""
 
 
 class WeightsRequest(StrictModel):
@@ -75,16 +77,27 @@ def submit_request(run_dir: Path, weights: Mapping[str, float]) -> str:
     return request.id
 
 
-def read_request(path: Path) -> WeightsRequest:
-    """The request in a file, with an id.
+def read_request(path: Path) -> WeightsRequest | None:
+    """The request in a file, with an id; None while somebody may still be writing it.
 
     Raises:
         ConfigError: it is not a request.
         FileNotFoundError: there is no file.
     """
     written_ns = path.stat().st_mtime_ns
-    request = WeightsRequest.parse(load_yaml(path), str(path))
-    return request if request.id is not None else request.model_copy(update={"id": f"written-{written_ns}"})
+    settled = time.time_ns() - written_ns >= SETTLED_NS
+    try:
+        request = WeightsRequest.parse(load_yaml(path), str(path))
+    except ConfigError:
+        if settled:
+            raise
+        return None
+    if request.id is not None:
+        return request
+    if not settled:
+        # The first lines of an unfinished file can be a request too, for less.
+        return None
+    return request.model_copy(update={"id": f"written-{written_ns}"})
 
 
 def wait_for_outcome(run_dir: Path, request_id: str, timeout_s: float) -> WeightsOutcome | None:

@@ -20,10 +20,10 @@ def check_frame(frame: Frame) -> Rejection | None:
 
     Checked: camera (finite, positive focal, principal point inside the image), image (JPEG or PNG, upright, of the
     camera's size, every pixel decodes), pose (finite, rigid), labels (some, inside the image, within the reach of the
-    lens, 0 < depth ≤ 1000 m).
+    lens, 0 < depth ≤ 1000 m), small depth map (has pixels and a possible K).
     """
     reason = _camera_fault(frame.camera) or _image_fault(frame) or _pose_fault(frame) or _label_fault(frame)
-    reason = reason or _lens_fault(frame)
+    reason = reason or _lens_fault(frame) or _small_depth_fault(frame)
     return Rejection(frame.source, frame.scene, frame.frame, reason) if reason else None
 
 
@@ -32,7 +32,7 @@ def stored_fault(frame: Frame) -> str | None:
 
     Decoding finds damaged pixels; labels beyond the reach of the lens are left out of the view.
     """
-    return _camera_fault(frame.camera) or _pose_fault(frame) or _label_fault(frame)
+    return _camera_fault(frame.camera) or _pose_fault(frame) or _label_fault(frame) or _small_depth_fault(frame)
 
 
 def _camera_fault(camera: Camera) -> str | None:
@@ -48,6 +48,17 @@ def _camera_fault(camera: Camera) -> str | None:
             f"principal point ({camera.cx_px:g}, {camera.cy_px:g}) lies outside the image of"
             f" {camera.width_px}x{camera.height_px} px: do K and the image have the same size?"
         )
+    return None
+
+
+def _small_depth_fault(frame: Frame) -> str | None:
+    small = frame.small_depth
+    if small is None:
+        return None
+    intrinsics = (small.fx_px, small.fy_px, small.cx_px, small.cy_px)
+    known = all(value is not None and math.isfinite(value) for value in intrinsics)
+    if not small.z_depth_m.size or not known or min(small.fx_px, small.fy_px) <= 0:
+        return f"the small depth map of {small.z_depth_m.shape} has impossible intrinsics: {intrinsics}"
     return None
 
 

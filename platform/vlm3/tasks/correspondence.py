@@ -1,6 +1,5 @@
 """Pixel correspondence: "where is this pixel of image 1 in image 2?"."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,12 +10,12 @@ from vlm3.config import StrictModel
 from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
+from vlm3.tasks.reading import read_place
 from vlm3.tasks.reference import reference
 from vlm3.tasks.templates import CorrespondenceTemplates, Templates, TemplateSet, load_templates
 from vlm3.views.samples import PairSample
 
 NOT_VISIBLE = "not visible"
-_PLACE = re.compile(r"\(? *([0-9]{1,7}) *, *([0-9]{1,7}) *\)?\.?", re.ASCII)
 
 
 class CorrespondenceTaskConfig(StrictModel):
@@ -87,10 +86,7 @@ class CorrespondenceTask:
         text = answer.strip()
         if text.lower().removesuffix(".") == NOT_VISIBLE:
             return None
-        match = _PLACE.fullmatch(text)
-        if match is None or text.startswith("(") != text.removesuffix(".").endswith(")"):
-            raise ParseFailure(f"expected one point such as '(120, 46)' or {NOT_VISIBLE!r}, found {answer[:80]!r}")
-        x, y = int(match[1]), int(match[2])
+        x, y = read_place(text)
         if max(x, y) >= self.config.reference_range:
             raise ParseFailure(f"{answer!r} lies outside of the range [0, {self.config.reference_range})")
         return x, y

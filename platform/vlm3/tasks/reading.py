@@ -20,6 +20,21 @@ _LENGTH = re.compile(
 )
 
 
+_PLACE = re.compile(r"(?P<open>\(?) *(?P<x>[0-9]{1,7}) *, *(?P<y>[0-9]{1,7}) *(?P<close>\)?)\.?", re.ASCII)
+
+
+def read_place(answer: str) -> tuple[int, int]:
+    """Names of x and y that an answer states: two whole numbers with a comma between, in parentheses or not.
+
+    Raises:
+        ParseFailure: it is not exactly one place.
+    """
+    match = _PLACE.fullmatch(answer.strip())
+    if match is None or bool(match["open"]) != bool(match["close"]):
+        raise ParseFailure(f"expected one place such as '(120, 46)', found {answer[:80]!r}")
+    return int(match["x"]), int(match["y"])
+
+
 def read_length(answer: str) -> float:
     """Metres that an answer states: one number with at most one unit, nothing else; a bare number is metres.
 

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError, nearest
+from vlm3.tasks.protocol import ParseFailure
+from vlm3.tasks.reading import read_place
 
 FOLDER = resources.files("vlm3.tasks") / "templates"
 
@@ -49,6 +51,13 @@ class CorrespondenceTemplates(StrictModel):
         for wording in self.questions:
             _check_fields(wording, {"x", "y", "n"})
         _check_fields(self.answer, {"x", "y"})
+        example = self.answer.format(x=12, y=7)
+        try:
+            understood = read_place(example) == (12, 7)
+        except ParseFailure:
+            understood = False
+        if not understood:
+            raise ValueError(f"answer {self.answer!r} gives {example!r}: expected '(12, 7)' or '12, 7' there")
         return self
 
 

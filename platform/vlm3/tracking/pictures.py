@@ -69,7 +69,8 @@ def sample_gallery(samples: Sequence[ViewSample | PairSample], conversations: Se
         bar = figure.colorbar(
             _colours(DEPTH_COLOURS, norm), ax=grid, orientation="horizontal", shrink=0.5, aspect=50, pad=0.01
         )
-        bar.set_label(f"{samples[0].views[0].depth_kind.value} depth in metres", fontsize=8, color=INK)
+        kinds = sorted({view.depth_kind.value for sample in samples for view in sample.views})
+        bar.set_label(f"{' and '.join(kinds)} depth in metres", fontsize=8, color=INK)
         _plain_log_ticks(bar.ax, "x")
     return figure
 

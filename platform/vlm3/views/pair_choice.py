@@ -12,6 +12,8 @@ from vlm3.views.pairs import Pair
 
 PARTS = 3
 """Equal parts of the clip's range of each of overlap, baseline and rotation."""
+NO_RANGE = 1e-3
+"""Of overlap, metres or degrees: what is closer together is alike."""
 
 
 class ChosenPair(NamedTuple):
@@ -41,7 +43,7 @@ def choose_pair(pairs: Sequence[Pair], slot: int, visit_seed: int) -> ChosenPair
     if slot < 0:
         raise ValueError(f"expected slot ≥ 0, found {slot}")
     if not pairs:
-        raise DataError("no two frames of the clip see enough of the same to be asked about as a pair")
+        raise DataError("no two frames of the clip make a pair: posed, with depth, and seeing enough of the same")
     grouped = buckets(pairs)
     rng = generator(visit_seed, "buckets")
     names = sorted(grouped)
@@ -69,7 +71,9 @@ def buckets(pairs: Sequence[Pair]) -> dict[tuple[int, int, int], tuple[Pair, ...
 
 def _parts(values: NDArray[np.float64]) -> NDArray[np.intp]:
     """(n, k) → (n, k) part in [0, PARTS) of each column's range; all 0 where a column has no range."""
+    # The last bits differ from processor to processor, and must not decide.
+    values = values.round(4)
     low, high = values.min(axis=0), values.max(axis=0)
-    share = (values - low) / np.where(high > low, high - low, 1.0)
-    parts: NDArray[np.intp] = np.minimum((share * PARTS).astype(np.intp), PARTS - 1)
+    share = (values - low) / np.where(high - low > NO_RANGE, high - low, np.inf)
+    parts: NDArray[np.intp] = np.minimum((share * PARTS + 1e-6).astype(np.intp), PARTS - 1)
     return parts

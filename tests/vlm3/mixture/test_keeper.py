@@ -1,5 +1,6 @@
 """The keeper of a plan: what was issued never changes, over changes, crashes and restarts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,7 @@ def test_a_request_is_granted_at_the_next_issue_and_answered(tmp_path: Path) -> 
 def test_a_bad_request_is_refused_in_one_line_and_the_run_goes_on(tmp_path: Path, text: str, message: str) -> None:
     keeper = keeper_in(tmp_path)
     (tmp_path / REQUEST_FILE).write_text(text)
+    os.utime(tmp_path / REQUEST_FILE, (0, 0))
     assert keeper.issue(0, 16) == start()
     refused = outcome(tmp_path)["refused"]
     assert isinstance(refused, str) and message in refused and "\n" not in refused

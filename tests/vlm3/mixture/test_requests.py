@@ -1,5 +1,6 @@
 """Requests and answers as files: whole or not at all, one at a time, and strict about what they say."""
 
+import os
 import threading
 import time
 from contextlib import suppress
@@ -12,12 +13,19 @@ from vlm3.errors import ConfigError
 from vlm3.mixture.requests import (
     OUTCOME_FILE,
     REQUEST_FILE,
+    SETTLED_NS,
     WeightsOutcome,
     WeightsRequest,
     read_request,
     submit_request,
     wait_for_outcome,
 )
+
+
+def write_by_hand(path: Path, text: str) -> None:
+    """A file that has been left alone for a while."""
+    path.write_text(text)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - SETTLED_NS))
 
 
 def test_what_was_submitted_is_read_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -54,12 +62,22 @@ def test_of_many_who_ask_at_once_one_is_heard(tmp_path: Path) -> None:
 
 def test_a_request_written_by_hand_is_told_apart_by_its_time(tmp_path: Path) -> None:
     path = tmp_path / REQUEST_FILE
-    path.write_text("weights: {rooms/depth: 1}\n")
+    write_by_hand(path, "weights: {rooms/depth: 1}\n")
     first = read_request(path)
     assert first == read_request(path) and first.weights == {"rooms/depth": 1.0}
     time.sleep(0.02)
-    path.write_text("weights: {rooms/depth: 1}\n")
+    write_by_hand(path, "weights: {rooms/depth: 1}\n")
     assert read_request(path).id != first.id
+
+
+@pytest.mark.parametrize("text", ["weights: {rooms/depth: 1}\n", "weights:\n  rooms/depth: 1\n", "weights: {rooms/de"])
+def test_a_file_that_somebody_may_still_be_writing_is_no_request_yet(tmp_path: Path, text: str) -> None:
+    path = tmp_path / REQUEST_FILE
+    path.write_text(text)
+    assert read_request(path) is None
+    path.write_text("weights: {rooms/depth: 1, street/depth: 2}\n")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - SETTLED_NS))
+    assert read_request(path).weights == {"rooms/depth": 1.0, "street/depth": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +91,7 @@ def test_a_request_written_by_hand_is_told_apart_by_its_time(tmp_path: Path) -> 
 )
 def test_what_is_no_request_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / REQUEST_FILE
-    path.write_text(text)
+    write_by_hand(path, text)
     with pytest.raises(ConfigError, match=message) as raised:
         read_request(path)
     assert REQUEST_FILE in str(raised.value)

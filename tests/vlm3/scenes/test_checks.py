@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.checks import check_frame
+from vlm3.scenes.checks import check_frame, stored_fault
 from vlm3.scenes.depth_labels import shrink_depth
 from vlm3.scenes.schema import Box, Frame, IntrinsicsSource, Scale
 
@@ -163,3 +163,11 @@ def test_labels_of_a_wrong_shape() -> None:
 
 def test_the_first_fault_is_told_and_a_bad_camera_comes_before_what_it_spoils() -> None:
     assert "focal" in reason(camera=replace(CAMERA, fx_px=-1.0), encoded_image=b"", points=labels())
+
+
+@pytest.mark.parametrize("change", [{"z_depth_m": np.empty((0, 4), np.float32)}, {"fx_px": np.nan}, {"fy_px": 0.0}])
+def test_a_small_depth_map_that_cannot_be_one(change: dict[str, object]) -> None:
+    assert SOUND.small_depth is not None
+    spoiled = replace(SOUND.small_depth, **change)
+    assert "small depth map" in reason(small_depth=spoiled)
+    assert "small depth map" in (stored_fault(replace(SOUND, small_depth=spoiled)) or "")

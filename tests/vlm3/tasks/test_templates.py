@@ -87,3 +87,13 @@ def test_a_set_that_cannot_be_used_is_refused_by_field(own: Path, change: dict[s
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         DepthTaskConfig(templates=str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize("answer", ["({y}, {x})", "y={y} x={x}", "({x}, {y}", "{x}"])
+def test_an_answer_that_would_not_be_read_as_what_it_says_is_refused(own: Path, answer: str) -> None:
+    correspondence = {"questions": ["where is {x} {y} of {n}?"], "answer": answer}
+    own.write_text(dump_yaml(OWN | {"correspondence": correspondence}))
+    with pytest.raises(ConfigError, match="correspondence"):
+        read_templates(own)
+    own.write_text(dump_yaml(OWN | {"correspondence": correspondence | {"answer": "{x}, {y}"}}))
+    assert read_templates(own).correspondence is not None
