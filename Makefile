@@ -15,7 +15,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv and install the pinned packages
 $(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11, or name one with 'make setup PYTHON=python3.11'" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11 with its venv module, or name one with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1; }
 	@echo "== creating $(VENV) and installing the pinned packages (2-5 minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@# torch first and pinned: a plain 'torch' would pull gigabytes of CUDA where a CPU build is at hand.
@@ -46,5 +46,5 @@ bench-data: setup ## loading beside bare loops and other loaders, hours (RUNS=1 
 	@for b in stream_bare loaders; do echo "== $$b"; $(BIN)/python bench/data/bench_$$b.py \
 	  $(if $(RUNS),--runs $(RUNS)) $(if $(RUN_SECONDS),--seconds $(RUN_SECONDS)) || exit 1; done
 
-dashboard: setup ## MLflow on http://127.0.0.1:5000
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
+dashboard: setup ## MLflow on http://127.0.0.1:5000 (PORT=5001), also while a run is on
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///$(abspath $(or $(VLM3_RUNS),runs))/mlflow.db

@@ -32,12 +32,15 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
     """Every source that is trained on or evaluated, opened; rendered rooms are made first where they are not there yet.
 
     Raises:
-        ConfigError: an evaluated source is not in the recipe, or as `components`.
+        ConfigError: an evaluated source is not in the recipe, the primary one is not evaluated, or as `components`.
         DataError: a source is missing, empty or damaged.
     """
     for name in recipe.evaluation.sources:
         if name not in recipe.sources:
             raise ConfigError(f"evaluation.sources: no source {name!r}{nearest(name, recipe.sources)}")
+    primary, evaluated = recipe.evaluation.primary, recipe.evaluation.sources or tuple(recipe.sources)
+    if primary is not None and primary not in evaluated:
+        raise ConfigError(f"evaluation.primary: {primary!r} is not evaluated{nearest(primary, evaluated)}")
     uris = {name: source_uri(recipe, name, runs_dir) for name in recipe.sources}
     opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
     # What is wrong with the weights is told before anything is rendered.
@@ -107,8 +110,14 @@ def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tupl
     for name in recipe.evaluation.sources:
         if sources[name].clips(Split.EVAL) == 0:
             raise DataError(
-                f"evaluation.sources: source {name!r} has no held-out scene: ingest it with --role eval or a larger"
-                " --heldout-share"
+                f"evaluation.sources: source {name!r} has no held-out scene: ingest it with --role eval or --set"
+                " heldout_share=…"
             )
     names = recipe.evaluation.sources or [n for n, s in sources.items() if s.clips(Split.EVAL) > 0]
+    primary = recipe.evaluation.primary
+    if primary is not None and primary not in names:
+        raise DataError(
+            f"evaluation.primary: source {primary!r} has no held-out scene: name another one, or ingest it with --role"
+            " eval or --set heldout_share=…"
+        )
     return tuple(sources[name] for name in names)

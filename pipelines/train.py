@@ -104,6 +104,7 @@ def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
 
 def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     run_dir = (request.runs_dir / request.kind / request.name).resolve()
+    log.info("run %s in %s", request.name, run_dir)
     saved_run_id = _claim(run_dir, recipe, request)
     sources = open_sources(recipe, request.runs_dir)
     connect()

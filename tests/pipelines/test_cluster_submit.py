@@ -23,6 +23,7 @@ SMALL = (
     "sources.rooms.render.scenes=24",
     "sources.studios.render.scenes=24",
     "train.steps=2",
+    "train.workers=1",
     "train.global_batch=8",
     "train.checkpoint_every_steps=2",
     "train.cpus_per_worker=0.5",
@@ -118,8 +119,11 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.mark.long
-def test_a_job_submitted_with_its_folder_trains_and_leaves_an_export(cluster: Cluster, tmp_path: Path) -> None:
-    done = cluster.submit(tmp_path / "runs", "--working-dir", ".")
+@pytest.mark.parametrize("arguments", [(), ("--working-dir", ".")], ids=["in place", "working dir"])
+def test_a_submitted_job_trains_and_leaves_an_export(
+    cluster: Cluster, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = cluster.submit(tmp_path / "runs", *arguments)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert "succeeded" in done.stdout
     assert (tmp_path / "runs" / "train" / "submitted" / "export" / "model.safetensors").is_file()
@@ -127,9 +131,7 @@ def test_a_job_submitted_with_its_folder_trains_and_leaves_an_export(cluster: Cl
 
 
 @pytest.mark.long
-def test_a_job_submitted_in_place_with_a_wrong_recipe_fails_with_one_clear_line(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_a_wrong_recipe_fails_the_job_with_one_clear_line(cluster: Cluster, tmp_path: Path) -> None:
     done = cluster.submit(tmp_path / "runs", settings=("train.stepz=2",))
     said = done.stdout + done.stderr
     assert done.returncode != 0

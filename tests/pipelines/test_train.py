@@ -114,6 +114,8 @@ def test_a_name_is_used_once_and_resuming_needs_the_same_recipe(finished, runs_d
         ({"train": {"workers": 2, "cpus_per_worker": 8.0}}, ConfigError, "starve"),
         ({"sources": {"rooms": {"weight": 0.0}, "studios": {"weight": 0.0}}}, ConfigError, "draws nothing"),
         ({"evaluation": {"sources": ["romos"]}}, ConfigError, "did you mean 'rooms'"),
+        ({"evaluation": {"primary": "romos"}}, ConfigError, "evaluation.primary: 'romos' is not evaluated.*'rooms'"),
+        ({"evaluation": {"primary": "studios"}}, ConfigError, "evaluation.primary: 'studios' is not evaluated"),
         ({"sources": {"gone": {"uri": "/nowhere/at/all", "weight": 1.0}}}, DataError, "/nowhere/at/all"),
     ],
 )
