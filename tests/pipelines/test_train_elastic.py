@@ -1,8 +1,7 @@
 """Workers are killed at random steps, and the run goes on with another number of them: exactly once, same samples."""
 
-import os
+import contextlib
 import random
-import signal
 import threading
 import time
 from pathlib import Path
@@ -37,24 +36,28 @@ def recipe(workers: int, *, deterministic: bool) -> Recipe:
 
 def train_workers() -> list[psutil.Process]:
     """Ray's training workers on this machine that descend from this process."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if any(part.startswith("ray::RayTrainWorker") for part in process.cmdline()[:1])
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        # Processes come and go meanwhile; one that has ended and was not waited for has no name left.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(part.startswith("ray::RayTrainWorker") for part in process.cmdline()[:1]):
+                found.append(process)
+    return found
 
 
 def kill_one_after(run_dir: Path, step: int, rng: random.Random) -> threading.Thread:
-    """A thread that kills one training worker, without warning, once the run has done `step` steps."""
+    """A thread that kills one worker of the run that starts now, without warning, once it has done `step` steps."""
+    # A run before this one may still be clearing up.
+    earlier = {process.pid for process in train_workers()}
 
     def watch() -> None:
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             now = read_progress(run_dir) if run_dir.exists() else None
             if now is not None and now.step >= step:
-                victims = train_workers()
+                victims = [process for process in train_workers() if process.pid not in earlier]
                 assert victims, "no training worker was found"
-                os.kill(rng.choice(victims).pid, signal.SIGKILL)
+                rng.choice(victims).kill()
                 return
             time.sleep(0.02)
 
