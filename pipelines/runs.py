@@ -47,6 +47,9 @@ def only_driver(runs_dir: Path, kind: str, name: str) -> Iterator[None]:
                 f"run {name!r} is being driven by {held.read() or 'another process'}: wait for it or stop it, or choose"
                 " another --name"
             ) from None
+        except OSError as error:
+            # Some shared file systems have none: not worth refusing to train.
+            log.warning("%s cannot be locked (%s): take care that run %s is driven only once", file, error, name)
         held.truncate(0)
         held.write(f"process {os.getpid()} on {socket.gethostname()}")
         held.flush()

@@ -1,5 +1,6 @@
 """The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.cluster import connect
@@ -66,15 +67,14 @@ def components(
     mixture = _mixture(recipe, {name: _drawn(recipe, name, source) for name, source in sources.items()})
     built = []
     for (source, name), _ in mixture:
-        task, focal_px, _ = tasks[name]
         policy = UnifyPolicy(
-            focal_px=focal_px,
+            focal_px=tasks[name].focal_px,
             grid=GridPolicy.CROP,
             token_px=vision.token_px,
             min_pixels=vision.min_pixels,
             max_pixels=vision.max_pixels,
         )
-        built.append(Component(f"{source}/{name}", sources[source], task, policy))
+        built.append(Component(f"{source}/{name}", sources[source], tasks[name].task, policy))
     return tuple(built), tuple(weight for _, weight in mixture)
 
 
@@ -87,18 +87,25 @@ def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSo
 
 
 def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[ComponentName, float], ...]:
-    weights = {name: weight for name, (_, _, weight) in _tasks(recipe).items()}
+    weights = {name: trained.weight for name, trained in _tasks(recipe).items()}
     return resolve_weights(sources, weights, recipe.mixture)
 
 
-def _tasks(recipe: Recipe) -> dict[str, tuple[AnyTask, float, float]]:
-    """By name: the task, its focal length in pixels and its weight."""
+@dataclass(frozen=True, slots=True)
+class _TrainedTask:
+    task: AnyTask
+    focal_px: float
+    weight: float
+
+
+def _tasks(recipe: Recipe) -> dict[str, _TrainedTask]:
+    """What a recipe trains, by the name of the task."""
     depth, correspondence = recipe.tasks.depth, recipe.tasks.correspondence
-    tasks: dict[str, tuple[AnyTask, float, float]] = {"depth": (DepthTask(depth.ask), depth.focal_px, depth.weight)}
+    trained = [_TrainedTask(DepthTask(depth.ask), depth.focal_px, depth.weight)]
     if correspondence is not None:
         task = CorrespondenceTask(correspondence.ask)
-        tasks[task.name] = (task, correspondence.focal_px, correspondence.weight)
-    return tasks
+        trained.append(_TrainedTask(task, correspondence.focal_px, correspondence.weight))
+    return {part.task.name: part for part in trained}
 
 
 def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tuple[ShardedSource, ...]:

@@ -1,5 +1,7 @@
 """A run's name is held by one driver at a time, and let go however that one ends."""
 
+import errno
+import fcntl
 import signal
 import subprocess
 import sys
@@ -42,3 +44,14 @@ def test_the_name_is_free_again_after_an_error(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with only_driver(tmp_path, "train", "mine"):
         pass
+
+
+def test_a_file_system_without_locks_is_warned_of_and_does_not_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with only_driver(tmp_path, "train", "mine"):
+        assert "No locks available" in caplog.text and "mine" in caplog.text

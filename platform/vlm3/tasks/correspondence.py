@@ -12,7 +12,7 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
 from vlm3.tasks.reading import read_place
 from vlm3.tasks.reference import reference
-from vlm3.tasks.templates import CorrespondenceTemplates, Templates, TemplateSet, load_templates
+from vlm3.tasks.templates import CorrespondenceTemplates, Templates, template_set
 from vlm3.views.samples import PairSample
 
 NOT_VISIBLE = "not visible"
@@ -75,7 +75,7 @@ class CorrespondenceTask:
             seen = bool(sample.visible[index])
             answer = self._name(wordings.answer, sample.points2_px[index], sample.view2.image) if seen else NOT_VISIBLE
             turns.append(Turn(question, answer))
-        return Conversation(tuple(turns), images=2, system=self._templates().system)
+        return Conversation(tuple(turns), images=2, system=template_set(self.config.templates).system)
 
     def read(self, answer: str) -> tuple[int, int] | None:
         """Names of x and y in image 2, None for "not visible".
@@ -97,12 +97,8 @@ class CorrespondenceTask:
         x, y = reference(float(point_px[0]), width_px, n), reference(float(point_px[1]), height_px, n)
         return wording.format(x=x, y=y, n=n)
 
-    def _templates(self) -> TemplateSet:
-        templates = self.config.templates
-        return load_templates(templates) if isinstance(templates, str) else templates
-
     def _wordings(self) -> CorrespondenceTemplates:
-        templates = self._templates()
+        templates = template_set(self.config.templates)
         if templates.correspondence is None:
             raise ConfigError(f"template set {templates.name!r} lacks the field correspondence, which the task needs")
         return templates.correspondence

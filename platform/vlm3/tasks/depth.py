@@ -13,7 +13,7 @@ from vlm3.scenes.schema import Scale
 from vlm3.tasks.protocol import Conversation, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reference import reference
-from vlm3.tasks.templates import Templates, TemplateSet, load_templates
+from vlm3.tasks.templates import Templates, template_set
 from vlm3.views.samples import ViewSample
 
 
@@ -91,14 +91,10 @@ class DepthTask:
     @property
     def system(self) -> str | None:
         """System prompt of the template set."""
-        return self._templates().system
-
-    def _templates(self) -> TemplateSet:
-        templates = self.config.templates
-        return load_templates(templates) if isinstance(templates, str) else templates
+        return template_set(self.config.templates).system
 
     def _wordings(self) -> tuple[str, ...]:
-        depth = self._templates().depth
+        depth = template_set(self.config.templates).depth
         return depth.ray if self.config.depth_kind is DepthKind.RAY else depth.z
 
     def _format(self, wording: str, point_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:

@@ -114,3 +114,8 @@ def checked_templates(given: object) -> object:
 
 Templates = Annotated[str | TemplateSet, BeforeValidator(checked_templates)]
 """In a configuration: name of a shipped set, path of a YAML file, or a whole set."""
+
+
+def template_set(given: str | TemplateSet) -> TemplateSet:
+    """The set that a configuration means: a shipped one by its name, or a whole set. Raises as `load_templates`."""
+    return load_templates(given) if isinstance(given, str) else given
