@@ -6,12 +6,16 @@ works on the CPU, and a task takes one parcel. Between them travel encoded image
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
 import ray.data
+from ray.data.block import BlockMetadata
+from ray.data.context import DataContext
 
 from pipelines.samples import SampleBuilder
+from vlm3.heap import keep_freed_memory
 from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.plan import MixturePlan
 from vlm3.train.parcels import EncodedParcel
@@ -19,6 +23,10 @@ from vlm3.train.stream_config import StreamConfig
 
 MOST_TASKS = 4096
 """Reading tasks of a stream: each costs Ray a moment at its start. A longer run has more ranges a task."""
+
+
+CPUS_PER_READER = 4
+"""A reader keeps some eight decoders busy; the other half is for stores that answer slowly."""
 
 
 class PlanOwner(Protocol):
@@ -50,25 +58,60 @@ class FixedPlan:
 
 @dataclass(frozen=True, slots=True)
 class RangeReader:
-    """The first stage: range numbers in, encoded parcels out."""
+    """The first stage: the number of a task in, encoded parcels out."""
 
     builder: SampleBuilder
     dealing: Dealing
     owner: PlanOwner
     range_positions: int
     """Positions that are issued, and whose clips are read, together."""
-    ranges_per_task: int
 
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Blocks of one parcel each, of the tasks numbered in column `id`."""
-        last = self.dealing.ranges(self.range_positions)
-        for task in batch["id"].to_pylist():
-            first = task * self.ranges_per_task
-            for number in range(first, min(first + self.ranges_per_task, last)):
-                groups = list(self.dealing.parcels_of(number, self.range_positions))
-                plan = self.owner.issue(int(groups[0][0]), int(groups[-1][-1]) + 1)
-                for parcel in self.builder.reader.parcels(plan, groups):
-                    yield parcel.to_block()
+    @property
+    def tasks(self) -> int:
+        """How many tasks read everything."""
+        return -(-self._ranges // self._ranges_per_task)
+
+    def __call__(self, task: int) -> Iterator[pa.Table]:
+        """Blocks of one parcel each."""
+        first = task * self._ranges_per_task
+        for number in range(first, min(first + self._ranges_per_task, self._ranges)):
+            groups = list(self.dealing.parcels_of(number, self.range_positions))
+            plan = self.owner.issue(int(groups[0][0]), int(groups[-1][-1]) + 1)
+            for parcel in self.builder.reader.parcels(plan, groups):
+                yield parcel.to_block()
+
+    @property
+    def _ranges(self) -> int:
+        return self.dealing.ranges(self.range_positions)
+
+    @property
+    def _ranges_per_task(self) -> int:
+        return max(1, -(-self._ranges // MOST_TASKS))
+
+
+class PlannedSource(ray.data.Datasource):  # type: ignore[misc]  # Ray's class has no types
+    """The plan as Ray Data reads it: one task a range, or a few ranges."""
+
+    def __init__(self, reader: RangeReader) -> None:
+        super().__init__()
+        self._tasks = reader.tasks
+        # Once for all tasks: each would carry its own copy otherwise.
+        self._reader = ray.put(reader)
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
+    ) -> list[ray.data.ReadTask]:
+        """All tasks, however many blocks Ray Data would like."""
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+        return [ray.data.ReadTask(partial(_read, self._reader, task), unknown) for task in range(self._tasks)]
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown: nothing has been read."""
+        return None
+
+
+def _read(reader: ray.ObjectRef[RangeReader], task: int) -> Iterator[pa.Table]:
+    yield from ray.get(reader)(task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +123,7 @@ class ParcelDecoder:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """A block of one parcel."""
+        keep_freed_memory()
         return self.builder.build(EncodedParcel.from_block(block), self.owner.plan).to_block()
 
 
@@ -102,27 +146,26 @@ def training_stream(
     In order, step k takes the k-th G positions. Otherwise parcels come as they are ready, and a step takes any G that
     remain.
     """
-    ranges = dealing.ranges(config.read.positions)
-    ranges_per_task = max(1, -(-ranges // MOST_TASKS))
-    tasks = -(-ranges // ranges_per_task)
     labels = config.decode.node_labels or None
-    decoder = ParcelDecoder(builder, owner)
-    encoded = ray.data.range(tasks, override_num_blocks=tasks).map_batches(
-        RangeReader(builder, dealing, owner, config.read.positions, ranges_per_task),
-        batch_size=None,
-        batch_format="pyarrow",
+    reader = RangeReader(builder, dealing, owner, config.read.positions)
+    encoded = ray.data.read_datasource(
+        PlannedSource(reader),
         num_cpus=config.read.cpus,
+        concurrency=config.read.tasks or _reading_tasks(),
+        override_num_blocks=reader.tasks,
         label_selector=labels,
     )
-    if config.decode.actors is None:
+    decoder = ParcelDecoder(builder, owner)
+    if config.decode.pool == "tasks":
         stream = encoded.map_batches(
             decoder, batch_size=None, batch_format="pyarrow", num_cpus=config.decode.cpus, label_selector=labels
         )
     else:
+        size = config.decode.actors
         stream = encoded.map_batches(
             DecoderActor,
             fn_constructor_args=(decoder,),
-            compute=ray.data.ActorPoolStrategy(size=config.decode.actors),
+            compute=ray.data.ActorPoolStrategy(size=size) if size else ray.data.ActorPoolStrategy(min_size=1),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=config.decode.cpus,
@@ -134,6 +177,11 @@ def training_stream(
     stream.context.print_on_execution_start = False
     stream.context.execution_options.preserve_order = in_order(config, dealing.shape)
     return stream
+
+
+def _reading_tasks() -> int:
+    """Reading tasks at a time: as many as there are CPUs to reserve would leave none to decode."""
+    return max(1, int(ray.cluster_resources().get("CPU", 0)) // CPUS_PER_READER)
 
 
 def in_order(config: StreamConfig, shape: StepShape) -> bool:

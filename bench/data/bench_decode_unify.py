@@ -47,7 +47,7 @@ def bare_resize(camera: Camera) -> Way:
     def way(encoded: bytes) -> Image:
         pixels = simplejpeg.decode_jpeg(encoded, "RGB", min_height=height, min_width=width, min_factor=1)
         plane = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=kind)
-        return np.ascontiguousarray(plane[y : y + target.height_px, x : x + target.width_px])
+        return plane[y : y + target.height_px, x : x + target.width_px]
 
     return way
 
@@ -77,7 +77,7 @@ def usual_opencv(camera: Camera) -> Way:
     def way(encoded: bytes) -> Image:
         pixels = simplejpeg.decode_jpeg(encoded, "RGB")
         resized = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
-        return np.ascontiguousarray(resized[y : y + height, x : x + width])
+        return resized[y : y + height, x : x + width]
 
     return way
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from pipelines.samples import SampleBuilder
-from pipelines.stream import FixedPlan, in_order, training_stream
+from pipelines.stream import FixedPlan, RangeReader, in_order, training_stream
 from tests.stream_fixtures import builder_of, plan_of, write_made_source
 from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.ledger import Ledger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.storage.store import open_store
-from vlm3.train.parcels import RowParcel
+from vlm3.train.parcels import EncodedParcel, RowParcel
 from vlm3.train.stream_config import DecodeConfig, ReadConfig, StreamConfig
 
 WEIGHTS = (0.5, 0.3, 0.2)
@@ -29,11 +29,12 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[S
     return builder, plan_of(builder, WEIGHTS)
 
 
-def config(*, deterministic: bool, actors: int | None = None, positions: int = 64) -> StreamConfig:
+ACTORS = DecodeConfig(cpus=0.5)
+
+
+def config(*, deterministic: bool, decode: DecodeConfig = ACTORS, positions: int = 64) -> StreamConfig:
     return StreamConfig(
-        deterministic=deterministic,
-        read=ReadConfig(positions=positions, ahead=2, cpus=0.25),
-        decode=DecodeConfig(cpus=0.5, actors=actors),
+        deterministic=deterministic, read=ReadConfig(positions=positions, ahead=2, cpus=0.25), decode=decode
     )
 
 
@@ -43,12 +44,21 @@ def parcels(mixed: tuple[SampleBuilder, MixturePlan], dealing: Dealing, settings
     return map(RowParcel.from_block, stream.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-@pytest.mark.parametrize(("world", "actors"), [(2, None), (3, None), (2, 1)], ids=["even", "uneven", "actors"])
+@pytest.mark.parametrize(
+    ("world", "decode"),
+    [
+        (2, ACTORS),
+        (3, ACTORS),
+        (2, DecodeConfig(cpus=0.5, actors=2)),
+        (2, DecodeConfig(cpus=0.5, pool="tasks")),
+    ],
+    ids=["even", "uneven", "pool-of-two", "tasks"],
+)
 def test_in_order_parcels_come_as_they_are_dealt(
-    mixed: tuple[SampleBuilder, MixturePlan], world: int, actors: int | None
+    mixed: tuple[SampleBuilder, MixturePlan], world: int, decode: DecodeConfig
 ) -> None:
     dealing = Dealing(((0, 16 * 20),), StepShape(16, world, 4))
-    found = list(parcels(mixed, dealing, config(deterministic=True, actors=actors)))
+    found = list(parcels(mixed, dealing, config(deterministic=True, decode=decode)))
     assert [[row.position for row in parcel.rows] for parcel in found] == [
         dealing.positions(number).tolist() for number in range(dealing.parcels)
     ]
@@ -86,3 +96,16 @@ def test_shares_of_each_step_hold_in_both_orders(mixed: tuple[SampleBuilder, Mix
 def test_ranks_of_different_size_need_the_order(mixed: tuple[SampleBuilder, MixturePlan]) -> None:
     free = config(deterministic=False)
     assert not in_order(free, StepShape(16, 2, 4)) and in_order(free, StepShape(16, 3, 4))
+
+
+def test_a_long_run_has_several_ranges_a_task_and_reads_each_once(
+    mixed: tuple[SampleBuilder, MixturePlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder, plan = mixed
+    monkeypatch.setattr("pipelines.stream.MOST_TASKS", 3)
+    dealing = Dealing(((0, 16 * 10),), StepShape(16, 1, 16))
+    reader = RangeReader(builder, dealing, FixedPlan(plan), 16)
+    assert reader.tasks == 3
+    blocks = [block for task in range(reader.tasks) for block in reader(task)]
+    read = [position for block in blocks for position in EncodedParcel.from_block(block).position.tolist()]
+    assert read == list(range(160))

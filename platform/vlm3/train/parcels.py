@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from vlm3.mixture.quarantine import SCHEMA as FAULTS
 from vlm3.mixture.quarantine import Fault, faults_to_table, table_to_faults
 from vlm3.tokens.step_row import StepRow
+from vlm3.train.pixel_memory import PixelMemory
 
+_memory = PixelMemory()
 _DRAWS = pa.schema(
     [
         ("position", pa.int64()),
@@ -154,11 +156,16 @@ def _ragged(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:
 
 def _images(rows: Sequence[StepRow]) -> pa.Table:
     images = [image for row in rows for image in row.images]
+    offsets = np.cumsum([0, *(image.nbytes for image in images)], dtype=np.int64)
+    pixels = _memory.take(int(offsets[-1]))
+    for image, (start, stop) in zip(images, pairwise(offsets.tolist()), strict=True):
+        pixels[start:stop].reshape(image.shape)[:] = image
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(pixels)]
     return pa.table(
         {
             "height": pa.array([image.shape[0] for image in images], pa.int32()),
             "width": pa.array([image.shape[1] for image in images], pa.int32()),
-            "pixels": pa.array([np.ascontiguousarray(image).data for image in images], pa.large_binary()),
+            "pixels": pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(images), buffers),
         }
     )
 

@@ -1,6 +1,6 @@
 """What a user says about the stream: how it is read, where it is decoded, and how much bad data it may meet."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,17 +14,22 @@ class ReadConfig(StrictModel):
     """Positions of one reading task: each clip they need is fetched once, so longer ranges fetch fewer bytes."""
     ahead: Annotated[int, Field(ge=1, le=64)] = 4
     """Clips fetched ahead by a task, in threads: more hide a longer latency and take more memory."""
-    cpus: Annotated[float, Field(gt=0)] = 0.25
+    tasks: Annotated[int, Field(ge=1)] | None = None
+    """Reading tasks at a time; default: one for every four CPUs of the cluster."""
+    cpus: Annotated[float, Field(gt=0)] = 0.1
     """CPUs reserved by one task, which mostly waits."""
 
 
 class DecodeConfig(StrictModel):
     """The stage that decodes, unifies, asks and tokenises."""
 
-    cpus: Annotated[float, Field(gt=0)] = 1.0
-    """CPUs reserved by one task or actor."""
+    cpus: Annotated[float, Field(gt=0)] = 0.9
+    """CPUs reserved by one actor or task; with a reader's, a decoder fits on every core."""
+    pool: Literal["actors", "tasks"] = "actors"
+    """Long-lived processes that have their next parcels waiting, or a task for each parcel: Ray Data looks for finished
+    tasks every 0.1 s, so tasks leave their cores idle in between, but hold no CPU while there is nothing to decode."""
     actors: Annotated[int, Field(ge=1)] | None = None
-    """Size of a pool of long-lived processes; default: tasks, as many as there are CPUs."""
+    """Size of the pool of actors; default: from 1 to as many as there are CPUs for, as they are needed."""
     node_labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the nodes that read and decode, e.g. {pool: cpu}: keeps GPU nodes free of this work."""
 
@@ -44,9 +49,15 @@ class StreamConfig(StrictModel):
 
     @model_validator(mode="after")
     def _two_stages(self) -> Self:
-        if self.decode.actors is None and self.read.cpus == self.decode.cpus:
+        if self.decode.pool == "actors":
+            return self
+        if self.decode.actors is not None:
+            raise ValueError(
+                f"decode.pool: tasks has no use for decode.actors: {self.decode.actors}; remove one of the two"
+            )
+        if self.read.cpus == self.decode.cpus:
             raise ValueError(
                 f"read.cpus and decode.cpus are both {self.read.cpus}: Ray would make one stage of the two; let them"
-                " differ, e.g. read.cpus 0.25"
+                " differ, e.g. read.cpus 0.1"
             )
         return self

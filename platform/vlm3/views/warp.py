@@ -23,6 +23,8 @@ Image = NDArray[np.uint8]
 def warp(decoded: Decoded, camera: Camera, target: Camera) -> Image:
     """(H, W, 3) RGB as `target` sees it; `FILL` where the source shows nothing.
 
+    Perhaps a window of a larger array, its rows not next to each other: whoever collects images copies them anyway.
+
     Args:
         decoded: pixels of the source image, perhaps reduced.
         camera: of the full source image.
@@ -83,12 +85,12 @@ def _rescale(pixels: Image, kx: float, ky: float, camera: Camera, target: Camera
         # A small window of a plane that is much larger (or a last column lost to rounding).
         matrix = np.array([[1 / sx, 0, (left + 0.5) / sx - 0.5], [0, 1 / sy, (top + 0.5) / sy - 0.5]])
         size, flags = (target.width_px, target.height_px), interpolation | cv2.WARP_INVERSE_MAP
-        part = cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[shown]
+        part: Image = cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[shown]
     else:
         plane = pixels if (sx, sy) == (1.0, 1.0) else _resize(pixels, sx, sy, interpolation)
         part = plane[top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
     if part.shape[:2] == (target.height_px, target.width_px):
-        return np.ascontiguousarray(part)
+        return part
     image = np.full((target.height_px, target.width_px, 3), FILL, np.uint8)
     image[shown] = part
     return image
