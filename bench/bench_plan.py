@@ -157,13 +157,13 @@ def hold_manifests(folder: str) -> list[Figure]:
     where = plan.draws(FAR, FAR + 2000)
     drawn = zip(where.component.tolist(), where.clip.tolist(), strict=True)
     places = [(held[number], clip % held[number].splits[Split.TRAIN].clips) for number, clip in drawn]
-    shards = sum(manifest.splits[Split.TRAIN].table.num_rows for manifest in held)
+    shards = sum(len(manifest.splits[Split.TRAIN]) for manifest in held)
     return [
         Figure(f"load a manifest of {shards // SOURCES:,} shards", load_s, "s", 1),
         Figure("locate a clip", 1e6 * best_s(lambda: locate_all(places)) / len(places), "µs", 100),
         Figure(f"memory of {shards:,} shards, added", resident_mb() - before_mb, "MB"),
         Figure("memory of the process, all held", resident_mb(), "MB", 500),
-        Figure("memory of the process, peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, "MB"),
+        Figure("memory of the process, peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, "MB", 500),
     ]
 
 
@@ -187,6 +187,7 @@ def write_simulated(folder: Path, shards: int) -> None:
         "frames": np.full(shards, CLIPS_PER_SHARD * SLOTS),
         "size_bytes": np.full(shards, 256 << 20) + numbers,
         "sha256": [secrets.token_hex(32) for _ in range(shards)],
+        "footer_bytes": np.full(shards, 60_000) + numbers % 500,
     }
     lists = {field.name: [[]] * shards for field in SCHEMA if pa.types.is_list(field.type)}
     schema = SCHEMA.with_metadata(metadata)

@@ -61,8 +61,7 @@ class Component:
         if self.task.views == 1:
             return Clip(self.source.read_table(Split.TRAIN, clip, DEPTH_COLUMNS))
         rows = self.source.read_table(Split.TRAIN, clip, PAIR_COLUMNS)
-        # Those with a pose alone have no points to ask about.
-        return Clip(rows, tuple(pair for pair in _pairs(rows) if not pair.pose_only))
+        return Clip(rows, tuple(pair for pair in _pairs(rows) if not (pair.pose_only and self.task.needs_points)))
 
     def pick(self, clip: Clip, epoch: int, slot: int, visit_seed: int) -> tuple[pa.Table, float]:
         """The rows that an element shows, and the overlap of a pair, NaN for a view.

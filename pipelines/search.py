@@ -106,6 +106,9 @@ def trial_recipe(recipe: Recipe, config: SearchConfig, weights: dict[str, float]
     data = recipe.plain()
     data["evaluation"]["every_steps"] = config.steps
     data["train"] |= {"steps": config.steps, "checkpoint_every_steps": config.steps, "gallery_samples": 0}
+    if config.max_concurrent > 1:
+        # Actors keep their CPUs to the end of a run: the next trial would wait for those of the first.
+        data["stream"]["decode"] |= {"pool": "tasks", "actors": None}
     data = apply_overrides(data, config.overrides)
     for source, weight in weights.items():
         data["sources"][source]["weight"] = weight

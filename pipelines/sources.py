@@ -1,5 +1,6 @@
 """The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
 from vlm3.tasks.correspondence import CorrespondenceTask
 from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.pose import PoseTask
 from vlm3.tasks.protocol import AnyTask
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
@@ -78,6 +80,23 @@ def components(
     return tuple(built), tuple(weight for _, weight in mixture)
 
 
+def require_poses(parts: Iterable[Component]) -> None:
+    """Look at one clip of each component that asks about pairs; costs one request a component.
+
+    Raises:
+        DataError: its frames have no poses, so no two of them can be known to show the same.
+    """
+    for part in parts:
+        if part.task.views == 1 or part.source.clips(Split.TRAIN) == 0:
+            continue
+        poses = part.source.read_table(Split.TRAIN, 0, ("world_T_cam",))["world_T_cam"]
+        if poses.null_count == len(poses):
+            raise DataError(
+                f"mixture: {part.name} asks about pairs of views, but frames of source {part.source.name!r} have no"
+                f" camera poses: set mixture.weights {part.name}: 0"
+            )
+
+
 def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSource:
     """How a source is drawn; one that is still to be rendered is a training source with clips."""
     weight = recipe.sources[name].weight
@@ -100,11 +119,13 @@ class _TrainedTask:
 
 def _tasks(recipe: Recipe) -> dict[str, _TrainedTask]:
     """What a recipe trains, by the name of the task."""
-    depth, correspondence = recipe.tasks.depth, recipe.tasks.correspondence
+    depth, correspondence, pose = recipe.tasks.depth, recipe.tasks.correspondence, recipe.tasks.pose
     trained = [_TrainedTask(DepthTask(depth.ask), depth.focal_px, depth.weight)]
     if correspondence is not None:
         task = CorrespondenceTask(correspondence.ask)
         trained.append(_TrainedTask(task, correspondence.focal_px, correspondence.weight))
+    if pose is not None:
+        trained.append(_TrainedTask(PoseTask(pose.ask), pose.focal_px, pose.weight))
     return {part.task.name: part for part in trained}
 
 

@@ -147,11 +147,14 @@ def training_stream(
     remain.
     """
     labels = config.decode.node_labels or None
+    cpus = _cpus(config.decode.node_labels)
     reader = RangeReader(builder, dealing, owner, config.read.positions)
+    # A reader for every CPU would leave none to decode.
+    readers = max(1, min(config.read.tasks or int(cpus) // CPUS_PER_READER, reader.tasks))
     encoded = ray.data.read_datasource(
         PlannedSource(reader),
         num_cpus=config.read.cpus,
-        concurrency=config.read.tasks or _reading_tasks(),
+        concurrency=readers,
         override_num_blocks=reader.tasks,
         label_selector=labels,
     )
@@ -161,11 +164,10 @@ def training_stream(
             decoder, batch_size=None, batch_format="pyarrow", num_cpus=config.decode.cpus, label_selector=labels
         )
     else:
-        size = config.decode.actors
         stream = encoded.map_batches(
             DecoderActor,
             fn_constructor_args=(decoder,),
-            compute=ray.data.ActorPoolStrategy(size=size) if size else ray.data.ActorPoolStrategy(min_size=1),
+            compute=_pool(config, cpus - readers * config.read.cpus),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=config.decode.cpus,
@@ -179,9 +181,21 @@ def training_stream(
     return stream
 
 
-def _reading_tasks() -> int:
-    """Reading tasks at a time: as many as there are CPUs to reserve would leave none to decode."""
-    return max(1, int(ray.cluster_resources().get("CPU", 0)) // CPUS_PER_READER)
+def _pool(config: StreamConfig, free_cpus: float) -> ray.data.ActorPoolStrategy:
+    """The pool of decoders: of fixed size, or growing with what Ray Data sees that is free."""
+    decode = config.decode
+    if decode.actors:
+        return ray.data.ActorPoolStrategy(size=decode.actors)
+    # Ray Data does not know that only labelled nodes count, and would take the readers' CPUs there.
+    most = max(1, int(free_cpus / decode.cpus)) if decode.node_labels else None
+    return ray.data.ActorPoolStrategy(min_size=1, max_size=most)
+
+
+def _cpus(labels: dict[str, str]) -> float:
+    """CPUs of the nodes that have these labels, as they are now; of all nodes where none has them yet."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    labelled = [node for node in nodes if labels.items() <= node["Labels"].items()]
+    return float(sum(node["Resources"].get("CPU", 0) for node in labelled or nodes))
 
 
 def in_order(config: StreamConfig, shape: StepShape) -> bool:

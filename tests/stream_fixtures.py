@@ -24,6 +24,7 @@ from vlm3.storage.split import Split
 from vlm3.storage.store import Store
 from vlm3.tasks.correspondence import CorrespondenceTask, CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.pose import PoseTask, PoseTaskConfig
 from vlm3.tasks.protocol import AnyTask
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
@@ -35,6 +36,7 @@ FRAMES = 4
 """Frames, and slots, of a clip."""
 TASK = DepthTask(DepthTaskConfig(points=3, reference_range=100, decimals=1, templates="compact-1"))
 PAIR_TASK = CorrespondenceTask(CorrespondenceTaskConfig(points=3, reference_range=100, templates="compact-1"))
+POSE_TASK = PoseTask(PoseTaskConfig(templates="compact-1"))
 POLICY = UnifyPolicy(focal_px=40.0, grid=GridPolicy.CROP, token_px=16, min_pixels=256, max_pixels=1 << 20)
 
 
@@ -60,9 +62,12 @@ SPOILED: dict[str, Callable[[Frame], Frame]] = {
     "labels": lambda frame: dataclasses.replace(frame, points=np.empty((0, 3), np.float32)),
     "depth": lambda frame: dataclasses.replace(frame, points=frame.points * np.float32([1, 1, -1])),
 }
-_UNFIT = {"flat": lambda frame: dataclasses.replace(frame, small_depth=None)}
-"""Sound, and of no use to tasks on pairs."""
 """Ways of being bad that lie in the content."""
+_UNFIT: dict[str, Callable[[Frame], Frame]] = {
+    "flat": lambda frame: dataclasses.replace(frame, small_depth=None),
+    "unposed": lambda frame: dataclasses.replace(frame, world_T_cam=None),
+}
+"""Sound, and of no use to tasks on pairs."""
 
 
 def write_made_source(

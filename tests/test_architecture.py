@@ -21,7 +21,7 @@ SOURCES = {**PRODUCT, "jobs": ROOT / "jobs"}
 TREES = (*SOURCES.values(), ROOT / "bench", ROOT / "tests")
 MAX_LINES = 400
 
-BASE = ("vlm3", "vlm3.config", "vlm3.errors", "vlm3.seeds", "vlm3.log")
+BASE = ("vlm3", "vlm3.config", "vlm3.errors", "vlm3.seeds", "vlm3.log", "vlm3.heap")
 """May be imported from everywhere, and import only each other."""
 PACKAGES = ["geometry", "storage", "scenes", "views", "tasks", "tokens", "mixture", "models", "metrics", "infer"]
 PACKAGES += ["tracking", "train", "search"]

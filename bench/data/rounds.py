@@ -83,7 +83,7 @@ def steady_rate(batches: Iterator[int], warm_s: float, seconds: float) -> tuple[
 
 
 def in_child(script: str, *options: object, cores: int | None = None) -> dict[str, float]:
-    """Run a script in a process of its own, on the first `cores` cores, and read the JSON of its last line."""
+    """Run a script in a process of its own, on the first `cores` cores, and read the line of JSON that it prints."""
     allowed = sorted(os.sched_getaffinity(0))[:cores]
     command = [sys.executable, script, *map(str, options)]
     paths = os.pathsep.join([str(ROOT / "platform"), str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -97,5 +97,6 @@ def in_child(script: str, *options: object, cores: int | None = None) -> dict[st
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    # Ray may have something to say after it.
+    figures: dict[str, float] = json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
     return figures

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from pipelines.samples import SampleBuilder
-from tests.stream_fixtures import FRAMES, PAIR_TASK, TASK, builder_of, plan_of, rows_of, write_made_source
+from tests.stream_fixtures import (
+    FRAMES,
+    PAIR_TASK,
+    POSE_TASK,
+    TASK,
+    builder_of,
+    plan_of,
+    rows_of,
+    write_made_source,
+)
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
 from vlm3.mixture.quarantine import FaultKind
@@ -121,3 +130,14 @@ def test_a_clip_without_pairs_is_named_and_replaced_and_a_source_without_any_sto
     builder = builder_of([source], tiny_model, tasks=(PAIR_TASK,))
     with pytest.raises(DataError, match=r"9 samples in a row of made/correspondence are bad.*no two frames"):
         rows_of(builder, plan_of(builder, [1.0]), 1)
+
+
+def test_poses_need_no_depth(tmp_path: Path, tiny_model: Path) -> None:
+    flat = {(0, 0, frame): "flat" for frame in range(FRAMES)}
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 1, flat)
+    builder = builder_of([source], tiny_model, tasks=(POSE_TASK,))
+    rows, faults = rows_of(builder, plan_of(builder, [1.0]), 8)
+    assert not faults and all(len(row.images) == 2 for row in rows)
+    matched = builder_of([source], tiny_model, tasks=(PAIR_TASK,))
+    with pytest.raises(DataError, match="no two frames"):
+        rows_of(matched, plan_of(matched, [1.0]), 1)

@@ -1,14 +1,19 @@
 """The stream through real Ray Data: every position once, in order where asked, whatever is in the way."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 
+from pipelines.failures import user_error
+from pipelines.reading import ClipReader
 from pipelines.samples import SampleBuilder
-from pipelines.stream import FixedPlan, RangeReader, in_order, training_stream
+from pipelines.stream import FixedPlan, RangeReader, _cpus, _pool, in_order, training_stream
 from tests.stream_fixtures import builder_of, plan_of, write_made_source
+from vlm3.errors import DataError
 from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.ledger import Ledger
 from vlm3.mixture.plan import MixturePlan
@@ -109,3 +114,36 @@ def test_a_long_run_has_several_ranges_a_task_and_reads_each_once(
     blocks = [block for task in range(reader.tasks) for block in reader(task)]
     read = [position for block in blocks for position in EncodedParcel.from_block(block).position.tolist()]
     assert read == list(range(160))
+
+
+def test_where_only_labelled_nodes_decode_the_pool_is_bounded_by_their_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        {"Alive": True, "Labels": {"pool": "cpu", "zone": "a"}, "Resources": {"CPU": 9.0}},
+        {"Alive": True, "Labels": {}, "Resources": {"CPU": 100.0}},
+        {"Alive": False, "Labels": {"pool": "cpu"}, "Resources": {"CPU": 50.0}},
+        {"Alive": True, "Labels": {"pool": "cpu"}, "Resources": {}},
+    ]
+    monkeypatch.setattr("pipelines.stream.ray.nodes", lambda: nodes)
+    assert _cpus({"pool": "cpu"}) == 9 and _cpus({}) == 109 and _cpus({"pool": "none"}) == 109
+    labelled = StreamConfig(decode=DecodeConfig(node_labels={"pool": "cpu"}))
+    # 0.2 of the 9 CPUs are the readers'; eleven decoders take the other 8.8.
+    assert _pool(labelled, 9 - 2 * 0.1).max_size == 11
+    assert _pool(StreamConfig(), 109).max_size == float("inf")
+    assert _pool(StreamConfig(decode=DecodeConfig(actors=3)), 109).min_size == 3
+
+
+def test_an_error_of_reading_reaches_the_consumer_as_itself(
+    mixed: tuple[SampleBuilder, MixturePlan], tmp_path: Path
+) -> None:
+    source = write_made_source(open_store(str(tmp_path / "gone")), "gone", 1, 2)
+    builder = dataclasses.replace(
+        mixed[0], reader=ClipReader((dataclasses.replace(mixed[0].components[0], source=source),), 2)
+    )
+    plan = plan_of(builder, [1.0])
+    for shard in (tmp_path / "gone").glob("train*"):
+        shard.unlink()
+    dealing = Dealing(((0, 16),), StepShape(16, 1, 16))
+    with pytest.raises(ray.exceptions.RayTaskError) as raised:
+        list(parcels((builder, plan), dealing, config(deterministic=False)))
+    understood = user_error(raised.value)
+    assert isinstance(understood, DataError) and "gone/train" in str(understood)

@@ -43,7 +43,7 @@ class _Faults:
 def diagnose_manifest(manifest: Manifest) -> Finding:
     """Whether the manifest agrees with itself: numbers, running counts, sizes, no shard twice."""
     faults = [fault for split in Split for fault in _split_faults(manifest, split)]
-    paths = [path for split in manifest.splits.values() for path in split.table["path"].to_pylist()]
+    paths = [path for split in manifest.splits.values() for path in split.paths]
     if len(set(paths)) < len(paths):
         faults.append(f"{len(paths) - len(set(paths))} shards are listed twice")
     counts = ", ".join(f"{split}: {s.clips} clips, {s.frames} frames" for split, s in manifest.splits.items())
@@ -56,11 +56,11 @@ def diagnose_manifest(manifest: Manifest) -> Finding:
 
 def _split_faults(manifest: Manifest, split: Split) -> list[str]:
     shards = manifest.splits[split]
-    clips, frames = np.diff(shards.first_clips), shards.table["frames"].to_numpy()
+    clips, frames = np.diff(shards.first_clips), shards.frames_each
     rules = (
         (clips > 0, "a shard without clips"),
         (frames >= clips, "a shard with fewer frames than clips"),
-        (shards.table["size_bytes"].to_numpy() > 0, "a shard without bytes"),
+        (shards.sizes_bytes > 0, "a shard without bytes"),
     )
     return [f"{split}: {fault} (first at shard {int(np.argmin(holds))})" for holds, fault in rules if not holds.all()]
 
@@ -73,7 +73,7 @@ def shards_of(manifest: Manifest, split: Split, clips: Sequence[int]) -> list[tu
 
 def all_shards(manifest: Manifest) -> list[tuple[Split, int]]:
     """(split, number) of every shard."""
-    return [(split, number) for split, shards in manifest.splits.items() for number in range(shards.table.num_rows)]
+    return [(split, number) for split, shards in manifest.splits.items() for number in range(len(shards))]
 
 
 def diagnose_shards(
@@ -137,7 +137,7 @@ def _footer_fault(store: Store, manifest: Manifest, split: Split, number: int) -
             f"{what}: {', '.join(names)}" for what, names in (("no column", lacking), ("another type", other)) if names
         )
     clips = shards.first_clips[number : number + 2]
-    said = (int(clips[1] - clips[0]), shards.table["frames"][number].as_py())
+    said = (int(clips[1] - clips[0]), int(shards.frames_each[number]))
     found = (footer.num_row_groups, footer.num_rows)
     return None if said == found else f"manifest says {said[0]} clips, {said[1]} frames; found {found[0]}, {found[1]}"
 
@@ -150,4 +150,4 @@ def _finding(check: str, good: str, faults: dict[str, str]) -> Finding:
 
 
 def _count(manifest: Manifest) -> int:
-    return sum(shards.table.num_rows for shards in manifest.splits.values())
+    return sum(len(shards) for shards in manifest.splits.values())

@@ -2,7 +2,7 @@
 
 import io
 from binascii import unhexlify
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Literal
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vlm3.errors import DataError
 from vlm3.storage.columns import read_columns
 from vlm3.storage.footers import TAIL_BYTES, read_footer
+from vlm3.storage.packed_text import PackedText
 from vlm3.storage.shards import Shard, ShardFile
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store
@@ -67,23 +68,43 @@ class SourceInfo:
 class SplitShards:
     """The shards of one split in order, held as columns: millions of them stay cheap."""
 
-    table: pa.Table
-    """By number of the shard: path, sizes of file and footer, SHA-256 (32 bytes), frames."""
+    paths: PackedText
+    sizes_bytes: NDArray[np.int64]
+    footers_bytes: NDArray[np.int32]
+    digests: bytes
+    """SHA-256 of each file, 32 bytes one after the other."""
+    frames_each: NDArray[np.int32]
     first_clips: NDArray[np.int64]
     """(shards + 1,) number of each shard's first clip in the split, then the number of clips."""
     frames: int
     """Rows; a frame in two clips counts twice."""
+
+    def __len__(self) -> int:
+        """Shards of the split."""
+        return len(self.paths)
 
     @property
     def clips(self) -> int:
         """Clips of the split."""
         return int(self.first_clips[-1])
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all columns."""
+        arrays = (self.sizes_bytes, self.footers_bytes, self.frames_each, self.first_clips)
+        return self.paths.nbytes + len(self.digests) + sum(array.nbytes for array in arrays)
+
     def file(self, number: int) -> ShardFile:
         """A shard by number."""
-        columns = ("path", "size_bytes", "sha256", "footer_bytes")
-        path, size_bytes, digest, footer_bytes = (self.table[name][number].as_py() for name in columns)
-        return ShardFile(path, size_bytes, digest.hex(), footer_bytes)
+        return self._file(number, self.paths[number])
+
+    def files(self) -> Iterator[ShardFile]:
+        """All shards."""
+        return (self._file(number, path) for number, path in enumerate(self.paths))
+
+    def _file(self, number: int, path: str) -> ShardFile:
+        digest = self.digests[32 * number : 32 * number + 32].hex()
+        return ShardFile(path, int(self.sizes_bytes[number]), digest, int(self.footers_bytes[number]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +133,7 @@ class Manifest:
     @property
     def files(self) -> tuple[ShardFile, ...]:
         """Every shard."""
-        return tuple(shards.file(i) for shards in self.splits.values() for i in range(shards.table.num_rows))
+        return tuple(file for shards in self.splits.values() for file in shards.files())
 
 
 def write_manifest(store: Store, info: SourceInfo, shards: Mapping[Split, Sequence[Shard]]) -> Manifest:
@@ -213,23 +234,21 @@ def _split(table: pa.Table, split: Split) -> SplitShards:
     if not np.array_equal(rows["first_clip"].to_numpy(), first_clips[:-1]):
         raise ValueError(f"running counts of {split} clips do not add up")
     # Millions of shards stay in memory in every process that reads: no column twice, no digest as text.
-    files = pa.table(
-        {
-            "path": rows["path"],
-            "size_bytes": rows["size_bytes"],
-            "sha256": _digests(rows["sha256"]),
-            "footer_bytes": rows["footer_bytes"].cast(pa.int32()),
-            "frames": rows["frames"].cast(pa.int32()),
-        }
+    return SplitShards(
+        PackedText(rows["path"].to_pylist()),
+        rows["size_bytes"].to_numpy(),
+        rows["footer_bytes"].to_numpy().astype(np.int32),
+        _digests(rows["sha256"]),
+        rows["frames"].to_numpy().astype(np.int32),
+        first_clips,
+        frames=int(rows["frames"].to_numpy().sum()),
     )
-    return SplitShards(files, first_clips, frames=int(rows["frames"].to_numpy().sum()))
 
 
-def _digests(column: pa.ChunkedArray) -> pa.Array:
+def _digests(column: pa.ChunkedArray) -> bytes:
     """SHA-256 digests of hexadecimal text as 32 bytes each; goes over the text as a whole, without strings."""
     lengths = pc.unique(pc.binary_length(column)).to_pylist()
     if lengths not in ([64], []):
         raise ValueError(f"a SHA-256 has 64 hexadecimal digits, found {lengths}")
     texts = pa.concat_arrays([pa.array([], pa.string()), *column.chunks])
-    digests = unhexlify(memoryview(texts.buffers()[2] or b"")[: 64 * len(texts)])
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(texts), [None, pa.py_buffer(digests)])
+    return unhexlify(memoryview(texts.buffers()[2] or b"")[: 64 * len(texts)])

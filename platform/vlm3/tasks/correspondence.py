@@ -51,6 +51,11 @@ class CorrespondenceTask:
         return 2
 
     @property
+    def needs_points(self) -> bool:
+        """Points are what is asked about."""
+        return True
+
+    @property
     def depth_kind(self) -> DepthKind:
         """Nothing is asked about depth."""
         return DepthKind.Z

@@ -48,6 +48,11 @@ class DepthTask:
         return 1
 
     @property
+    def needs_points(self) -> bool:
+        """Points are what is asked about."""
+        return True
+
+    @property
     def depth_kind(self) -> DepthKind:
         """As configured."""
         return self.config.depth_kind

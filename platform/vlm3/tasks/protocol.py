@@ -1,4 +1,4 @@
-"""What every task is: questions asked of a sample, and answers read back, in text."""
+"""What every task is to the stream: questions and answers about a sample, in text. Each also reads answers back."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -8,7 +8,6 @@ import numpy as np
 from vlm3.geometry.depth import DepthKind
 
 SampleT_contra = TypeVar("SampleT_contra", contravariant=True)
-ValueT_co = TypeVar("ValueT_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +31,8 @@ class ParseFailure(Exception):  # noqa: N818 - it is an outcome that metrics cou
     """An answer that is not exactly one value of the expected kind; the message says why."""
 
 
-class Task(Protocol[SampleT_contra, ValueT_co]):
-    """A task asks about a sample and reads answers. Implementations are pure and picklable."""
+class Task(Protocol[SampleT_contra]):
+    """A task asks about a sample. Implementations are pure and picklable."""
 
     @property
     def name(self) -> str:
@@ -43,6 +42,11 @@ class Task(Protocol[SampleT_contra, ValueT_co]):
     @property
     def views(self) -> Literal[1, 2]:
         """Images of a sample: 1 for a `ViewSample`, 2 for a `PairSample`."""
+        ...
+
+    @property
+    def needs_points(self) -> bool:
+        """Whether it asks about labelled points: of a pair, such as can be sought in the other view."""
         ...
 
     @property
@@ -58,14 +62,6 @@ class Task(Protocol[SampleT_contra, ValueT_co]):
         """
         ...
 
-    def read(self, answer: str) -> ValueT_co:
-        """The value an answer states.
 
-        Raises:
-            ParseFailure: nothing, or more than one thing, could be meant.
-        """
-        ...
-
-
-AnyTask = Task[Any, Any]
+AnyTask = Task[Any]
 """On views or on pairs; its `views` says which."""

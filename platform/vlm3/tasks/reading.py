@@ -14,12 +14,8 @@ METRES_PER_UNIT = {
 }  # fmt: skip
 MAX_CHARACTERS = 64
 # ASCII on purpose: the Kelvin sign would lower to a "k", and other scripts' digits have to be meant to be read.
-_LENGTH = re.compile(
-    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?)[ \t]*(?P<unit>[a-z]*)\.?",
-    re.ASCII | re.IGNORECASE,
-)
-
-
+NUMBER = r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?)"
+_LENGTH = re.compile(rf"{NUMBER}[ \t]*(?P<unit>[a-z]*)\.?", re.ASCII | re.IGNORECASE)
 _PLACE = re.compile(r"(?P<open>\(?) *(?P<x>[0-9]{1,7}) *, *(?P<y>[0-9]{1,7}) *(?P<close>\)?)\.?", re.ASCII)
 
 

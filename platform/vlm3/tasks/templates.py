@@ -1,17 +1,20 @@
 """Template sets: the wordings of questions, versioned, in YAML."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError, nearest
+from vlm3.geometry.rotation import YawPitchRoll
 from vlm3.tasks.protocol import ParseFailure
-from vlm3.tasks.reading import read_place
+from vlm3.tasks.reading import read_length, read_place
+from vlm3.tasks.reading_pose import Direction, Vector, read_angle, read_direction, read_turns
 
 FOLDER = resources.files("vlm3.tasks") / "templates"
 
@@ -19,8 +22,8 @@ FOLDER = resources.files("vlm3.tasks") / "templates"
 def _check_fields(wording: str, wanted: set[str]) -> None:
     fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
     if fields != wanted:
-        listed = " ".join(f"{{{name}}}" for name in sorted(wanted, key="xyn".index))
-        raise ValueError(f"wording {wording!r} must use the fields {listed}, it uses {sorted(fields)}")
+        listed = "the fields " + " ".join(f"{{{name}}}" for name in sorted(wanted)) if wanted else "no field"
+        raise ValueError(f"wording {wording!r} must use {listed}, it uses {sorted(fields)}")
 
 
 class DepthTemplates(StrictModel):
@@ -50,15 +53,57 @@ class CorrespondenceTemplates(StrictModel):
     def _fields(self) -> Self:
         for wording in self.questions:
             _check_fields(wording, {"x", "y", "n"})
-        _check_fields(self.answer, {"x", "y"})
-        example = self.answer.format(x=12, y=7)
-        try:
-            understood = read_place(example) == (12, 7)
-        except ParseFailure:
-            understood = False
-        if not understood:
-            raise ValueError(f"answer {self.answer!r} gives {example!r}: expected '(12, 7)' or '12, 7' there")
+        _check_read(self.answer, {"x": 12, "y": 7}, read_place, (12, 7))
         return self
+
+
+class PoseWordings(StrictModel):
+    """One question about the motion between two cameras."""
+
+    questions: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Without fields; the first is the one that evaluation uses."""
+    answer: str
+    """With Python's format of the numbers, e.g. {degrees:.1f}."""
+
+
+class PoseTemplates(StrictModel):
+    """Wordings of the pose questions, all of camera 2 as camera 1 sees it."""
+
+    angle: PoseWordings
+    """By how much it is turned. Field: {degrees}."""
+    turns: PoseWordings
+    """How it is turned. Fields: {yaw}, {pitch}, {roll} in degrees."""
+    direction: PoseWordings
+    """Where it has moved. Fields: {words}, and the unit vector {x}, {y}, {z}: right, down, forward."""
+    distance: PoseWordings
+    """How far it has moved. Field: {metres}."""
+
+    @model_validator(mode="after")
+    def _read_back(self) -> Self:
+        for asked in (self.angle, self.turns, self.direction, self.distance):
+            for wording in asked.questions:
+                _check_fields(wording, set())
+        _check_read(self.angle.answer, {"degrees": 12.5}, read_angle, 12.5)
+        turns = YawPitchRoll(12.5, -3.5, 0.5)
+        _check_read(self.turns.answer, {"yaw": 12.5, "pitch": -3.5, "roll": 0.5}, read_turns, turns)
+        moved = Direction(frozenset({"left", "forward"}), Vector(-0.6, 0.0, 0.8))
+        _check_read(
+            self.direction.answer, {"words": "left, forward", "x": -0.6, "y": 0.0, "z": 0.8}, read_direction, moved
+        )
+        _check_read(self.distance.answer, {"metres": 2.5}, read_length, 2.5)
+        return self
+
+
+def _check_read(answer: str, values: dict[str, Any], read: Callable[[str], object], expected: object) -> None:
+    """Refuse a form of answer that does not read back as what it says."""
+    _check_fields(answer, set(values))
+    example = answer.format(**values)
+    try:
+        understood = read(example)
+    except ParseFailure as failure:
+        raise ValueError(f"answer {answer!r} gives {example!r}, which cannot be read: {failure}") from None
+    if understood != expected:
+        raise ValueError(f"answer {answer!r} gives {example!r}, which reads as {understood}")
 
 
 class TemplateSet(StrictModel):
@@ -71,6 +116,8 @@ class TemplateSet(StrictModel):
     depth: DepthTemplates
     correspondence: CorrespondenceTemplates | None = None
     """Needed where correspondence is asked about."""
+    pose: PoseTemplates | None = None
+    """Needed where poses are asked about."""
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
 
 from vlm3.errors import ConfigError
+from vlm3.storage.failures import StorageError
 from vlm3.tasks.protocol import Conversation
 from vlm3.tokens.template import MAX_IMAGES, Layout, Marker, read_layout
 from vlm3.tokens.vision import VisionSpec
@@ -88,11 +89,14 @@ class ConversationEncoder:
 
         Raises:
             ConfigError: there is no such file, or it is none of ours.
+            StorageError: the file system does not answer.
         """
         try:
             stored = _STORED.validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+        except (FileNotFoundError, ValidationError) as error:
             raise ConfigError(f"{path}: not a saved encoder: {error}") from None
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read: {error}") from error
         return cls(stored.tokenizer_json, stored.layout, stored.vision, stored.pad_id)
 
     def to_json(self) -> bytes:

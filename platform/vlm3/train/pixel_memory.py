@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 KEPT = 2
 """Buffers a process keeps: one that is being filled, one whose block has not left yet."""
-_UNUSED = 3
-"""References to a buffer that only `PixelMemory` knows: its list, a loop variable, the argument of the count."""
 
 
 class PixelMemory:
@@ -27,3 +25,12 @@ class PixelMemory:
         buffer = np.empty(size_bytes + size_bytes // 8, np.uint8)
         self._buffers = [*self._buffers, buffer][-KEPT:]
         return buffer[:size_bytes]
+
+
+def _references_of_an_unused() -> int:
+    """As counted in `take`: those of the list, of the loop and of the count itself, however Python holds them."""
+    buffers = [np.empty(1, np.uint8)]
+    return next(sys.getrefcount(buffer) for buffer in buffers)
+
+
+_UNUSED = _references_of_an_unused()

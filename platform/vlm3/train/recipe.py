@@ -15,6 +15,7 @@ from vlm3.models.load import ModelConfig
 from vlm3.scenes.rooms import RoomsConfig
 from vlm3.tasks.correspondence import CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTaskConfig
+from vlm3.tasks.pose import PoseTaskConfig
 from vlm3.tracking.config import TrackingConfig
 from vlm3.train.engine_config import EngineConfig
 from vlm3.train.optimizer import OptimizerConfig
@@ -52,11 +53,22 @@ class CorrespondenceComponentConfig(StrictModel):
     ask: CorrespondenceTaskConfig = CorrespondenceTaskConfig()
 
 
+class PoseComponentConfig(StrictModel):
+    """Questions about the pose between pairs of frames of every source."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    focal_px: Annotated[float, Field(gt=0)] = 750.0
+    """Focal length to which both images are unified (VLM3: 750 px)."""
+    ask: PoseTaskConfig = PoseTaskConfig()
+
+
 class TasksConfig(StrictModel):
     """The tasks that are trained, with their weights."""
 
     depth: DepthComponentConfig = DepthComponentConfig()
     correspondence: CorrespondenceComponentConfig | None = None
+    """Default: not trained."""
+    pose: PoseComponentConfig | None = None
     """Default: not trained."""
 
 

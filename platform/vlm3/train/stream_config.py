@@ -15,7 +15,7 @@ class ReadConfig(StrictModel):
     ahead: Annotated[int, Field(ge=1, le=64)] = 4
     """Clips fetched ahead by a task, in threads: more hide a longer latency and take more memory."""
     tasks: Annotated[int, Field(ge=1)] | None = None
-    """Reading tasks at a time; default: one for every four CPUs of the cluster."""
+    """Reading tasks at a time; default: one for every four CPUs there are when the stream starts."""
     cpus: Annotated[float, Field(gt=0)] = 0.1
     """CPUs reserved by one task, which mostly waits."""
 
@@ -23,8 +23,8 @@ class ReadConfig(StrictModel):
 class DecodeConfig(StrictModel):
     """The stage that decodes, unifies, asks and tokenises."""
 
-    cpus: Annotated[float, Field(gt=0)] = 0.9
-    """CPUs reserved by one actor or task; with a reader's, a decoder fits on every core."""
+    cpus: Annotated[float, Field(gt=0)] = 0.8
+    """CPUs reserved by one actor or task: a decoder, a reader and the driver of a trial fit on one CPU."""
     pool: Literal["actors", "tasks"] = "actors"
     """Long-lived processes that have their next parcels waiting, or a task for each parcel: Ray Data looks for finished
     tasks every 0.1 s, so tasks leave their cores idle in between, but hold no CPU while there is nothing to decode."""
@@ -49,9 +49,7 @@ class StreamConfig(StrictModel):
 
     @model_validator(mode="after")
     def _two_stages(self) -> Self:
-        if self.decode.pool == "actors":
-            return self
-        if self.decode.actors is not None:
+        if self.decode.pool == "tasks" and self.decode.actors is not None:
             raise ValueError(
                 f"decode.pool: tasks has no use for decode.actors: {self.decode.actors}; remove one of the two"
             )

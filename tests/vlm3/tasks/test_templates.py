@@ -97,3 +97,30 @@ def test_an_answer_that_would_not_be_read_as_what_it_says_is_refused(own: Path, 
         read_templates(own)
     own.write_text(dump_yaml(OWN | {"correspondence": correspondence | {"answer": "{x}, {y}"}}))
     assert read_templates(own).correspondence is not None
+
+
+POSE = {
+    "angle": {"questions": ["Turned by?"], "answer": "{degrees:.1f} degrees"},
+    "turns": {"questions": ["Turned?"], "answer": "Yaw: {yaw:.1f}, Pitch: {pitch:.1f}, Roll: {roll:.1f}"},
+    "direction": {"questions": ["Moved?"], "answer": "{words}: ({x:.2f}, {y:.2f}, {z:.2f})"},
+    "distance": {"questions": ["Moved by?"], "answer": "{metres:.2f} m"},
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "answer", "why"),
+    [
+        ("angle", "{degrees:.1f} gon", "cannot be read: unknown unit 'gon'"),
+        ("angle", "{angle:.1f}", r"must use the fields \{degrees\}"),
+        ("turns", "{yaw:.1f} {pitch:.1f} {roll:.1f}", "cannot be read: expected 'yaw"),
+        ("turns", "yaw {pitch:.1f}, pitch {yaw:.1f}, roll {roll:.1f}", "which reads as YawPitchRoll"),
+        ("direction", "{words} ({x:.2f}, {z:.2f}, {y:.2f})", "contradicts|which reads as"),
+        ("distance", "{metres:.2f} cm", "which reads as 0.025"),
+    ],
+)
+def test_an_answer_that_would_not_read_back_is_refused(own: Path, part: str, answer: str, why: str) -> None:
+    own.write_text(dump_yaml(OWN | {"pose": POSE}))
+    assert read_templates(own).pose is not None
+    own.write_text(dump_yaml(OWN | {"pose": POSE | {part: POSE[part] | {"answer": answer}}}))
+    with pytest.raises(ConfigError, match=rf"(?s)pose.*({why})"):
+        read_templates(own)

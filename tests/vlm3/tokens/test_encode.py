@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from vlm3.errors import ConfigError
+from vlm3.storage.failures import StorageError
 from vlm3.tasks.protocol import Conversation, Turn
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
@@ -226,3 +227,10 @@ def test_a_file_that_holds_no_encoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "encoder.json").write_text('{"tokenizer_json": "{}"}')
     with pytest.raises(ConfigError, match=r"encoder\.json: not a saved encoder"):
         ConversationEncoder.from_file(tmp_path / "encoder.json")
+    with pytest.raises(ConfigError, match=r"none\.json: not a saved encoder"):
+        ConversationEncoder.from_file(tmp_path / "none.json")
+
+
+def test_a_file_system_that_does_not_answer_is_not_taken_for_a_wrong_model(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be read"):
+        ConversationEncoder.from_file(tmp_path)

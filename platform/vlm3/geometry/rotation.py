@@ -1,0 +1,54 @@
+"""Angles of a rotation between cameras: OpenCV axes, X right, Y down, Z forward.
+
+`R = Ry(yaw) · Rx(pitch) · Rz(roll)`, right-handed: yaw > 0 turns right, pitch > 0 looks up, roll > 0 banks right
+(VLM3, arXiv 2605.30561, pose).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+UPRIGHT = 1e-9
+"""Below this cosine of the pitch, yaw and roll turn about the same axis."""
+
+
+class YawPitchRoll(NamedTuple):
+    """Degrees."""
+
+    yaw_deg: float
+    """(−180, 180]."""
+    pitch_deg: float
+    """[−90, 90]."""
+    roll_deg: float
+    """(−180, 180]."""
+
+
+def rotation_angle_deg(rotation: Array) -> float:
+    """Degrees in [0, 180] by which a rotation (3, 3) turns about its axis."""
+    skew = rotation - rotation.T
+    # The sine beside the cosine: exact near 0 and 180 degrees, where the trace alone loses half of the digits.
+    sine = np.sqrt(skew[2, 1] ** 2 + skew[0, 2] ** 2 + skew[1, 0] ** 2)
+    return float(np.rad2deg(np.arctan2(sine, np.trace(rotation) - 1)))
+
+
+def yaw_pitch_roll(rotation: Array) -> YawPitchRoll:
+    """The angles of a rotation (3, 3); looking straight up or down, roll is 0 and yaw takes all of the turn."""
+    if np.hypot(rotation[0, 2], rotation[2, 2]) < UPRIGHT:
+        yaw, roll = np.arctan2(-rotation[2, 0], rotation[0, 0]), 0.0
+    else:
+        yaw = np.arctan2(rotation[0, 2], rotation[2, 2])
+        roll = np.arctan2(rotation[1, 0], rotation[1, 1])
+    pitch = np.arcsin(np.clip(-rotation[1, 2], -1, 1))
+    return YawPitchRoll(*(float(np.rad2deg(angle)) for angle in (yaw, pitch, roll)))
+
+
+def rotation_of(angles: YawPitchRoll) -> Array:
+    """The rotation (3, 3) of these angles."""
+    (sy, sp, sr), (cy, cp, cr) = np.sin(np.deg2rad(angles)), np.cos(np.deg2rad(angles))
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    rotation: Array = about_y @ about_x @ about_z
+    return rotation

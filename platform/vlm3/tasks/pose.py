@@ -1,0 +1,147 @@
+"""Camera pose: how the second of two views is turned and moved against the first."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vlm3.config import StrictModel
+from vlm3.errors import ConfigError, DataError
+from vlm3.geometry.depth import DepthKind
+from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, yaw_pitch_roll
+from vlm3.scenes.schema import Scale
+from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tasks.reading import read_length
+from vlm3.tasks.reading_pose import WORDS, Direction, read_angle, read_direction, read_turns
+from vlm3.tasks.templates import PoseTemplates, PoseWordings, Templates, template_set
+from vlm3.views.samples import PairSample
+
+NAMED_ABOVE = 0.25
+"""Components of the unit vector that are named in words: some 15 degrees off the other axes."""
+
+
+class PoseQuestion(StrEnum):
+    """What is asked about a pair."""
+
+    ANGLE = "angle"
+    """Degrees of the rotation."""
+    TURNS = "turns"
+    """Yaw, pitch and roll in degrees."""
+    DIRECTION = "direction"
+    """Of the motion: words and a unit vector in the axes of camera 1."""
+    DISTANCE = "distance"
+    """Metres between the cameras; in metric scenes only."""
+
+
+class PoseTaskConfig(StrictModel):
+    """How poses are asked about."""
+
+    questions: Annotated[tuple[PoseQuestion, ...], Field(min_length=1)] = tuple(PoseQuestion)
+    """Packed into one sample, in random order."""
+    min_baseline_m: Annotated[float, Field(ge=0)] = 0.02
+    """A camera that has moved less has no direction to ask about; in scenes of unknown scale any motion counts."""
+    templates: Templates = "vlm3-1"
+    """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoseTask:
+    """Asks how camera 2 is turned and moved in the frame of camera 1, and reads answers (VLM3, arXiv 2605.30561)."""
+
+    config: PoseTaskConfig
+
+    def __post_init__(self) -> None:
+        self._wordings()
+
+    @property
+    def name(self) -> str:
+        """`pose`."""
+        return "pose"
+
+    @property
+    def views(self) -> Literal[2]:
+        """Two images."""
+        return 2
+
+    @property
+    def needs_points(self) -> bool:
+        """The pose is enough."""
+        return False
+
+    @property
+    def depth_kind(self) -> DepthKind:
+        """Nothing is asked about depth."""
+        return DepthKind.Z
+
+    def ask(self, sample: PairSample, rng: np.random.Generator) -> Conversation:
+        """The configured questions that the pair can answer, wordings and order drawn at random.
+
+        Raises:
+            DataError: the pair answers none of them.
+        """
+        answers = self._answers(sample)
+        asked = [question for question in self.config.questions if question in answers]
+        if not asked:
+            first, second = (f"{view.provenance.scene}/{view.provenance.frame}" for view in sample.views)
+            raise DataError(f"{first} and {second} answer none of {', '.join(self.config.questions)}")
+        turns = []
+        for index in rng.permutation(len(asked)):
+            wordings = self._of(asked[index]).questions
+            turns.append(Turn(wordings[int(rng.integers(len(wordings)))], answers[asked[index]]))
+        return Conversation(tuple(turns), images=2, system=template_set(self.config.templates).system)
+
+    def read(self, question: PoseQuestion, answer: str) -> float | YawPitchRoll | Direction:
+        """Degrees, turns, direction or metres, as the question wants.
+
+        Raises:
+            ParseFailure: it is not exactly one of these.
+        """
+        match question:
+            case PoseQuestion.ANGLE:
+                return read_angle(answer)
+            case PoseQuestion.TURNS:
+                return read_turns(answer)
+            case PoseQuestion.DIRECTION:
+                return read_direction(answer)
+            case PoseQuestion.DISTANCE:
+                return read_length(answer)
+
+    def _answers(self, sample: PairSample) -> dict[PoseQuestion, str]:
+        rotation, moved_m = sample.cam1_T_cam2[:3, :3], sample.cam1_T_cam2[:3, 3]
+        turns = yaw_pitch_roll(rotation)
+        answers = {
+            PoseQuestion.ANGLE: self._of(PoseQuestion.ANGLE).answer.format(degrees=rotation_angle_deg(rotation)),
+            PoseQuestion.TURNS: self._of(PoseQuestion.TURNS).answer.format(
+                yaw=turns.yaw_deg, pitch=turns.pitch_deg, roll=turns.roll_deg
+            ),
+        }
+        baseline_m = float(np.linalg.norm(moved_m))
+        metric = all(view.scale is Scale.METRIC for view in sample.views)
+        if metric:
+            answers[PoseQuestion.DISTANCE] = self._of(PoseQuestion.DISTANCE).answer.format(metres=baseline_m)
+        if baseline_m > (self.config.min_baseline_m if metric else 0.0):
+            x, y, z = (moved_m / baseline_m).tolist()
+            answers[PoseQuestion.DIRECTION] = self._of(PoseQuestion.DIRECTION).answer.format(
+                words=direction_words(moved_m), x=x, y=y, z=z
+            )
+        return answers
+
+    def _of(self, question: PoseQuestion) -> PoseWordings:
+        wordings: PoseWordings = getattr(self._wordings(), question.value)
+        return wordings
+
+    def _wordings(self) -> PoseTemplates:
+        templates = template_set(self.config.templates)
+        if templates.pose is None:
+            raise ConfigError(f"template set {templates.name!r} lacks the field pose, which the task needs")
+        return templates.pose
+
+
+def direction_words(moved: NDArray[np.float64]) -> str:
+    """The axes along which a vector (3,) mainly points, e.g. "left, forward"; the longest is always named."""
+    unit = moved / np.linalg.norm(moved)
+    named = np.abs(unit) >= min(NAMED_ABOVE, float(np.abs(unit).max()))
+    return ", ".join(word for word, (axis, sign) in WORDS.items() if named[axis] and unit[axis] * sign > 0)
