@@ -76,7 +76,9 @@ def _mix(weights: Sequence[float], samples: int, rows: int) -> "ray.data.Dataset
         blocks = 4 + round(1.5 * samples * weight / sum(weights) / rows)
         numbers = ray.data.range(blocks * rows, override_num_blocks=blocks)
         parts.append(numbers.map_batches(_Labelled(component), batch_size=None, batch_format="pyarrow"))
-    return parts[0].mix(*parts[1:], weights=list(weights))
+    mixed = parts[0].mix(*parts[1:], weights=list(weights))
+    mixed.context.enable_progress_bars = False
+    return mixed
 
 
 def _received(

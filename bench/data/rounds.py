@@ -97,6 +97,7 @@ def in_child(script: str, *options: object, cores: int | None = None) -> dict[st
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
-    # Ray may have something to say after it.
-    figures: dict[str, float] = json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
+    # Ray may have something to say after it, even on the same line.
+    line = [line for line in done.stdout.splitlines() if line.startswith("{")][-1]
+    figures: dict[str, float] = json.JSONDecoder().raw_decode(line)[0]
     return figures
