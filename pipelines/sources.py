@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.cluster import connect
 from pipelines.ingest import IngestConfig, ingest
 from pipelines.reading import Component
-from vlm3.errors import ConfigError, DataError, nearest
+from vlm3.errors import ConfigError, DamagedError, DataError, nearest
 from vlm3.log import get_logger
 from vlm3.mixture.config import ComponentName, MixtureSource, resolve_weights
 from vlm3.scenes.rooms import RoomsReader
@@ -24,6 +24,8 @@ from vlm3.views.unify import GridPolicy, UnifyPolicy
 log = get_logger(__name__)
 RENDERED = IngestConfig(clip_frames=8, slots_per_clip=2)
 """Few samples a visit: the batches of a small run mix many rooms, at the price of reading each clip more often."""
+LOOKED_AT = 8
+"""Clips, spread over a source."""
 
 
 def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
@@ -81,20 +83,30 @@ def components(
 
 
 def require_poses(parts: Iterable[Component]) -> None:
-    """Look at one clip of each component that asks about pairs; costs one request a component.
+    """Look for a pose in each source that is asked about pairs: most often in one clip, in `LOOKED_AT` at most.
 
     Raises:
-        DataError: its frames have no poses, so no two of them can be known to show the same.
+        DataError: a source has none, so no two of its frames can be known to show the same.
+        StorageError: the store does not answer.
     """
     for part in parts:
-        if part.task.views == 1 or part.source.clips(Split.TRAIN) == 0:
-            continue
-        poses = part.source.read_table(Split.TRAIN, 0, ("world_T_cam",))["world_T_cam"]
-        if poses.null_count == len(poses):
+        if part.task.views == 2 and not _posed(part.source):
             raise DataError(
                 f"mixture: {part.name} asks about pairs of views, but frames of source {part.source.name!r} have no"
                 f" camera poses: set mixture.weights {part.name}: 0"
             )
+
+
+def _posed(source: ShardedSource) -> bool:
+    clips = source.clips(Split.TRAIN)
+    for clip in sorted({clips * place // LOOKED_AT for place in range(LOOKED_AT)}) if clips else ():
+        try:
+            poses = source.read_table(Split.TRAIN, clip, ("world_T_cam",))["world_T_cam"]
+        except DamagedError:
+            return True  # who knows: the stream quarantines what is damaged
+        if poses.null_count < len(poses):
+            return True
+    return clips == 0
 
 
 def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSource:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.reading import ClipReader, Component
@@ -87,6 +88,16 @@ def write_made_source(
         written.append(writer.commit(store, shard_path(Split.TRAIN, 0, shard, 0)))
     write_manifest(store, SourceInfo(name, "train", 1, FRAMES, "metric", name, 0, "test"), {Split.TRAIN: written})
     return ShardedSource.open(store.uri)
+
+
+def damage_clip(folder: Path, shard: int, clip: int) -> None:
+    """Overwrite the stored bytes of one clip."""
+    listed = pq.read_table(folder / "manifest.parquet").to_pylist()[shard]
+    path = folder / listed["path"]
+    content = bytearray(path.read_bytes())
+    start, length = listed["row_group_offsets"][clip], listed["row_group_lengths"][clip]
+    content[start : start + length] = bytes(length)
+    path.write_bytes(content)
 
 
 @pytest.fixture(scope="session")

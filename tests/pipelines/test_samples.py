@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.stream_fixtures import FRAMES, SPOILED, builder_of, plan_of, rows_of, write_made_source
+from tests.stream_fixtures import FRAMES, SPOILED, builder_of, damage_clip, plan_of, rows_of, write_made_source
 from vlm3.errors import DataError
 from vlm3.mixture.quarantine import FaultKind
 from vlm3.storage.failures import StorageError
@@ -15,18 +15,6 @@ from vlm3.storage.store import open_store
 
 SHARDS, CLIPS = 5, 5
 ELEMENTS = SHARDS * CLIPS * FRAMES
-
-
-def damage_clip(folder: Path, shard: int, clip: int) -> None:
-    """Overwrite the stored bytes of one clip."""
-    import pyarrow.parquet as pq
-
-    listed = pq.read_table(folder / "manifest.parquet").to_pylist()[shard]
-    path = folder / listed["path"]
-    content = bytearray(path.read_bytes())
-    start, length = listed["row_group_offsets"][clip], listed["row_group_lengths"][clip]
-    content[start : start + length] = bytes(length)
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(

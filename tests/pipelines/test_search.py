@@ -26,6 +26,12 @@ def test_a_trial_is_the_recipe_with_other_weights_and_few_steps(recipe: Recipe):
     assert trial.model == recipe.model and trial.optimizer == recipe.optimizer and trial.seed == recipe.seed
 
 
+def test_trials_side_by_side_give_their_cpus_back(recipe: Recipe):
+    weights = {"rooms": 0.5, "studios": 0.5}
+    pools = [trial_recipe(recipe, SearchConfig(max_concurrent=n), weights).stream.decode.pool for n in (1, 2)]
+    assert pools == ["actors", "tasks"]
+
+
 @pytest.mark.parametrize(
     ("search", "sets", "message"),
     [
