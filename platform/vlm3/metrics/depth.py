@@ -95,7 +95,8 @@ def _ratio(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray
     """max(p/g, g/p); infinite where p is NaN or not positive."""
     positive = predicted > 0
     safe = np.where(positive, predicted, 1.0)
-    return np.where(positive, np.maximum(safe / true, true / safe), np.inf)
+    with np.errstate(over="ignore"):  # an absurdly small answer is infinitely wrong
+        return np.where(positive, np.maximum(safe / true, true / safe), np.inf)
 
 
 def _silog(p: NDArray[np.float64], g: NDArray[np.float64]) -> float:
@@ -103,4 +104,5 @@ def _silog(p: NDArray[np.float64], g: NDArray[np.float64]) -> float:
     if not positive.any():
         return float("nan")
     d = np.log(p[positive]) - np.log(g[positive])
-    return float(100 * np.sqrt(max(0.0, np.mean(d**2) - np.mean(d) ** 2)))
+    # mean(d²) − mean(d)² is the variance; written so, its digits would cancel where d is large.
+    return float(100 * np.std(d))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vlm3.metrics.depth import best_constant, depth_scores
@@ -68,6 +68,8 @@ def test_the_best_constant_of_a_hand_computed_case() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(-5, 200) | st.just(np.nan)), min_size=1, max_size=30))
+@example([(2.0, 5e-324)])
+@example([(2.0, 5e-324), (2.0, 5e-324), (0.1, 5e-324)])
 def test_scores_equal_a_loop_over_the_answers(pairs: list[tuple[float, float]]) -> None:
     true, predicted = (list(column) for column in zip(*pairs, strict=True))
     scores = depth_scores(predicted, true, [0] * len(pairs), seed=0)
