@@ -1,5 +1,6 @@
 """Training rows to the tensors of one micro-batch; pixels stay uint8 until they are on the device."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ class ModelBatch:
     mm_token_type_ids: torch.Tensor
     """int32 (B, L), 1 on visual tokens."""
     pixels: torch.Tensor
-    """uint8 (sum of H·W·3), the images one after the other: one transfer, of an eighth of the bytes."""
+    """uint8 (sum of H·W·3), the images one after the other: one transfer, of an eighth of the bytes. Read only: it may
+    be the memory of a parcel."""
     image_sizes: tuple[tuple[int, int], ...]
     """(height, width) of each image; a row has one or two, in the order of the rows."""
     spec: VisionSpec
@@ -84,10 +86,29 @@ def collate(rows: Sequence[StepRow], spec: VisionSpec, pad_id: int) -> ModelBatc
         labels=torch.from_numpy(np.where(answers, ids, IGNORED_LABEL)),
         attention_mask=torch.from_numpy(inside.astype(np.int64)),
         mm_token_type_ids=torch.from_numpy(visual.astype(np.int32)),
-        pixels=torch.from_numpy(np.concatenate([image.reshape(-1) for image in images])),
+        pixels=_tensor(_joined(images)),
         image_sizes=tuple((image.shape[0], image.shape[1]) for image in images),
         spec=spec,
         positions=np.array([row.position for row in rows], np.int64),
         components=np.array([row.component for row in rows], np.int64),
         attempts=np.array([row.attempt for row in rows], np.int64),
     )
+
+
+def _joined(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The bytes of all images; a view where they lie one after the other, as those of a parcel do."""
+    memory = images[0].base
+    places = [image.__array_interface__["data"][0] for image in images]
+    adjacent = all(a + image.nbytes == b for a, image, b in zip(places, images, places[1:], strict=False))
+    together = all(image.base is memory and image.flags.c_contiguous for image in images)
+    if not (adjacent and together and isinstance(memory, np.ndarray) and memory.flags.c_contiguous):
+        return np.concatenate([image.reshape(-1) for image in images])
+    start = places[0] - memory.__array_interface__["data"][0]
+    return memory.reshape(-1).view(np.uint8)[start : start + sum(image.nbytes for image in images)]
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    with warnings.catch_warnings():
+        # Objects of Ray's store cannot be written to, and nobody writes: patches are made in new memory.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(pixels)

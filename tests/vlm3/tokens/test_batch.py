@@ -1,5 +1,6 @@
 """Rows become padded tensors whose pixels stay bytes until they are on the device."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -77,3 +78,30 @@ def test_a_row_whose_tokens_do_not_match_its_image_is_refused(rows: list[StepRow
         collate([wrong], spec, pad_id=0)
     with pytest.raises(ValueError, match="at least one row"):
         collate([], spec, pad_id=0)
+
+
+def test_pixels_that_lie_together_are_not_copied(rows: list[StepRow], spec: VisionSpec) -> None:
+    memory = np.concatenate([np.zeros(5, np.uint8), *(row.images[0].reshape(-1) for row in rows)])
+    memory.flags.writeable = False
+    stops = np.cumsum([5, *(row.images[0].size for row in rows)])
+    views = [memory[a:b].reshape(*size, 3) for a, b, size in zip(stops, stops[1:], SIZES, strict=False)]
+    together = [dataclasses.replace(row, images=(view,)) for row, view in zip(rows, views, strict=True)]
+    batch = collate(together[1:3], spec, pad_id=0)
+    assert batch.pixels.data_ptr() == views[1].__array_interface__["data"][0]
+    assert torch.equal(batch.pixels, collate(rows[1:3], spec, pad_id=0).pixels)
+
+
+@pytest.mark.parametrize("order", [(1, 0), (0, 2), (0, 0)], ids=["swapped", "with a gap", "twice"])
+def test_pixels_that_do_not_are_gathered(rows: list[StepRow], spec: VisionSpec, order: tuple[int, int]) -> None:
+    memory = np.concatenate([row.images[0].reshape(-1) for row in rows])
+    stops = np.cumsum([0, *(row.images[0].size for row in rows)])
+    views = [memory[a:b].reshape(*size, 3) for a, b, size in zip(stops, stops[1:], SIZES, strict=False)]
+    chosen = [dataclasses.replace(rows[i], images=(views[i],)) for i in order]
+    expected = np.concatenate([rows[i].images[0].reshape(-1) for i in order])
+    assert np.array_equal(collate(chosen, spec, pad_id=0).pixels.numpy(), expected)
+
+
+def test_a_window_of_a_larger_image_is_gathered(rows: list[StepRow], spec: VisionSpec) -> None:
+    plane = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    window = dataclasses.replace(rows[0], images=(plane[4:36, 6:54],))
+    assert np.array_equal(collate([window], spec, pad_id=0).pixels.numpy(), plane[4:36, 6:54].reshape(-1))
