@@ -1,0 +1,1 @@
+"""Benchmarks as they are published: frames, and what is true of them."""

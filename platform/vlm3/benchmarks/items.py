@@ -1,0 +1,95 @@
+"""Items of a benchmark: frames and what is true of them, in the pixels of the original images."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.scenes.schema import Frame
+
+Region = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the original image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthItem:
+    """One image with depth at some of its pixels."""
+
+    id: str
+    """Unique in the benchmark, the same every time it is opened."""
+    group: str
+    """What the bootstrap draws: the image, or the scene where images of one scene are alike."""
+    frame: Frame
+    points_px: NDArray[np.float64]
+    """(N, 2)."""
+    depth_m: NDArray[np.float64]
+    """(N,) positive metres of kind `frame.depth_kind`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairItem:
+    """Two images of one scene: their relative pose, corresponding points, or both."""
+
+    id: str
+    group: str
+    frame1: Frame
+    frame2: Frame
+    cam1_T_cam2: NDArray[np.float64] | None
+    """(4, 4) pose of camera 2 in the frame of camera 1; None where nothing is asked about it."""
+    points1_px: NDArray[np.float64]
+    """(N, 2) points of image 1; none where nothing is asked about them."""
+    points2_px: NDArray[np.float64]
+    """(N, 2) where they are in image 2; NaN where image 2 does not see them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionQuestion:
+    """A published question about regions of an image."""
+
+    category: str
+    """As the benchmark calls it."""
+    text: str
+    """Its wording; `{0}`, `{1}` … stand for the regions."""
+    regions: tuple[Region, ...]
+    answer: str
+    """As published."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectItem:
+    """One image with objects: oriented boxes in `frame.boxes`, or published questions about regions."""
+
+    id: str
+    group: str
+    frame: Frame
+    questions: tuple[RegionQuestion, ...] | None
+    """None: they are made from the boxes."""
+
+
+Item = DepthItem | PairItem | ObjectItem
+
+
+class Benchmark(Protocol):
+    """A benchmark, opened. Picklable; pixels are read only when a row is read."""
+
+    @property
+    def name(self) -> str:
+        """Used in tables and file names."""
+        ...
+
+    def rows(self) -> tuple[str, ...]:
+        """Names of all rows, in order, each once; cheap."""
+        ...
+
+    def read(self, row: str) -> tuple[Item, ...]:
+        """The items of a row: one for each kind of question that it can answer.
+
+        Raises:
+            DataError: the row is bad; the message names it and says what was expected and found.
+        """
+        ...
+
+    def identity(self) -> str:
+        """Changes when the data do."""
+        ...
