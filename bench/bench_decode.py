@@ -61,7 +61,7 @@ def main() -> None:
                 pixels = torch.from_numpy(image).to(device)
                 for question in questions:
                     pixel_values, grid = patchify([pixels], spec)
-                    ids = torch.from_numpy(encoder.encode_question(question, image.shape[:2])).long().to(device)[None]
+                    ids = torch.from_numpy(encoder.encode_question(question, [image.shape[:2]])).long().to(device)[None]
                     model.generate(
                         input_ids=ids,
                         attention_mask=torch.ones_like(ids),
@@ -74,7 +74,7 @@ def main() -> None:
                     )
 
             def shared(image: np.ndarray = image, questions: list[str] = questions) -> None:
-                greedy(model, encoder, spec, image, questions, max_new_tokens=NEW_TOKENS)
+                greedy(model, encoder, spec, [image], questions, max_new_tokens=NEW_TOKENS)
 
             one = 1e3 * seconds(stock, device) / min(count, STOCK_POINTS)
             many = 1e3 * seconds(shared, device) / count

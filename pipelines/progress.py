@@ -1,9 +1,12 @@
-"""A progress bar for a run whose steps happen in other processes."""
+"""Progress bars of work that happens in other processes."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,6 +29,49 @@ def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@dataclass(slots=True)
+class Counting:
+    """A bar that its owner moves; elsewhere than on a terminal a line per tenth."""
+
+    what: str
+    total: int
+    done: int = 0
+    _bar: Progress | None = field(init=False, default=None)
+    _console: Console = field(init=False, default_factory=lambda: Console(stderr=True))
+    _next: int = field(init=False, default=0)
+
+    def __enter__(self) -> Self:
+        """Show it."""
+        if self._console.is_terminal:
+            columns = (
+                TextColumn(self.what),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._bar.add_task(self.what, total=self.total, completed=self.done)
+            self._bar.start()
+        return self
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self.done)
+        elif self.done >= self._next:
+            self._console.print(f"{self.what} {self.done}/{self.total}", highlight=False)
+            self._next = self.done + max(1, self.total // 10)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave it as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
 
 
 def _bar(console: Console, run_dir: Path, total_steps: int, stop: threading.Event) -> None:

@@ -15,6 +15,7 @@ from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
 from vlm3.tasks.correspondence import CorrespondenceTask
 from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.objects import ObjectsTask
 from vlm3.tasks.pose import PoseTask
 from vlm3.tasks.protocol import AnyTask
 from vlm3.tokens.vision import VisionSpec
@@ -131,22 +132,34 @@ class _TrainedTask:
 
 def _tasks(recipe: Recipe) -> dict[str, _TrainedTask]:
     """What a recipe trains, by the name of the task."""
-    depth, correspondence, pose = recipe.tasks.depth, recipe.tasks.correspondence, recipe.tasks.pose
-    trained = [_TrainedTask(DepthTask(depth.ask), depth.focal_px, depth.weight)]
-    if correspondence is not None:
-        task = CorrespondenceTask(correspondence.ask)
-        trained.append(_TrainedTask(task, correspondence.focal_px, correspondence.weight))
-    if pose is not None:
-        trained.append(_TrainedTask(PoseTask(pose.ask), pose.focal_px, pose.weight))
+    asked = recipe.tasks
+    trained = []
+    if asked.depth is not None:
+        trained.append(_TrainedTask(DepthTask(asked.depth.ask), asked.depth.focal_px, asked.depth.weight))
+    if asked.correspondence is not None:
+        task = CorrespondenceTask(asked.correspondence.ask)
+        trained.append(_TrainedTask(task, asked.correspondence.focal_px, asked.correspondence.weight))
+    if asked.pose is not None:
+        trained.append(_TrainedTask(PoseTask(asked.pose.ask), asked.pose.focal_px, asked.pose.weight))
+    if asked.objects is not None:
+        trained.append(_TrainedTask(ObjectsTask(asked.objects.ask), asked.objects.focal_px, asked.objects.weight))
     return {part.task.name: part for part in trained}
 
 
 def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tuple[ShardedSource, ...]:
-    """Sources whose held-out split is evaluated.
+    """Sources whose held-out split is evaluated; none where depth is not trained: nothing else is asked in the loop.
 
     Raises:
+        ConfigError: sources are named for evaluation, and depth is not trained.
         DataError: a source is named for evaluation but holds nothing out.
     """
+    if recipe.tasks.spec().depth is None:
+        if recipe.evaluation.sources or recipe.evaluation.primary:
+            raise ConfigError(
+                "evaluation: training measures δ1 of depth, which this recipe does not train: leave evaluation.sources and"
+                " evaluation.primary out, and use jobs/benchmark.py on the export"
+            )
+        return ()
     for name in recipe.evaluation.sources:
         if sources[name].clips(Split.EVAL) == 0:
             raise DataError(

@@ -18,7 +18,8 @@ from serve.requests import DepthRequest, RequestError, read_request
 from serve.schemas import DepthResponse, Fault, Health, ModelInfo, PointDepth
 from vlm3.config import StrictModel
 from vlm3.errors import DataError, UserError
-from vlm3.infer.depth import DepthAnswer, DepthPredictor, answer_depth
+from vlm3.infer.depth import DepthAnswer, answer_depth
+from vlm3.infer.predictor import Predictor
 from vlm3.log import configure, get_logger
 from vlm3.tracking.client import tracking_uri
 from vlm3.tracking.config import TrackingConfig
@@ -85,7 +86,7 @@ async def _bug(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"error": "internal error; the server's log says more"}, 500)
 
 
-def _answer(predictor: DepthPredictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
+def _answer(predictor: Predictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
     try:
         return answer_depth(predictor, request.encoded_image, request.camera, request.points_px)
     except DataError as error:
@@ -103,9 +104,9 @@ class DepthService:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._loaded = self._worker.submit(self._load)
 
-    def _load(self) -> tuple[DepthPredictor, ModelInfo]:
+    def _load(self) -> tuple[Predictor, ModelInfo]:
         found = self._config.resolve()
-        predictor = DepthPredictor.load(found.directory, self._config.device)
+        predictor = Predictor.load(found.directory, self._config.device)
         log.info("%s version %s is loaded", found.name, found.version)
         return predictor, ModelInfo(name=found.name, version=found.version)
 
@@ -147,7 +148,7 @@ class DepthService:
             seconds=time.perf_counter() - started,
         )
 
-    def _ready(self) -> tuple[DepthPredictor, ModelInfo]:
+    def _ready(self) -> tuple[Predictor, ModelInfo]:
         if not self._loaded.done():
             raise RequestError(503, "the model is being loaded; try again in a few seconds")
         error = self._loaded.exception()

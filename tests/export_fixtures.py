@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from vlm3.infer.spec import AskSpec
+from vlm3.infer.spec import AskedDepth, AskSpec
 from vlm3.models.export import export_model
 from vlm3.models.load import ModelConfig, load_model, resolve_model
 from vlm3.tasks.depth import DepthTaskConfig
 
-ASK = AskSpec(focal_px=70, depth=DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1"))
+ASK = AskSpec(
+    depth=AskedDepth(focal_px=70, ask=DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1"))
+)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
 from pipelines.train import RunRequest, run_training
 from vlm3.errors import CheckpointError, ConfigError, DataError
-from vlm3.infer.depth import DepthPredictor, answer_depth
+from vlm3.infer.depth import answer_depth
+from vlm3.infer.predictor import Predictor
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.storage.split import Split
@@ -89,7 +90,7 @@ def test_shares_that_workers_received_are_those_asked_for(finished):
 def test_the_export_answers_what_evaluation_would_ask(finished, runs_dir: Path):
     recipe, result = finished
     source = open_sources(recipe, runs_dir)["rooms"]
-    predictor = DepthPredictor.load(result.export_dir, "cpu")
+    predictor = Predictor.load(result.export_dir, "cpu")
     frame = next(iter(held_out_frames(source, 1)))
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, frame.points[:3, :2])
     assert all(answer.status in ("ok", "unreadable") for answer in answers)

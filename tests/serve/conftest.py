@@ -8,7 +8,7 @@ import pytest
 from serve.app import ServeConfig
 from serve.once import HOST, free_port
 from serve.running import running
-from vlm3.infer.depth import DepthPredictor
+from vlm3.infer.predictor import Predictor
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
 
@@ -20,8 +20,8 @@ def frame() -> Frame:
 
 
 @pytest.fixture(scope="session")
-def predictor(export_dir: Path) -> DepthPredictor:
-    return DepthPredictor.load(export_dir, "cpu")
+def predictor(export_dir: Path) -> Predictor:
+    return Predictor.load(export_dir, "cpu")
 
 
 @pytest.fixture(scope="module")

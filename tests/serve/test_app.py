@@ -15,7 +15,8 @@ from serve.app import build
 from serve.limits import MAX_BODY_BYTES
 from serve.schemas import DepthResponse, Intrinsics
 from vlm3.errors import UserError
-from vlm3.infer.depth import DepthPredictor, answer_depth
+from vlm3.infer.depth import answer_depth
+from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
 
 POINTS = [[10.0, 20.0], [48.5, 30.25], [90.0, 70.0], [500.0, 3.0]]
@@ -33,7 +34,7 @@ def given(frame: Frame) -> dict[str, Any]:
     return {"points": POINTS, "intrinsics": Intrinsics.of(frame.camera).model_dump_json()}
 
 
-def test_the_served_answer_is_the_librarys(url: str, predictor: DepthPredictor, frame: Frame) -> None:
+def test_the_served_answer_is_the_librarys(url: str, predictor: Predictor, frame: Frame) -> None:
     expected = answer_depth(predictor, frame.encoded_image, frame.camera, np.array(POINTS))
     response = post(url, frame.encoded_image, given(frame))
     assert response.status_code == 200, response.text

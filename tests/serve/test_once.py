@@ -11,7 +11,8 @@ from serve.app import ServeConfig
 from serve.once import answer_once
 from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.depth import DepthKind, convert_depth
-from vlm3.infer.depth import DepthPredictor, answer_depth
+from vlm3.infer.depth import answer_depth
+from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.registry import promote_if_better, register
@@ -31,7 +32,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory, export_dir: Path) -> Path
 
 
 def test_one_line_has_question_answer_truth_and_version(
-    ray_session: None, runs_dir: Path, frame: Frame, predictor: DepthPredictor
+    ray_session: None, runs_dir: Path, frame: Frame, predictor: Predictor
 ) -> None:
     line = answer_once(TrackingConfig(), runs_dir, frame, points=2)
     points_px, depth_m = frame.points[:2, :2].astype(np.float64), frame.points[:2, 2]

@@ -1,4 +1,4 @@
-"""Greedy answers to many questions about one image, reading the image once."""
+"""Greedy answers to many questions about the same images, reading them once."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,15 @@ def greedy(
     model: Any,
     encoder: ConversationEncoder,
     spec: VisionSpec,
-    image: NDArray[np.uint8],
+    images: Sequence[NDArray[np.uint8]],
     questions: Sequence[str],
     *,
     max_new_tokens: int,
     system: str | None = None,
 ) -> list[str]:
-    """The most likely answer to each question about an image, each asked on its own.
+    """The most likely answer to each question about one image or two, each asked on its own.
 
-    The image and what precedes the question go through the model once; the questions continue side by side from copies
+    The images and what precedes the question go through the model once; the questions continue side by side from copies
     of that state. The answers equal those of the stock `generate(do_sample=False)` on each prompt, whatever the other
     questions are.
 
@@ -40,7 +40,7 @@ def greedy(
         model: stock Qwen3-VL for conditional generation, on any device; its mode is restored.
         encoder: of the same model.
         spec: of the same model.
-        image: (H, W, 3) RGB on the token grid.
+        images: one or two of (H, W, 3) RGB on the token grid.
         questions: any number; none gives no answers.
         max_new_tokens: at which an answer that has not ended is cut.
         system: system prompt, if the model was trained with one.
@@ -51,7 +51,8 @@ def greedy(
     if not questions:
         return []
     with torch.inference_mode(), _evaluating(model):
-        prefix = _Prefix(model, encoder.prefix_ids(image.shape[:2], system), spec, image)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        prefix = _Prefix(model, encoder.prefix_ids(sizes, system), spec, images)
         rows = [torch.from_numpy(encoder.question_ids(question)).long() for question in questions]
         batch = max(1, MAX_CACHED_TOKENS // (prefix.length + max(map(len, rows)) + max_new_tokens))
         stops = torch.tensor(sorted(_stop_ids(model, encoder)), device=model.device)
@@ -64,15 +65,17 @@ def greedy(
 
 
 class _Prefix:
-    """The model's state after the image, from which questions continue."""
+    """The model's state after the images, from which questions continue."""
 
-    def __init__(self, model: Any, prefix_ids: NDArray[np.int32], spec: VisionSpec, image: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, model: Any, prefix_ids: NDArray[np.int32], spec: VisionSpec, images: Sequence[NDArray[np.uint8]]
+    ) -> None:
         device = model.device
         ids = torch.from_numpy(prefix_ids).long().to(device)[None]
-        pixel_values, grid = patchify([torch.from_numpy(image.copy()).to(device)], spec)
+        pixel_values, grid = patchify([torch.from_numpy(image.copy()).to(device) for image in images], spec)
         visual = (ids == spec.image_token_id).int()
         positions, _ = model.model.get_rope_index(ids, visual, image_grid_thw=grid)
-        # Positions are always passed: the model would else keep those of this image for calls to come.
+        # Positions are always passed: the model would else keep those of these images for calls to come.
         output = model.model(
             input_ids=ids,
             position_ids=positions,

@@ -2,24 +2,70 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from vlm3.config import StrictModel
+from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError
+from vlm3.tasks.correspondence import CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTaskConfig
+from vlm3.tasks.objects import ObjectsTaskConfig
+from vlm3.tasks.pose import PoseTaskConfig
 
 FILE = "vlm3.json"
+AskedT = TypeVar("AskedT")
+Focal = Annotated[float, Field(gt=0)]
+
+
+class AskedDepth(StrictModel):
+    """Depth questions and the images they are about."""
+
+    focal_px: Focal = 1000.0
+    """Focal length to which every image is unified (VLM3: 1000 px)."""
+    ask: DepthTaskConfig = DepthTaskConfig()
+
+
+class AskedCorrespondence(StrictModel):
+    """Correspondence questions and the images they are about."""
+
+    focal_px: Focal = 1000.0
+    """Focal length to which both images are unified."""
+    ask: CorrespondenceTaskConfig = CorrespondenceTaskConfig()
+
+
+class AskedPose(StrictModel):
+    """Pose questions and the images they are about."""
+
+    focal_px: Focal = 750.0
+    """Focal length to which both images are unified (VLM3: 750 px)."""
+    ask: PoseTaskConfig = PoseTaskConfig()
+
+
+class AskedObjects(StrictModel):
+    """Questions about objects and the images they are about."""
+
+    focal_px: Focal = 1000.0
+    """Focal length to which every image is unified (VLM3: 1000 px)."""
+    ask: ObjectsTaskConfig = ObjectsTaskConfig()
 
 
 class AskSpec(StrictModel):
-    """What unification and wording a model was trained with; asking otherwise gives wrong metres."""
+    """What unification and wording a model was trained with; asking otherwise gives wrong answers."""
 
-    schema_version: Literal[1] = 1
-    focal_px: Annotated[float, Field(gt=0)]
-    """Focal length to which every image is unified."""
-    depth: DepthTaskConfig = DepthTaskConfig()
+    schema_version: Literal[2] = 2
+    depth: AskedDepth | None = None
+    """None here and below: the model was not trained on such questions."""
+    correspondence: AskedCorrespondence | None = None
+    pose: AskedPose | None = None
+    objects: AskedObjects | None = None
+    answer_tokens: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Bound on an answer, for models that think aloud; default: what the longest bare answer takes."""
+
+    @classmethod
+    def of_every_task(cls) -> Self:
+        """The shipped wordings of every task, for models that were not trained here."""
+        return cls(depth=AskedDepth(), correspondence=AskedCorrespondence(), pose=AskedPose(), objects=AskedObjects())
 
     def to_json(self) -> str:
         """Text of the file."""
@@ -46,3 +92,23 @@ class AskSpec(StrictModel):
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not readable as JSON: {error}") from None
         return cls.parse(data, str(path))
+
+    @classmethod
+    def read_yaml(cls, path: Path) -> Self:
+        """Read what a user wrote about a model that was trained elsewhere.
+
+        Raises:
+            ConfigError: no such file, or a wrong key.
+        """
+        return cls.parse(load_yaml(path), str(path))
+
+
+def trained_on(asked: AskedT | None, task: str) -> AskedT:
+    """What a spec says of a task.
+
+    Raises:
+        ConfigError: nothing.
+    """
+    if asked is None:
+        raise ConfigError(f"the model was not trained on {task} questions: its {FILE} does not say how to ask them")
+    return asked

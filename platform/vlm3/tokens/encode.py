@@ -136,13 +136,19 @@ class ConversationEncoder:
             parts.marker(self._layout.closing if last else self._layout.to_question)
         return parts.finish()
 
-    def encode_question(self, question: str, image_size: ImageSize, system: str | None = None) -> NDArray[np.int32]:
-        """The generation prompt of one question about one image: `prefix_ids` and `question_ids` joined."""
-        return np.concatenate([self.prefix_ids(image_size, system), self.question_ids(question)])
+    def encode_question(
+        self, question: str, image_sizes: Sequence[ImageSize], system: str | None = None
+    ) -> NDArray[np.int32]:
+        """The generation prompt of one question about one or two images: `prefix_ids` and `question_ids` joined."""
+        return np.concatenate([self.prefix_ids(image_sizes, system), self.question_ids(question)])
 
-    def prefix_ids(self, image_size: ImageSize, system: str | None = None) -> NDArray[np.int32]:
-        """Tokens up to and with the last special token before the question: shared by all questions about an image."""
-        parts = self._opening([image_size], system)
+    def prefix_ids(self, image_sizes: Sequence[ImageSize], system: str | None = None) -> NDArray[np.int32]:
+        """Tokens up to and with the last special token before the question: shared by all questions about the images.
+
+        Raises:
+            ValueError: no image, more than two, or one off the grid.
+        """
+        parts = self._opening(image_sizes, system)
         parts.pending = ""
         return parts.finish().input_ids
 

@@ -64,14 +64,14 @@ def sample_gallery(samples: Sequence[ViewSample | PairSample], conversations: Se
             color=INK,
             parse_math=False,
         )
-        _write(grid[2 * row + 1, column], _turns(conversation))
+        write(grid[2 * row + 1, column], _turns(conversation))
     if len(known):
         bar = figure.colorbar(
             _colours(DEPTH_COLOURS, norm), ax=grid, orientation="horizontal", shrink=0.5, aspect=50, pad=0.01
         )
         kinds = sorted({view.depth_kind.value for sample in samples for view in sample.views})
         bar.set_label(f"{' and '.join(kinds)} depth in metres", fontsize=8, color=INK)
-        _plain_log_ticks(bar.ax, "x")
+        plain_log_ticks(bar.ax, "x")
     return figure
 
 
@@ -93,7 +93,7 @@ def depth_overlay(
     picture, table = figure.subplots(1, 2, width_ratios=[2.6, 1])
     table.set_axis_off()
     picture.set_axis_off()
-    _show(picture, image)
+    show(picture, image)
     error = np.abs(predicted_m - true_m) / true_m
     readable = np.isfinite(error)
     norm = Normalize(0, WORST_ERROR)
@@ -123,7 +123,7 @@ def depth_overlay(
     ]
     if len(true_m) > MAX_LISTED_POINTS:
         lines.append(f"… {len(true_m) - MAX_LISTED_POINTS} more")
-    _write(table, "\n".join(lines), size=9)
+    write(table, "\n".join(lines), size=9)
     return figure
 
 
@@ -152,7 +152,7 @@ def scatter_true_predicted(true_m: NDArray[np.floating], predicted_m: NDArray[np
     )
     axes.set_aspect("equal")
     for side in ("x", "y"):
-        _plain_log_ticks(axes, side)
+        plain_log_ticks(axes, side)
     share = right.sum() / max(len(true_m), 1)
     missing = len(true_m) - len(true)
     axes.set_title(
@@ -161,7 +161,7 @@ def scatter_true_predicted(true_m: NDArray[np.floating], predicted_m: NDArray[np
         color=INK,
     )
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -187,7 +187,7 @@ def mixture_chart(names: Sequence[str], asked: ArrayLike, realised: ArrayLike) -
     worst = 100 * float(np.abs(wanted - got).max())
     axes.set_title(f"mixture: realised differs by at most {worst:.2f} points", fontsize=10, color=INK)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -198,7 +198,7 @@ def _show_sample(axes: Axes, sample: ViewSample | PairSample, norm: Normalize) -
     canvas = np.full((max(view.image.shape[0] for view in views), lefts[-1] - VIEW_GAP_PX, 3), 255, np.uint8)
     for view, left in zip(views, lefts, strict=False):
         canvas[: view.image.shape[0], left : left + view.image.shape[1]] = view.image
-    _show(axes, canvas)
+    show(axes, canvas)
     for view, left in zip(views, lefts, strict=False):
         every = max(1, -(-len(view.depth_m) // MAX_DRAWN_POINTS))
         x, y = view.points_px[::every].T
@@ -211,12 +211,14 @@ def _show_sample(axes: Axes, sample: ViewSample | PairSample, norm: Normalize) -
             axes.plot([x1, x2 + lefts[1]], [y1, y2], color="white", lw=0.9)
 
 
-def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
+def show(axes: Axes, image: NDArray[np.uint8]) -> None:
+    """Draw an image (H, W, 3) that what is drawn later does not shrink."""
     axes.imshow(image, interpolation="nearest" if max(image.shape) < 400 else "antialiased")
     axes.autoscale(False)  # points at the border do not shrink the image
 
 
-def _write(axes: Axes, text: str, size: float = 7) -> None:
+def write(axes: Axes, text: str, size: float = 7) -> None:
+    """Lines of text from the top left corner down, in a typewriter's face."""
     axes.text(
         0, 1, text, transform=axes.transAxes, va="top", family="monospace", fontsize=size, color=INK, parse_math=False
     )
@@ -244,7 +246,7 @@ def _colours(name: str, norm: Normalize) -> ScalarMappable:
     return ScalarMappable(norm, colormaps[name])
 
 
-def _plain_log_ticks(axes: Axes, side: str) -> None:
+def plain_log_ticks(axes: Axes, side: str) -> None:
     """0.5, 1, 2, 5, 10 instead of powers of ten."""
     axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -253,7 +255,8 @@ def _plain_log_ticks(axes: Axes, side: str) -> None:
     axes.tick_params(labelsize=8, colors=INK)
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """A quiet grid and frame."""
     axes.grid(True, color=GRID, lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

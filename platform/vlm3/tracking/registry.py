@@ -38,6 +38,8 @@ class ResolvedModel:
     """Number of the registered version; `local` for a directory."""
     directory: Path
     """A Hugging Face model directory."""
+    run_id: str | None
+    """Of the run that made a registered version; None for a directory."""
 
 
 def register(
@@ -133,7 +135,7 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
                 f"model {model_uri}: expected models:/NAME@ALIAS, models:/NAME/VERSION"
                 " or a directory with a config.json"
             )
-        return ResolvedModel(directory.resolve().name, "local", directory.resolve())
+        return ResolvedModel(directory.resolve().name, "local", directory.resolve(), None)
     client = connect_existing(uri)
     found = _find(client, model_uri, uri)
     target = cache_dir / f"{found.name}-{found.version}-{found.run_id}"
@@ -143,7 +145,7 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
             copy = _download(client, found, uri, Path(scratch))
             _verify(copy, f"{model_uri} (version {found.version} at {uri})")
             _commit(copy, target)
-    return ResolvedModel(found.name, str(found.version), target)
+    return ResolvedModel(found.name, str(found.version), target, found.run_id)
 
 
 def _decide(holder: ModelVersion | None, metric_name: str, value: float, evaluation: str | None) -> tuple[bool, str]:

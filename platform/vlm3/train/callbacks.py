@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch.distributed as dist
 
-from vlm3.infer.depth import DepthPredictor
+from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
 from vlm3.storage.images import decode_rgb
 from vlm3.tracking.pictures import depth_overlay, scatter_true_predicted
@@ -22,7 +22,7 @@ PICTURED_FRAMES = 4
 class Evaluation:
     """All ranks: δ1 on held-out frames, each rank asking about its share of them."""
 
-    predictor: Callable[[], AbstractContextManager[DepthPredictor]]
+    predictor: Callable[[], AbstractContextManager[Predictor]]
     frames: Mapping[str, Sequence[Frame]]
     """This rank's frames by source."""
     points: int

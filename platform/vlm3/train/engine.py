@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vlm3.errors import CheckpointError, ConfigError, UserError
 from vlm3.tokens.batch import ModelBatch
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine_config import EngineConfig
-from vlm3.train.loss import count_answer_tokens, summed_answer_loss
+from vlm3.train.loss import answer_loss, count_answer_tokens
 from vlm3.train.optimizer import OptimizerConfig
 
 __all__ = ["Engine", "EngineConfig", "StepStats", "require_device"]
@@ -28,7 +30,7 @@ FOLDER = "engine"
 TAG = "states"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StepStats:
     """One optimizer step over all ranks."""
 
@@ -38,6 +40,8 @@ class StepStats:
     """Global L2 norm before clipping."""
     learning_rate: float
     answer_tokens: int
+    component_losses: NDArray[np.float64]
+    """(components, 2) of each component of the mixture: cross entropy summed over its answer tokens, and their number."""
 
 
 def require_device(name: str) -> torch.device:
@@ -116,7 +120,7 @@ class Engine:
         """Optimizer steps done."""
         return int(self._engine.global_steps)
 
-    def train_step(self, micro_batches: Sequence[ModelBatch]) -> StepStats:
+    def train_step(self, micro_batches: Sequence[ModelBatch], components: int) -> StepStats:
         """One optimizer step.
 
         The loss is the cross entropy summed over the answer tokens of all ranks and micro-batches, divided by their
@@ -124,6 +128,7 @@ class Engine:
 
         Args:
             micro_batches: this rank's share; as many on every rank, at least one.
+            components: of the mixture; samples are of components below it.
 
         Raises:
             UserError: ranks differ in micro-batches, the step has no answer token, or loss or gradient is not finite
@@ -136,18 +141,24 @@ class Engine:
         # DeepSpeed averages gradients over ranks; the loss is a sum over them.
         scale = self._world_size / answer_tokens
         total = torch.zeros((), dtype=torch.float64, device=self._device)
+        parts = torch.zeros(components, 2, dtype=torch.float64, device=self._device)
         for number, micro_batch in enumerate(micro_batches, start=1):
             self._engine.set_gradient_accumulation_boundary(number == len(micro_batches))
-            loss = summed_answer_loss(self._engine, micro_batch.to_model_inputs(self._device))
-            self._engine.backward(loss * scale, scale_wrt_gas=False)
-            total += loss.detach().double()
+            loss = answer_loss(self._engine, micro_batch.to_model_inputs(self._device))
+            self._engine.backward(loss.total * scale, scale_wrt_gas=False)
+            total += loss.total.detach().double()
+            component = torch.from_numpy(micro_batch.components).to(self._device)
+            parts.index_add_(0, component, torch.stack([loss.rows, loss.tokens], dim=1).double())
         grad_norm = self._norm_of_whole_gradients()
         self._engine.step()
-        dist.all_reduce(total)
+        sums = torch.cat([total[None], parts.flatten()])
+        dist.all_reduce(sums)
+        loss_sum, *by_component = sums.tolist()
         if grad_norm is None:
             reported = self._engine.get_global_grad_norm()
             grad_norm = math.nan if reported is None else float(reported)
-        stats = StepStats(float(total) / answer_tokens, grad_norm, rate, answer_tokens)
+        losses = np.array(by_component, np.float64).reshape(components, 2)
+        stats = StepStats(loss_sum / answer_tokens, grad_norm, rate, answer_tokens, losses)
         # DeepSpeed reports −1 for a norm that overflowed.
         if not (math.isfinite(stats.loss) and math.isfinite(grad_norm) and grad_norm >= 0):
             raise UserError(

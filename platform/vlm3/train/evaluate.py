@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.geometry.depth import DepthKind
-from vlm3.infer.depth import DepthPredictor, answer_depth
+from vlm3.infer.depth import answer_depth
+from vlm3.infer.predictor import Predictor
 from vlm3.metrics.depth import DepthScores, best_constant, depth_scores
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
@@ -61,7 +62,7 @@ def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
             return
 
 
-def ask_frame(predictor: DepthPredictor, frame: Frame, points: int, seed: int) -> FrameAnswers:
+def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> FrameAnswers:
     """Ask about `points` seeded random labels of a frame."""
     rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
     chosen = np.sort(rng.permutation(len(frame.points))[:points])

@@ -89,7 +89,7 @@ def run_steps(
                 " steps × global_batch; see the Ray Data log above for the task that failed"
             )
         waited = time.perf_counter() - started
-        stats = engine.train_step(taken.micro_batches)
+        stats = engine.train_step(taken.micro_batches, len(state.seen))
         received = gather_samples(taken.micro_batches)
         state.consume(received)
         replaced = bool((received[:, 2] > 0).any())

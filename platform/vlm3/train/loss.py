@@ -1,6 +1,6 @@
 """Cross entropy on answer tokens, as a sum: the engine divides by the answer tokens of the whole step."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -28,8 +28,19 @@ def count_answer_tokens(labels: torch.Tensor) -> int:
     return int((labels[:, 1:] != IGNORED_LABEL).sum())
 
 
-def summed_answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross entropy summed over the answer tokens of one micro-batch, in fp32; a scalar with gradient.
+class AnswerLoss(NamedTuple):
+    """Cross entropy of the answer tokens of one micro-batch, in fp32."""
+
+    total: torch.Tensor
+    """Sum over all of them; a scalar with gradient."""
+    rows: torch.Tensor
+    """(B,) sum over those of each row, without gradient."""
+    tokens: torch.Tensor
+    """(B,) how many each row has."""
+
+
+def answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> AnswerLoss:
+    """Cross entropy of the answer tokens of one micro-batch.
 
     Only the positions that predict an answer token go through the language head: with 150 000 words in the vocabulary
     the logits of a whole sequence would be larger than all activations together.
@@ -39,4 +50,7 @@ def summed_answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> t
     others = {name: value for name, value in inputs.items() if name != "labels"}
     # A boolean mask makes the stock model return the logits of the true positions only, as (N, V).
     logits = model(**others, logits_to_keep=scored, use_cache=False).logits
-    return cross_entropy(logits.float(), labels[:, 1:][scored[:, :-1]], reduction="sum")
+    losses = cross_entropy(logits.float(), labels[:, 1:][scored[:, :-1]], reduction="none")
+    row = scored.nonzero()[:, 0]
+    rows = torch.zeros(len(labels), device=losses.device).index_add(0, row, losses.detach())
+    return AnswerLoss(losses.sum(), rows, scored.sum(1))

@@ -10,18 +10,18 @@ from pydantic import Field
 
 from vlm3.config import StrictModel, apply_overrides, load_yaml
 from vlm3.errors import ConfigError
+from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedObjects, AskedPose, AskSpec
 from vlm3.mixture.config import MixtureConfig
 from vlm3.models.load import ModelConfig
 from vlm3.scenes.rooms import RoomsConfig
-from vlm3.tasks.correspondence import CorrespondenceTaskConfig
-from vlm3.tasks.depth import DepthTaskConfig
-from vlm3.tasks.pose import PoseTaskConfig
 from vlm3.tracking.config import TrackingConfig
 from vlm3.train.engine_config import EngineConfig
 from vlm3.train.optimizer import OptimizerConfig
 from vlm3.train.stream_config import StreamConfig
 
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+"""Share of the stream, relative to the others."""
 
 
 class SourceConfig(StrictModel):
@@ -35,41 +35,45 @@ class SourceConfig(StrictModel):
     """Rendered rooms: ingested at `uri` when the run starts, unless they are there already."""
 
 
-class DepthComponentConfig(StrictModel):
+class DepthComponentConfig(AskedDepth):
     """Depth questions on every source."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    focal_px: Annotated[float, Field(gt=0)] = 1000.0
-    """Focal length to which every image is unified (VLM3: 1000 px)."""
-    ask: DepthTaskConfig = DepthTaskConfig()
+    weight: Weight = 1.0
 
 
-class CorrespondenceComponentConfig(StrictModel):
+class CorrespondenceComponentConfig(AskedCorrespondence):
     """Correspondence questions on pairs of frames of every source."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    focal_px: Annotated[float, Field(gt=0)] = 1000.0
-    """Focal length to which both images are unified."""
-    ask: CorrespondenceTaskConfig = CorrespondenceTaskConfig()
+    weight: Weight = 1.0
 
 
-class PoseComponentConfig(StrictModel):
+class PoseComponentConfig(AskedPose):
     """Questions about the pose between pairs of frames of every source."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    focal_px: Annotated[float, Field(gt=0)] = 750.0
-    """Focal length to which both images are unified (VLM3: 750 px)."""
-    ask: PoseTaskConfig = PoseTaskConfig()
+    weight: Weight = 1.0
+
+
+class ObjectsComponentConfig(AskedObjects):
+    """Questions about objects of every source that has boxes."""
+
+    weight: Weight = 1.0
 
 
 class TasksConfig(StrictModel):
-    """The tasks that are trained, with their weights."""
+    """The tasks that are trained, with their weights; null for those that are not."""
 
-    depth: DepthComponentConfig = DepthComponentConfig()
+    depth: DepthComponentConfig | None = DepthComponentConfig()
     correspondence: CorrespondenceComponentConfig | None = None
-    """Default: not trained."""
     pose: PoseComponentConfig | None = None
-    """Default: not trained."""
+    objects: ObjectsComponentConfig | None = None
+
+    def spec(self) -> AskSpec:
+        """How a model that was trained so wants to be asked."""
+        asked = {name: getattr(self, name) for name in type(self).model_fields}
+        trained = {name: part for name, part in asked.items() if part is not None and part.weight > 0}
+        return AskSpec.parse(
+            {n: part.model_dump(mode="json", exclude={"weight"}) for n, part in trained.items()}, "tasks"
+        )
 
 
 class EvaluationConfig(StrictModel):

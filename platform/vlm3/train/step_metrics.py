@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,32 @@ from vlm3.train.progress import Progress
 
 SHARE_WINDOW = 512
 MIXTURE_PERIOD_S = 5.0
+LOSS_STEPS = 10
+"""Steps over which losses of components are averaged: a step may hold few samples of one."""
 Publish = Callable[[dict[str, float]], None]
 """Takes the figures of a step elsewhere as well."""
+
+
+@dataclass(slots=True)
+class ComponentLosses:
+    """Mean loss of an answer token of each component, over the first steps and over the last ones."""
+
+    start: list[NDArray[np.float64]] = field(default_factory=list)
+    end: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=LOSS_STEPS))
+
+    def add(self, losses: NDArray[np.float64]) -> None:
+        """Take a step's (components, 2) sums and numbers of tokens."""
+        if len(self.start) < LOSS_STEPS:
+            self.start.append(losses)
+        self.end.append(losses)
+
+    def first(self) -> NDArray[np.float64]:
+        """(components,) over the first steps; NaN where they have no token of it."""
+        return _means(self.start)
+
+    def last(self) -> NDArray[np.float64]:
+        """The same over the last steps."""
+        return _means(self.end)
 
 
 @dataclass(slots=True)
@@ -37,6 +61,7 @@ class StepMetrics:
     watch: ShareWatch = field(default_factory=lambda: ShareWatch(SHARE_WINDOW))
     first_loss: float = float("nan")
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=10))
+    component_losses: ComponentLosses = field(default_factory=ComponentLosses)
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
     told: MixturePlan | None = None
     """The plan whose changes were told last."""
@@ -47,6 +72,7 @@ class StepMetrics:
         if not self.losses:
             self.first_loss = outcome.stats.loss
         self.losses.append(outcome.stats.loss)
+        self.component_losses.add(outcome.stats.component_losses)
         self.rates.append(len(outcome.received) / outcome.seconds)
         plan = self.plan()
         for part in _by_segment(outcome.received, plan):
@@ -72,8 +98,11 @@ class StepMetrics:
             "mixture_worst_window_error": self.watch.worst,
             "samples_replaced": float(state.replaced.sum()),
         }
-        for name, wanted, got in zip(self.component_names, asked, realised, strict=True):
-            result |= {f"asked/{name}": float(wanted), f"realised/{name}": float(got)}
+        first, last = self.component_losses.first(), self.component_losses.last()
+        for i, name in enumerate(self.component_names):
+            result |= {f"asked/{name}": float(asked[i]), f"realised/{name}": float(realised[i])}
+            if state.seen[i]:
+                result |= {f"loss_first/{name}": float(first[i]), f"loss_last/{name}": float(last[i])}
         return result
 
     def _mixture_is_due(self, step: int) -> bool:
@@ -105,7 +134,7 @@ class StepMetrics:
     def _mixture(self, outcome: StepOutcome, state: LoopState, plan: MixturePlan, reached: int) -> dict[str, float]:
         """Per component: shares of this step, what was asked, how often its data was gone through, its rate."""
         counts = np.bincount(outcome.received[:, 1], minlength=len(self.component_names))
-        asked, epochs = plan.asked_at(reached), plan.epochs(reached + 1)
+        asked, epochs, losses = plan.asked_at(reached), plan.epochs(reached + 1), self.component_losses.last()
         figures: dict[str, float] = {}
         for i, name in enumerate(self.component_names):
             figures |= {
@@ -115,6 +144,8 @@ class StepMetrics:
                 f"mixture/{name}/samples_per_s": float(counts[i] / outcome.seconds),
                 f"mixture/{name}/replaced_total": float(state.replaced[i]),
             }
+            if np.isfinite(losses[i]):
+                figures[f"mixture/{name}/loss"] = float(losses[i])
         return figures
 
     def _tell_changes(self, plan: MixturePlan) -> None:
@@ -129,6 +160,12 @@ class StepMetrics:
             step = segment.from_position // self.global_batch + 1
             lines.append(f"{segment.from_position}\t{step}\t{segment.reason}\t{shares}")
         self.run.text("mixture/changes.tsv", "\n".join(lines) + "\n")
+
+
+def _means(steps: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    sums, tokens = np.sum(list(steps), axis=0).T
+    means: NDArray[np.float64] = np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
+    return means
 
 
 def _by_segment(received: NDArray[np.int64], plan: MixturePlan) -> list[NDArray[np.int64]]:

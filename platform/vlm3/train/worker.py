@@ -11,8 +11,8 @@ import ray.train
 import torch
 import torch.distributed as dist
 
-from vlm3.infer.depth import DepthPredictor
-from vlm3.infer.spec import AskSpec
+from vlm3.infer.local_model import LocalModel
+from vlm3.infer.predictor import Predictor
 from vlm3.log import configure, get_logger
 from vlm3.mixture.dealing import StepShape
 from vlm3.mixture.plan import MixturePlan
@@ -21,7 +21,6 @@ from vlm3.models.export import export_model
 from vlm3.models.load import load_model
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import ShardedSource
-from vlm3.tasks.depth import DepthTask
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
@@ -83,12 +82,12 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     run = attach_run(worker.tracking_uri, worker.run_id) if rank == 0 else None
     vision = VisionSpec.from_directory(worker.model_dir)
     encoder = ConversationEncoder.from_directory(worker.model_dir)
-    ask = AskSpec(focal_px=recipe.tasks.depth.focal_px, depth=recipe.tasks.depth.ask)
+    ask = recipe.tasks.spec()
 
     @contextmanager
-    def predictor() -> Iterator[DepthPredictor]:
+    def predictor() -> Iterator[Predictor]:
         with engine.evaluation() as module:
-            yield DepthPredictor(module, encoder, vision, DepthTask(ask.depth), ask)
+            yield Predictor(LocalModel(module, encoder, vision), ask)
 
     plan = PlanWatch(worker.run_dir, worker.plan)
     quarantine = Quarantine(

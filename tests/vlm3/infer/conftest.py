@@ -37,12 +37,14 @@ class Asked:
             directory, model, ConversationEncoder.from_directory(directory), VisionSpec.from_directory(directory)
         )
 
-    def stock(self, image: np.ndarray, questions: Sequence[str], max_new_tokens: int) -> list[str]:
+    def stock(self, images: Sequence[np.ndarray], questions: Sequence[str], max_new_tokens: int) -> list[str]:
         """The stock generate on each full prompt, one at a time."""
-        pixel_values, grid = patchify([torch.from_numpy(image)], self.vision)
+        pixel_values, grid = patchify([torch.from_numpy(image) for image in images], self.vision)
         answers = []
         for question in questions:
-            ids = torch.from_numpy(self.encoder.encode_question(question, image.shape[:2])).long()[None]
+            ids = torch.from_numpy(
+                self.encoder.encode_question(question, [image.shape[:2] for image in images])
+            ).long()[None]
             out = self.model.eval().generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),

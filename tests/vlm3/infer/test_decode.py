@@ -20,7 +20,7 @@ QUESTIONS = [
 
 
 def ask(asked: Any, image: np.ndarray, questions: list[str], max_new_tokens: int = 8, **more: Any) -> list[str]:
-    return greedy(asked.model, asked.encoder, asked.vision, image, questions, max_new_tokens=max_new_tokens, **more)
+    return greedy(asked.model, asked.encoder, asked.vision, [image], questions, max_new_tokens=max_new_tokens, **more)
 
 
 @pytest.mark.parametrize("size", [(112, 160), (32, 32), (160, 96), (64, 256)])
@@ -30,8 +30,19 @@ def test_answers_equal_stock_generate_one_by_one(
 ) -> None:
     asked, image = request.getfixturevalue(which), picture(*size, 5)
     answers = ask(asked, image, QUESTIONS)
-    assert answers == asked.stock(image, QUESTIONS, 8)
+    assert answers == asked.stock([image], QUESTIONS, 8)
     assert len(set(answers)) > 1
+
+
+@pytest.mark.parametrize("which", ["untrained", "trained"])
+def test_answers_about_two_images_equal_stock_generate(
+    request: pytest.FixtureRequest, picture: Picture, which: str
+) -> None:
+    asked, pair = request.getfixturevalue(which), [picture(64, 96, 1), picture(112, 48, 2)]
+    answers = greedy(asked.model, asked.encoder, asked.vision, pair, QUESTIONS, max_new_tokens=8)
+    assert answers == asked.stock(pair, QUESTIONS, 8)
+    swapped = greedy(asked.model, asked.encoder, asked.vision, pair[::-1], QUESTIONS, max_new_tokens=8)
+    assert swapped != answers
 
 
 def test_trained_answers_end_by_themselves(trained: Any, picture: Picture) -> None:

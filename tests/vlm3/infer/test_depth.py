@@ -10,8 +10,10 @@ import pytest
 from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
-from vlm3.infer.depth import DepthPredictor, PointAnswer, answer_depth
-from vlm3.infer.spec import AskSpec
+from vlm3.infer.depth import answer_depth
+from vlm3.infer.local_model import LocalModel
+from vlm3.infer.predictor import Predictor
+from vlm3.infer.spec import AskedDepth, AskSpec
 from vlm3.models.export import export_model
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
 from vlm3.views.unify import unify
@@ -22,11 +24,10 @@ FISHEYE = Camera(160, 120, 140.0, 140.0, 79.5, 59.5, Distortion.FISHEYE, (-0.02,
 POINTS_PX = np.array([[12.0, 9.0], [79.5, 59.5], [40.25, 100.0], [147.0, 108.0]])
 
 
-def predictor(asked: Any, kind: DepthKind = DepthKind.RAY) -> DepthPredictor:
+def predictor(asked: Any, kind: DepthKind = DepthKind.RAY) -> Predictor:
     config = DepthTaskConfig(reference_range=100, decimals=1, templates="compact-1", depth_kind=kind)
-    return DepthPredictor(
-        asked.model, asked.encoder, asked.vision, DepthTask(config), AskSpec(focal_px=FOCAL_PX, depth=config)
-    )
+    model = LocalModel(asked.model, asked.encoder, asked.vision)
+    return Predictor(model, AskSpec(depth=AskedDepth(focal_px=FOCAL_PX, ask=config)))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,11 @@ def test_answers_are_those_of_the_stock_model_as_z_and_ray(
 ) -> None:
     made = predictor(trained, kind)
     answers = answer_depth(made, encoded, camera, POINTS_PX)
-    view = unify(encoded, camera, made.policy)
-    questions = [made.task.question((x, y), view.image.shape[1::-1]) for x, y in view.map_points(POINTS_PX)]
-    assert [answer.text for answer in answers] == trained.stock(view.image, questions, 16)
+    view = unify(encoded, camera, made.policy(FOCAL_PX))
+    assert made.ask.depth is not None
+    task = DepthTask(made.ask.depth.ask)
+    questions = [task.question((x, y), view.image.shape[1::-1]) for x, y in view.map_points(POINTS_PX)]
+    assert [answer.text for answer in answers] == trained.stock([view.image], questions, 16)
     for answer, point in zip(answers, POINTS_PX, strict=True):
         assert answer.status == "ok" and answer.z_depth_m is not None and answer.ray_depth_m is not None
         said, other = answer.ray_depth_m, answer.z_depth_m
@@ -75,26 +78,21 @@ def test_an_untrained_model_is_unreadable_not_zero(untrained: Any, encoded: byte
     assert all(answer.z_depth_m is None and answer.ray_depth_m is None and answer.text for answer in answers)
 
 
-def test_predict_takes_points_of_the_unified_image(trained: Any, encoded: bytes) -> None:
-    made = predictor(trained)
-    view = unify(encoded, CAMERA, made.policy)
-    found = made.predict(view, view.map_points(POINTS_PX))
-    assert all(isinstance(answer, PointAnswer) and answer.depth_m == float(answer.text) for answer in found)
-
-
 def test_a_loaded_export_gives_the_same_answers(trained: Any, encoded: bytes, tmp_path: Path) -> None:
     made = predictor(trained)
-    out = export_model(made.model, None, trained.directory, tmp_path / "export", {"vlm3.json": made.ask.to_json()})
-    loaded = DepthPredictor.load(out, "cpu")
-    assert loaded.ask == made.ask and not loaded.model.training
+    out = export_model(trained.model, None, trained.directory, tmp_path / "export", {"vlm3.json": made.ask.to_json()})
+    loaded = Predictor.load(out, "cpu")
+    assert loaded.ask == made.ask and not loaded.model.model.training
     assert answer_depth(loaded, encoded, FISHEYE, POINTS_PX) == answer_depth(made, encoded, FISHEYE, POINTS_PX)
 
 
 def test_what_cannot_be_asked_is_refused(tiny_dir: Path, trained: Any, encoded: bytes) -> None:
     with pytest.raises(ConfigError, match=r"vlm3\.json: no such file"):
-        DepthPredictor.load(tiny_dir, "cpu")
+        Predictor.load(tiny_dir, "cpu")
     with pytest.raises(ConfigError, match="no usable GPU"):
-        DepthPredictor.load(tiny_dir, "cuda:9")
+        Predictor.load(tiny_dir, "cuda:9")
+    with pytest.raises(ConfigError, match="not trained on depth"):
+        answer_depth(Predictor(predictor(trained).model, AskSpec()), encoded, CAMERA, POINTS_PX)
     with pytest.raises(DataError):
         answer_depth(predictor(trained), b"not an image", CAMERA, POINTS_PX)
     with pytest.raises(DataError, match="160x120"):

@@ -6,12 +6,13 @@ import pytest
 
 from vlm3.errors import ConfigError
 from vlm3.geometry.depth import DepthKind
-from vlm3.infer.spec import FILE, AskSpec
+from vlm3.infer.spec import FILE, AskedDepth, AskedPose, AskSpec
 from vlm3.tasks.depth import DepthTaskConfig
 
 
 def test_written_and_read_back(tmp_path: Path) -> None:
-    spec = AskSpec(focal_px=70.0, depth=DepthTaskConfig(reference_range=100, decimals=1, depth_kind=DepthKind.Z))
+    depth = DepthTaskConfig(reference_range=100, decimals=1, depth_kind=DepthKind.Z)
+    spec = AskSpec(depth=AskedDepth(focal_px=70.0, ask=depth), pose=AskedPose())
     spec.write(tmp_path)
     assert AskSpec.read(tmp_path) == spec
     assert (tmp_path / FILE).read_text() == spec.to_json()
@@ -22,9 +23,9 @@ def test_written_and_read_back(tmp_path: Path) -> None:
     [
         (None, "no such file"),
         ("{", "not readable as JSON"),
-        ('{"schema_version": 2, "focal_px": 70}', "schema_version"),
-        ('{"focal_px": 0}', "focal_px"),
-        ('{"focal_px": 70, "focla": 3}', "did you mean 'focal_px'"),
+        ('{"schema_version": 1}', "schema_version"),
+        ('{"depth": {"focal_px": 0}}', "depth.focal_px"),
+        ('{"depth": {"focal_px": 70, "focla_px": 3}}', "did you mean 'focal_px'"),
         ("[]", "(top)"),
     ],
 )
@@ -33,3 +34,13 @@ def test_other_files_are_refused(tmp_path: Path, text: str | None, message: str)
         (tmp_path / FILE).write_text(text)
     with pytest.raises(ConfigError, match=message.replace("(", r"\(").replace(")", r"\)")):
         AskSpec.read(tmp_path)
+
+
+def test_a_foreign_models_way_of_asking_is_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "ask.yaml"
+    path.write_text("depth: {focal_px: 500, ask: {reference_range: 1000}}\nanswer_tokens: 512\n")
+    spec = AskSpec.read_yaml(path)
+    assert spec.depth is not None and (spec.depth.focal_px, spec.answer_tokens, spec.pose) == (500, 512, None)
+    path.write_text("depht: {}\n")
+    with pytest.raises(ConfigError, match="did you mean 'depth'"):
+        AskSpec.read_yaml(path)

@@ -40,7 +40,7 @@ def changed(tiny_dir: Path) -> Any:
 def logits(model: Any, directory: Path) -> torch.Tensor:
     encoder, spec = ConversationEncoder.from_directory(directory), VisionSpec.from_directory(directory)
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    ids = torch.from_numpy(encoder.encode_question("Distance?", (48, 64))).long()[None]
+    ids = torch.from_numpy(encoder.encode_question("Distance?", [(48, 64)])).long()[None]
     pixel_values, grid = patchify([torch.from_numpy(image)], spec)
     with torch.no_grad():
         output = model.eval()(

@@ -96,15 +96,15 @@ def test_a_plain_answer_scores_its_own_tokens_only(encoder: ConversationEncoder,
 
 
 @settings(deadline=None)
-@given(question=TEXT, system=st.none() | TEXT, size=SIZES)
+@given(question=TEXT, system=st.none() | TEXT, size=SIZES, images=st.integers(1, 2))
 def test_question_is_prefix_and_continuation_and_equals_stock_generation_prompt(
-    encoder: ConversationEncoder, stock: Any, question: str, system: str | None, size: tuple[int, int]
+    encoder: ConversationEncoder, stock: Any, question: str, system: str | None, size: tuple[int, int], images: int
 ) -> None:
-    height, width = 16 * size[0], 16 * size[1]
-    said = messages(Conversation((Turn(question, ""),), system=system))[:-1]
-    expected = stock_ids(stock, said, [size[0] * size[1]], generate=True)
-    assert encoder.encode_question(question, (height, width), system).tolist() == expected
-    prefix = encoder.prefix_ids((height, width), system)
+    sizes = [(16 * size[0], 16 * size[1])] * images
+    said = messages(Conversation((Turn(question, ""),), images, system))[:-1]
+    expected = stock_ids(stock, said, [size[0] * size[1]] * images, generate=True)
+    assert encoder.encode_question(question, sizes, system).tolist() == expected
+    prefix = encoder.prefix_ids(sizes, system)
     assert [*prefix.tolist(), *encoder.question_ids(question).tolist()] == expected
     assert stock.convert_ids_to_tokens(int(prefix[-1])) == "<|vision_end|>"
 

@@ -18,7 +18,7 @@ from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.checkpoint import TrainState, commit
 from vlm3.train.engine import Engine, EngineConfig
-from vlm3.train.loss import count_answer_tokens, summed_answer_loss
+from vlm3.train.loss import answer_loss, count_answer_tokens
 from vlm3.train.optimizer import OptimizerConfig
 
 IMAGE, VOCABULARY, TOTAL_STEPS = 90, 100, 6
@@ -102,7 +102,7 @@ def engine(stage: int, precision: str = "fp32", tied: bool = True, **more: objec
 def train(trained: Engine, until: int) -> list[tuple[float, float, float, int]]:
     seen = []
     while trained.step < until:
-        stats = trained.train_step(micro_batches(trained.step))
+        stats = trained.train_step(micro_batches(trained.step), 1)
         seen.append((stats.loss, stats.grad_norm, stats.learning_rate, stats.answer_tokens))
     return seen
 
@@ -131,7 +131,7 @@ def plain_training(tied: bool) -> dict[str, object]:
     for step in range(3):
         batch = samples(step)
         tokens = count_answer_tokens(batch.labels)
-        loss = summed_answer_loss(model, batch.to_model_inputs(CPU)) / tokens
+        loss = answer_loss(model, batch.to_model_inputs(CPU)).total / tokens
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.gradient_clip)
         rate = OPTIMIZER.learning_rate_at(step, TOTAL_STEPS)
@@ -193,14 +193,14 @@ def check_refusals(folder: Path) -> dict[str, str]:
 
     trained = engine(2)
     share = micro_batches(0)
-    refused("uneven", lambda: trained.train_step(share[: 1 + dist.get_rank()]))
-    refused("none", lambda: trained.train_step([]))
+    refused("uneven", lambda: trained.train_step(share[: 1 + dist.get_rank()], 1))
+    refused("none", lambda: trained.train_step([], 1))
     unanswered = [replace(batch, labels=torch.full_like(batch.labels, IGNORED_LABEL)) for batch in share]
-    refused("unanswered", lambda: trained.train_step(unanswered))
+    refused("unanswered", lambda: trained.train_step(unanswered, 1))
     refused("stage", lambda: trained.load(folder / "checkpoint_1_fp32_True_"))
     if dist.get_rank() == 0:
         trained.module.get_parameter("model.language_model.norm.weight").data[0] = torch.nan
-    refused("nan", lambda: trained.train_step(share))
+    refused("nan", lambda: trained.train_step(share, 1))
     bad = {"zero_optimization.reduce_bucket_size": "big"}
     refused("override", lambda: engine(2, overrides=bad))
     return messages

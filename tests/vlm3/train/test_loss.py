@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vlm3.tokens.batch import IGNORED_LABEL
-from vlm3.train.loss import count_answer_tokens, predicting_positions, summed_answer_loss
+from vlm3.train.loss import answer_loss, count_answer_tokens, predicting_positions
 
 
 class Projection(torch.nn.Module):
@@ -48,7 +48,7 @@ def test_a_first_token_is_never_an_answer() -> None:
 def test_it_sums_the_log_probabilities_of_the_answers() -> None:
     inputs = batch([[3, 4], [8]])
     model = Projection()
-    loss = summed_answer_loss(model, inputs)
+    loss = answer_loss(model, inputs).total
     logits = model.head(model.embedding(inputs["input_ids"])).log_softmax(-1)
     ids = inputs["input_ids"]
     expected = -sum(logits[row, at - 1, ids[row, at]] for row, at in [(0, 3), (0, 4), (1, 8)])
@@ -59,15 +59,13 @@ def test_it_sums_the_log_probabilities_of_the_answers() -> None:
 def test_sums_of_parts_add_up_to_the_whole() -> None:
     inputs = batch([[3, 4], [8, 7, 6]])
     model = Projection()
-    parts = [
-        summed_answer_loss(model, {name: value[row : row + 1] for name, value in inputs.items()}) for row in (0, 1)
-    ]
-    assert torch.allclose(sum(parts, torch.zeros(())), summed_answer_loss(model, inputs))
+    parts = [answer_loss(model, {name: value[row : row + 1] for name, value in inputs.items()}).total for row in (0, 1)]
+    assert torch.allclose(sum(parts, torch.zeros(())), answer_loss(model, inputs).total)
 
 
 def test_a_micro_batch_without_answers_adds_nothing_but_can_be_differentiated() -> None:
     model = Projection()
-    loss = summed_answer_loss(model, batch([[], []]))
+    loss = answer_loss(model, batch([[], []])).total
     loss.backward()
     assert loss.item() == 0
     assert model.head.weight.grad is not None
@@ -75,6 +73,14 @@ def test_a_micro_batch_without_answers_adds_nothing_but_can_be_differentiated() 
 
 
 def test_bf16_logits_are_scored_in_fp32() -> None:
-    loss = summed_answer_loss(Projection().to(torch.bfloat16), batch([[3], [4]]))
+    loss = answer_loss(Projection().to(torch.bfloat16), batch([[3], [4]])).total
     assert loss.dtype is torch.float32
-    assert loss.item() == pytest.approx(summed_answer_loss(Projection(), batch([[3], [4]])).item(), rel=0.02)
+    assert loss.item() == pytest.approx(answer_loss(Projection(), batch([[3], [4]])).total.item(), rel=0.02)
+
+
+def test_the_rows_share_the_loss_among_them() -> None:
+    inputs, model = batch([[3, 4], [8, 7, 6]]), Projection()
+    loss = answer_loss(model, inputs)
+    alone = [answer_loss(model, {n: value[row : row + 1] for n, value in inputs.items()}).total for row in (0, 1)]
+    assert torch.allclose(loss.rows, torch.stack(alone)) and not loss.rows.requires_grad
+    assert loss.tokens.tolist() == [2, 3]

@@ -29,7 +29,7 @@ def fault(position: int) -> Fault:
 
 def outcome(step: int, *faults: Fault) -> StepOutcome:
     received = np.array([[4 * step + i, 0, int(i < len(faults))] for i in range(4)])
-    return StepOutcome(step, StepStats(1.0, 1.0, 1.0, 4), received, faults, Cost(), 0.1, 0.0)
+    return StepOutcome(step, StepStats(1.0, 1.0, 1.0, 4, np.zeros((2, 2))), received, faults, Cost(), 0.1, 0.0)
 
 
 def quarantine(folder: Path, run: TrackedRun | None, per_1000: float = 1000) -> Quarantine:

@@ -26,6 +26,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrackedRun:
     return start_run(TrackingConfig(), folder, "metrics", "evaluation")
 
 
+def losses(step: int) -> np.ndarray:
+    """Ten tokens of each component: the first one's loss falls from 2, the second one's stays at 1."""
+    return np.array([[10 * (2.0 - step / 20), 10], [10.0, 10]])
+
+
 def watched(run: TrackedRun, folder: Path, plan: MixturePlan) -> tuple[StepMetrics, LoopState, list[dict[str, float]]]:
     """The metrics after a whole run of the plan, its state, and what was published at each step."""
     published: list[dict[str, float]] = []
@@ -35,7 +40,7 @@ def watched(run: TrackedRun, folder: Path, plan: MixturePlan) -> tuple[StepMetri
         draws = plan.draws(step * BATCH, (step + 1) * BATCH)
         received = np.stack([draws.position, draws.component, np.zeros(BATCH, np.int64)], axis=1)
         state.consume(received)
-        stats = StepStats(2.0 - step / 20, 1.0, 1e-3, 100)
+        stats = StepStats(2.0 - step / 20, 1.0, 1e-3, 100, losses(step))
         metrics.after_step(StepOutcome(step + 1, stats, received, (), Cost(2, 6400, 1, 0.64, 1.28), 0.5, 0.1), state)
     return metrics, state, published
 
@@ -49,7 +54,10 @@ def test_shares_and_rates_are_those_of_the_samples(run: TrackedRun, tmp_path: Pa
     assert (last["data/samples_per_s"], last["data/bytes_per_s"], last["data/wait_share"]) == (128, 12800, 0.2)
     assert (last["data/read_ms_per_sample"], last["data/decode_ms_per_sample"]) == (10, 20)
     assert last["mixture/a/depth/samples_per_s"] == 96
+    assert last["mixture/a/depth/loss"] == pytest.approx(2 - 14.5 / 20) and last["mixture/b/depth/loss"] == 1
     summary = metrics.summary(state)
+    assert summary["loss_first/a/depth"] == pytest.approx(2 - 4.5 / 20)
+    assert summary["loss_last/a/depth"] == pytest.approx(2 - 14.5 / 20)
     assert summary["realised/a/depth"] == summary["asked/a/depth"] == 0.75
     assert summary["mixture_worst_window_error"] < 100 * 2 / 512
     assert (summary["loss_first"], summary["samples_replaced"]) == (2.0, 0.0)

@@ -1,0 +1,85 @@
+"""Measure a model: `python jobs/benchmark.py MODEL DATA... [--name NAME]`, or `--compare NAME_A NAME_B`.
+
+MODEL is an exported directory, models:/NAME@ALIAS, hub:ORGANISATION/NAME, the URL of an OpenAI-compatible endpoint
+(with --endpoint-model), or a .parquet file of predictions. DATA are folders, files or shards: docs/evaluation.md.
+"""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.runs import runs_folder
+from vlm3.errors import ConfigError, run_job
+from vlm3.log import configure
+
+
+def main() -> None:
+    """Parse the command line, evaluate or compare, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", help="who answers")
+    parser.add_argument("data", nargs="*", help="benchmarks: folders, .jsonl or .json files, ingested sources")
+    parser.add_argument("--name", help="name of the evaluation; an interrupted one goes on under its name")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two evaluations by name: how much better is B?")
+    parser.add_argument("--ask", type=Path, metavar="YAML", help="how to ask a model that was trained elsewhere")
+    parser.add_argument("--endpoint-model", metavar="NAME", help="what an endpoint calls its model")
+    parser.add_argument("--images", type=Path, help="folder of a benchmark's images, where its file lies elsewhere")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--replicas", type=int, default=1, help="copies of the model that answer side by side")
+    parser.add_argument("--cpus", type=float, default=1.0, help="CPUs of each replica")
+    parser.add_argument("--limit", type=int, help="rows of each benchmark, spread evenly (default: all)")
+    parser.add_argument("--allow-skip", action="store_true", help="leave bad rows of a benchmark out, and say so")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument(
+        "--runs", type=Path, help="folder of runs and the MLflow database (default: $VLM3_RUNS or ./runs)"
+    )
+    arguments = parser.parse_args()
+    configure()
+    runs_dir = runs_folder(arguments.runs)
+    console = Console()
+    if arguments.compare:
+        if arguments.model:
+            raise ConfigError("--compare takes the names of two evaluations and nothing else")
+        from vlm3.evaluation.compare import compare, comparison_table
+
+        folders = [runs_dir / "evaluation" / name for name in arguments.compare]
+        console.print(comparison_table(compare(folders[0], folders[1], arguments.seed), *arguments.compare))
+        return
+    if not arguments.model or not arguments.data:
+        raise ConfigError("expected a model and at least one benchmark: python jobs/benchmark.py MODEL DATA...")
+    for name in ("replicas", "limit"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name}: expected at least 1, found {getattr(arguments, name)}")
+    # Takes seconds, which nobody wants to wait for who misspelt a flag.
+    from pipelines.answerers import answerer_source
+    from pipelines.benchmark import BenchmarkRequest, run_benchmark
+    from pipelines.predict import Replicas
+    from vlm3.benchmarks.opening import open_benchmarks
+    from vlm3.tracking.client import tracking_uri
+    from vlm3.tracking.config import TrackingConfig
+
+    tracking = TrackingConfig()
+    uri = tracking_uri(tracking, runs_dir)
+    request = BenchmarkRequest(
+        name=arguments.name or f"evaluation-{datetime.now():%Y%m%d-%H%M%S}",
+        model=arguments.model,
+        source=answerer_source(
+            arguments.model, arguments.endpoint_model, arguments.ask, arguments.device, uri, runs_dir
+        ),
+        benchmarks=open_benchmarks(arguments.data, arguments.images),
+        runs_dir=runs_dir,
+        replicas=Replicas(arguments.replicas, arguments.cpus, 1.0 if arguments.device == "cuda" else 0.0),
+        allow_skip=arguments.allow_skip,
+        limit=arguments.limit,
+        tracking=tracking,
+        seed=arguments.seed,
+    )
+    report = run_benchmark(request)
+    for table in report.tables():
+        console.print(table)
+    console.print(f"report, answers and pictures: {runs_dir / 'evaluation' / request.name}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_job(main)

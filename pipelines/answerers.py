@@ -1,0 +1,122 @@
+"""Who is measured: a model by directory, registry, hub or endpoint, or a file of predictions."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from vlm3.errors import ConfigError, DataError
+from vlm3.evaluation.answering import Answerer, TextAnswerer
+from vlm3.evaluation.predictions import PredictedAnswerer, PredictionFile
+from vlm3.infer.endpoint import Endpoint, EndpointModel
+from vlm3.infer.local_model import LocalModel
+from vlm3.infer.predictor import Predictor
+from vlm3.infer.spec import FILE, AskSpec
+from vlm3.models.load import ModelConfig, resolve_model
+from vlm3.tracking.registry import ResolvedModel, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryAnswerer:
+    """A model in a directory that every node sees."""
+
+    directory: Path
+    ask: AskSpec
+    device: str
+    version: ResolvedModel | None
+    """The registered version, if it is one."""
+
+    @property
+    def identity(self) -> str:
+        """Names the weights' files and the way of asking."""
+        files = sorted(path for path in self.directory.iterdir() if path.is_file())
+        state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return _hash(f"{state} {self.ask.to_json()}")
+
+    def build(self) -> Answerer:
+        """Load the weights."""
+        return TextAnswerer(Predictor(LocalModel.load(self.directory, self.device), self.ask))
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAnswerer:
+    """A model behind an endpoint."""
+
+    endpoint: Endpoint
+    ask: AskSpec
+
+    @property
+    def identity(self) -> str:
+        """Names the server's model and the way of asking."""
+        return _hash(f"{self.endpoint} {self.ask.to_json()}")
+
+    def build(self) -> Answerer:
+        """Connect."""
+        return TextAnswerer(Predictor(EndpointModel(self.endpoint), self.ask))
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnswerer:
+    """Predictions that were made elsewhere."""
+
+    path: Path
+
+    @property
+    def identity(self) -> str:
+        """Names the file as it is."""
+        state = self.path.stat()
+        return _hash(f"{self.path} {state.st_size} {state.st_mtime_ns}")
+
+    def build(self) -> Answerer:
+        """Open the file."""
+        return PredictedAnswerer(PredictionFile.open(self.path))
+
+
+AnswererSource = DirectoryAnswerer | EndpointAnswerer | FileAnswerer
+
+
+def answerer_source(
+    model: str, endpoint_model: str | None, ask_file: Path | None, device: str, uri: str, runs_dir: Path
+) -> AnswererSource:
+    """Find who is meant.
+
+    Args:
+        model: an exported directory, `models:/NAME@ALIAS`, `hub:ORGANISATION/NAME`, an `http(s)://…/v1` endpoint, or a
+            `.parquet` file of predictions.
+        endpoint_model: what an endpoint calls its model.
+        ask_file: YAML that says how to ask; default: what a model's directory says, else our own wordings.
+        device: `cpu` or `cuda`, for models that are loaded here.
+        uri: MLflow store of registered models.
+        runs_dir: where registered models are kept once fetched.
+
+    Raises:
+        ConfigError, DataError: there is no such model, or a flag does not go with it.
+    """
+    given = None if ask_file is None else AskSpec.read_yaml(ask_file)
+    is_endpoint = model.startswith(("http://", "https://"))
+    if is_endpoint != (endpoint_model is not None):
+        raise ConfigError(
+            "an endpoint needs --endpoint-model NAME, as its server calls the model; nothing else takes it"
+        )
+    if is_endpoint:
+        assert endpoint_model is not None
+        return EndpointAnswerer(Endpoint(model, endpoint_model), given or AskSpec.of_every_task())
+    if model.endswith(".parquet"):
+        if given is not None:
+            raise ConfigError("--ask says how to ask a model; a file of predictions is not asked")
+        PredictionFile.open(Path(model))
+        return FileAnswerer(Path(model).resolve())
+    if model.startswith("hub:"):
+        directory = resolve_model(ModelConfig(id=model.removeprefix("hub:")), runs_dir / "models", seed=0)
+        return DirectoryAnswerer(directory, given or AskSpec.of_every_task(), device, None)
+    found = resolve(model, uri, runs_dir / "served")
+    if given is None and not (found.directory / FILE).is_file():
+        raise DataError(
+            f"model {model}: its directory has no {FILE}, which says how to ask it; give --ask FILE.yaml, or hub:NAME for"
+            " our own wordings"
+        )
+    version = None if found.version == "local" else found
+    return DirectoryAnswerer(found.directory, given or AskSpec.read(found.directory), device, version)
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

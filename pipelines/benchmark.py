@@ -1,0 +1,118 @@
+"""An evaluation: benchmarks checked, asked about, scored beside baselines, and recorded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipelines.answerers import AnswererSource, DirectoryAnswerer
+from pipelines.cluster import connect
+from pipelines.predict import Replicas, predict
+from pipelines.progress import Counting
+from pipelines.runs import only_driver
+from vlm3.benchmarks.checking import Checked, check_row, refusal
+from vlm3.benchmarks.items import Benchmark
+from vlm3.errors import DataError
+from vlm3.evaluation.report import Coverage, Report
+from vlm3.evaluation.scoring import score
+from vlm3.evaluation.tables import AnswerTable, to_arrow
+from vlm3.log import get_logger
+from vlm3.storage.store import open_store
+from vlm3.tracking.config import TrackingConfig
+from vlm3.tracking.evaluation import record_evaluation
+from vlm3.tracking.runs import prepare_tracking, start_run
+
+log = get_logger(__name__)
+KIND = "evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRequest:
+    """What is measured on what."""
+
+    name: str
+    """Of the evaluation; its folder below the runs folder."""
+    model: str
+    """As the user called it, for the report."""
+    source: AnswererSource
+    benchmarks: tuple[Benchmark, ...]
+    runs_dir: Path
+    replicas: Replicas = Replicas()
+    allow_skip: bool = False
+    limit: int | None = None
+    """Rows of each benchmark, spread evenly; None for all."""
+    tracking: TrackingConfig = TrackingConfig()
+    seed: int = 0
+
+
+def run_benchmark(request: BenchmarkRequest) -> Report:
+    """Evaluate; answers, report and pictures are in the evaluation's folder and in MLflow.
+
+    Interrupted, it goes on where it was when it is called again with the same request.
+
+    Raises:
+        DataError: rows of a benchmark are bad and skipping is not allowed; nothing can be asked.
+        UserError: the model cannot be asked, or the folder holds another evaluation.
+    """
+    with only_driver(request.runs_dir, KIND, request.name):
+        folder = request.runs_dir / KIND / request.name
+        checked = {benchmark.name: _check(benchmark, request) for benchmark in request.benchmarks}
+        connect()
+        answers: dict[str, Mapping[str, AnswerTable]] = {}
+        for benchmark in request.benchmarks:
+            rows = checked[benchmark.name].rows
+            where = folder / benchmark.name
+            answers[benchmark.name] = predict(benchmark, rows, request.source, where, request.replicas)
+            for task, table in answers[benchmark.name].items():
+                pq.write_table(to_arrow(table), where / f"{task}.parquet")
+        scores = [
+            found
+            for name, tables in answers.items()
+            for table in tables.values()
+            for found in score(name, table, request.seed)
+        ]
+        if not scores:
+            raise DataError(f"{request.model} was asked nothing: it knows no task of {', '.join(answers)}")
+        coverage = tuple(Coverage(n, len(c.rows) + len(c.faults), len(c.faults)) for n, c in checked.items())
+        report = Report(request.model, coverage, tuple(scores))
+        store = open_store(str(folder))
+        store.write_atomic("report.json", report.to_json().encode())
+        store.write_atomic("report.md", report.to_markdown().encode())
+        _record(request, report, answers, folder)
+        return report
+
+
+def _check(benchmark: Benchmark, request: BenchmarkRequest) -> Checked:
+    """Read every row once before anything is asked: an evaluation that ends in an error after hours helps nobody."""
+    rows = _spread(benchmark.rows(), request.limit)
+    found = []
+    with Counting(f"{benchmark.name}: checked", len(rows)) as counting:
+        for row in rows:
+            found.append(check_row(benchmark, row))
+            counting.add(1)
+    checked = Checked.of(found)
+    if checked.faults:
+        text = refusal(benchmark.name, checked)
+        if not request.allow_skip:
+            raise DataError(text)
+        log.warning("%s", text)
+    if not checked.rows:
+        raise DataError(f"{benchmark.name}: no row can be asked about")
+    return checked
+
+
+def _spread(rows: Sequence[str], limit: int | None) -> tuple[str, ...]:
+    if limit is None or limit >= len(rows):
+        return tuple(rows)
+    return tuple(rows[number * len(rows) // limit] for number in range(limit))
+
+
+def _record(
+    request: BenchmarkRequest, report: Report, answers: Mapping[str, Mapping[str, AnswerTable]], folder: Path
+) -> None:
+    prepare_tracking(request.tracking, request.runs_dir)
+    version = request.source.version if isinstance(request.source, DirectoryAnswerer) else None
+    parent = None if version is None else version.run_id
+    with start_run(request.tracking, request.runs_dir, request.name, KIND, parent) as run:
+        record_evaluation(run, report, request.benchmarks, answers, folder, version)

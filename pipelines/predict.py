@@ -1,0 +1,173 @@
+"""Batch prediction: the rows of a benchmark over replicas of a model, with Ray Data; what is answered is kept."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+import torch
+
+from pipelines.answerers import AnswererSource
+from pipelines.failures import user_error
+from pipelines.progress import Counting
+from vlm3.benchmarks.items import Benchmark
+from vlm3.errors import ConfigError
+from vlm3.evaluation.tables import TABLES, AnswerTable, concatenate, from_arrow, to_arrow
+from vlm3.storage.store import open_store
+
+REQUEST_FILE = "request.json"
+PARTS = "parts"
+ROWS_A_BLOCK = 4
+"""Few, so that replicas end together."""
+KEEP_EVERY_S = 15.0
+"""Answers that a crash may cost."""
+_PART = pa.schema([("row", pa.string()), ("task", pa.string()), ("answers", pa.binary())])
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How much works side by side."""
+
+    count: int = 1
+    cpus: float = 1.0
+    """Of each."""
+    gpus: float = 0.0
+
+
+class AnswerActor:
+    """One replica."""
+
+    def __init__(self, benchmark: Benchmark, source: AnswererSource, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._benchmark = benchmark
+        self._answerer = source.build()
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Rows named in; their answers out, a row for each table of each, or an empty one where nothing is asked."""
+        found: list[tuple[str, str, bytes]] = []
+        for row in block["row"].to_pylist():
+            items = self._benchmark.read(row)
+            tables = [table for item in items for table in self._answerer.answer(item)]
+            found += [(row, table.task, _pack(table)) for table in tables] or [(row, "", b"")]
+        return pa.table(dict(zip(_PART.names, zip(*found, strict=True), strict=True)), _PART)
+
+
+def predict(
+    benchmark: Benchmark, rows: Sequence[str], source: AnswererSource, folder: Path, replicas: Replicas
+) -> dict[str, AnswerTable]:
+    """Answers to rows of a benchmark, by task; on the connected Ray cluster.
+
+    Answers are kept in `folder` as they come: called again after an interruption it goes on with what is missing.
+
+    Raises:
+        ConfigError: the folder holds answers of another model, to other data or asked otherwise.
+        UserError: the model cannot be asked; what was answered until then is kept.
+    """
+    _claim(folder, benchmark, source)
+    done = _kept(folder)
+    missing = [row for row in rows if row not in done]
+    with Counting(f"{benchmark.name}: rows", len(rows), len(rows) - len(missing)) as counting:
+        try:
+            for block in _kept_in_time(folder, _answers(benchmark, missing, source, replicas)):
+                counting.add(len(set(block["row"].to_pylist())))
+        except ray.exceptions.RayError as error:
+            understood = user_error(error)
+            if understood is None:
+                raise
+            raise understood from error
+    return _joined(_kept(folder), rows)
+
+
+def _answers(
+    benchmark: Benchmark, rows: Sequence[str], source: AnswererSource, replicas: Replicas
+) -> Iterator[pa.Table]:
+    if not rows:
+        return
+    blocks = [pa.table({"row": rows[i : i + ROWS_A_BLOCK]}) for i in range(0, len(rows), ROWS_A_BLOCK)]
+    answered = ray.data.from_arrow(blocks).map_batches(
+        AnswerActor,
+        fn_constructor_args=(benchmark, source, max(1, int(replicas.cpus))),
+        compute=ray.data.ActorPoolStrategy(size=min(replicas.count, len(blocks))),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=replicas.cpus,
+        num_gpus=replicas.gpus,
+    )
+    answered.context.enable_progress_bars = False
+    answered.context.print_on_execution_start = False
+    yield from answered.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _kept_in_time(folder: Path, blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The blocks, written to the folder every few seconds and at the end, also where that is an error."""
+    waiting: list[pa.Table] = []
+    kept_s = time.monotonic()
+    try:
+        for block in blocks:
+            waiting.append(block)
+            if time.monotonic() - kept_s >= KEEP_EVERY_S:
+                _keep(folder, pa.concat_tables(waiting))
+                waiting, kept_s = [], time.monotonic()
+            yield block
+    finally:
+        if waiting:
+            _keep(folder, pa.concat_tables(waiting))
+
+
+def _claim(folder: Path, benchmark: Benchmark, source: AnswererSource) -> None:
+    request = {"benchmark": benchmark.identity(), "model": source.identity}
+    file = folder / REQUEST_FILE
+    if file.is_file():
+        if json.loads(file.read_text(encoding="utf-8")) != request:
+            raise ConfigError(
+                f"{folder} holds answers of another model, to other data, or asked otherwise: choose another --name"
+            )
+        return
+    open_store(str(folder)).write_atomic(REQUEST_FILE, json.dumps(request).encode())
+
+
+def _keep(folder: Path, part: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(part, sink)
+    parts = folder / PARTS
+    number = len(list(parts.glob("*.parquet"))) if parts.is_dir() else 0
+    open_store(str(folder)).write_atomic(f"{PARTS}/{number:06d}.parquet", sink.getvalue().to_pybytes())
+
+
+def _kept(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
+    """Row → its tables, packed, by task."""
+    found: dict[str, list[tuple[str, bytes]]] = {}
+    for path in sorted((folder / PARTS).glob("*.parquet")):
+        part = pq.read_table(path)
+        for row, task, packed in zip(*(part[name].to_pylist() for name in _PART.names), strict=True):
+            tables = found.setdefault(row, [])
+            if task:
+                tables.append((task, packed))
+    return found
+
+
+def _joined(kept: dict[str, list[tuple[str, bytes]]], rows: Sequence[str]) -> dict[str, AnswerTable]:
+    """In the order of the rows, whichever replica was faster."""
+    by_task: dict[str, list[AnswerTable]] = {}
+    for row in rows:
+        for task, packed in kept[row]:
+            by_task.setdefault(task, []).append(_unpack(task, packed))
+    return {task: concatenate(by_task[task]) for task in TABLES if task in by_task}
+
+
+def _pack(table: AnswerTable) -> bytes:
+    arrow, sink = to_arrow(table), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, arrow.schema) as writer:
+        writer.write_table(arrow)
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
+
+
+def _unpack(task: str, packed: bytes) -> AnswerTable:
+    with pa.ipc.open_stream(packed) as reader:
+        return from_arrow(TABLES[task], reader.read_all())

@@ -1,0 +1,1 @@
+"""Answers of models to benchmarks, and what they are worth."""

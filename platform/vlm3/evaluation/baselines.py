@@ -1,0 +1,95 @@
+"""Answers that need no look at the images: what a model has to beat."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.evaluation.tables import AnswerTable, CorrespondenceTable, DepthTable, ObjectTable, PoseTable, Texts
+from vlm3.metrics.depth import best_constant
+
+ROW_BINS = 10
+"""Bands of the image's height for the depth of a row."""
+LENGTH = "length"
+FORWARD = np.array([0.0, 0.0, 1.0])
+
+
+def baselines(table: AnswerTable) -> dict[str, AnswerTable]:
+    """Baselines of a table's task by name: the same questions, answered without the images."""
+    match table:
+        case DepthTable():
+            return {"best constant": constant_depth(table), "depth of the row": depth_of_the_row(table)}
+        case CorrespondenceTable():
+            return {"copy the pixel": copied_pixel(table)}
+        case PoseTable():
+            return {"identity, forward": identity_pose(table)}
+        case ObjectTable():
+            return {"best constant": constant_object(table)}
+        case _:
+            raise TypeError(f"no baselines for {type(table).__name__}")
+
+
+def constant_depth(table: DepthTable) -> DepthTable:
+    """The one depth that is right most often on these very labels, z and ray apart: the hardest constant to beat."""
+    best = [best_constant(table.true_m[:, kind]) for kind in range(2)]
+    return replace(table, predicted_m=np.tile(best, (len(table), 1)), **_said(len(table)))
+
+
+def depth_of_the_row(table: DepthTable) -> DepthTable:
+    """The median depth at this height of the image in all other groups; of all others where they have none there.
+
+    Leaving the own group out keeps it honest: nothing of the image that is asked about is used.
+    """
+    bands = np.clip((table.point_px[:, 1] + 0.5) / table.size_px[:, 1] * ROW_BINS, 0, ROW_BINS - 1).astype(int)
+    _, groups = np.unique(table.group.astype(str), return_inverse=True)
+    predicted = np.empty_like(table.true_m)
+    for group in np.unique(groups):
+        own = groups == group
+        others = ~own if (~own).any() else own
+        for band in np.unique(bands[own]):
+            alike = others & (bands == band)
+            predicted[own & (bands == band)] = np.median(table.true_m[alike if alike.any() else others], axis=0)
+    return replace(table, predicted_m=predicted, **_said(len(table)))
+
+
+def copied_pixel(table: CorrespondenceTable) -> CorrespondenceTable:
+    """The same place in image 2, in proportion to its size."""
+    copied = (table.point1_px + 0.5) / table.size1_px * table.size2_px - 0.5
+    return replace(table, predicted2_px=copied, **_said(len(table)))
+
+
+def identity_pose(table: PoseTable) -> PoseTable:
+    """Not turned, moved forward, by the median distance of these very pairs."""
+    count = len(table)
+    baselines_m = np.linalg.norm(table.true_cam1_T_cam2[:, :3, 3], axis=1)
+    metric_m = baselines_m[table.metric]
+    return replace(
+        table,
+        text=np.full((count, 4), "", np.object_),
+        status=np.where(table.status == "not asked", table.status, "ok"),
+        predicted_angle_deg=np.zeros(count),
+        predicted_cam1_R_cam2=np.tile(np.eye(3), (count, 1, 1)),
+        predicted_direction=np.tile(FORWARD, (count, 1)),
+        predicted_distance_m=np.full(count, np.median(metric_m) if len(metric_m) else np.nan),
+    )
+
+
+def constant_object(table: ObjectTable) -> ObjectTable:
+    """Of each category the one answer that is right most often on these very questions."""
+    predicted = np.empty(len(table))
+    for category in set(table.category):
+        rows = table.category == category
+        true = table.true[rows]
+        predicted[rows] = best_constant(true) if (table.family[rows] == LENGTH).all() else _mode(true)
+    return replace(table, predicted=predicted, **_said(len(table)))
+
+
+def _mode(values: NDArray[np.float64]) -> float:
+    """The most frequent value, the least of equally frequent ones."""
+    counts = Counter(values.tolist())
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def _said(count: int) -> dict[str, Texts]:
+    return {"text": np.full(count, "", np.object_), "status": np.full(count, "ok", np.object_)}

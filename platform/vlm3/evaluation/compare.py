@@ -1,0 +1,106 @@
+"""Two evaluations of the same questions: how much better is one, and could that be luck?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from vlm3.errors import DataError
+from vlm3.evaluation.scoring import per_answer
+from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow
+from vlm3.metrics.paired import PairedDifference, paired_bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One measure of one task on one benchmark."""
+
+    benchmark: str
+    task: str
+    measure: str
+    a: float
+    b: float
+    greater_is_better: bool
+    found: PairedDifference
+
+
+def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]:
+    """Paired bootstrap of B against A on every table that both have.
+
+    Args:
+        folder_a: of an evaluation.
+        folder_b: of another.
+        seed: of the draws.
+
+    Raises:
+        DataError: one is missing, they share no table, or they asked different questions.
+    """
+    for folder in (folder_a, folder_b):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such evaluation; its name is the --name it was given")
+    shared = [
+        (path.parent.name, task, path)
+        for task in TABLES
+        for path in sorted(folder_a.glob(f"*/{task}.parquet"))
+        if (folder_b / path.parent.name / path.name).is_file()
+    ]
+    if not shared:
+        raise DataError(f"{folder_a.name} and {folder_b.name} have no benchmark and task in common")
+    found = []
+    for benchmark, task, path in shared:
+        a, b = _read(path, task), _read(folder_b / benchmark / path.name, task)
+        if not _same_questions(a, b):
+            raise DataError(
+                f"{benchmark}/{task}: {folder_a.name} and {folder_b.name} answer different questions: evaluate both on"
+                " the same data with the same --limit"
+            )
+        values_a, values_b = per_answer(a), per_answer(b)
+        for measure in values_a.keys() & values_b.keys():
+            mine, other = values_a[measure], values_b[measure]
+            difference = paired_bootstrap(mine.values, other.values, mine.groups, seed)
+            means = float(np.mean(mine.values)), float(np.mean(other.values))
+            found.append(Comparison(benchmark, task, measure, *means, mine.greater_is_better, difference))
+    return tuple(sorted(found, key=lambda c: (c.benchmark, c.task, c.measure)))
+
+
+def comparison_table(comparisons: tuple[Comparison, ...], name_a: str, name_b: str) -> Table:
+    """For the terminal."""
+    table = Table(title=f"{name_b} against {name_a}", title_justify="left")
+    for heading in ("benchmark", "task", "measure", name_a, name_b, "difference, 95 %", "p", ""):
+        table.add_column(heading, justify="left" if heading in ("benchmark", "task", "measure", "") else "right")
+    for entry in comparisons:
+        low, high = entry.found.interval
+        table.add_row(
+            entry.benchmark,
+            entry.task,
+            entry.measure,
+            f"{entry.a:.3f}",
+            f"{entry.b:.3f}",
+            f"{entry.found.difference:+.3f} [{low:+.3f}, {high:+.3f}]",
+            f"{entry.found.p_value:.3g}",
+            _verdict(entry),
+        )
+    return table
+
+
+def _verdict(entry: Comparison) -> str:
+    low, high = entry.found.interval
+    if low <= 0 <= high:
+        return "no difference shown"
+    return "better" if (entry.found.difference > 0) is entry.greater_is_better else "worse"
+
+
+def _read(path: Path, task: str) -> AnswerTable:
+    try:
+        return from_arrow(TABLES[task], pq.read_table(path))
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: not a table of {task} answers: {error}") from None
+
+
+def _same_questions(a: AnswerTable, b: AnswerTable) -> bool:
+    """The same truth at the same items, in the same order."""
+    if len(a) != len(b) or (a.item != b.item).any():
+        return False
+    return np.array_equal(a.truth, b.truth, equal_nan=True)

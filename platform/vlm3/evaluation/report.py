@@ -1,0 +1,163 @@
+"""Scores as people and programs read them: terminal, Markdown, JSON."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from rich.table import Table
+
+MODEL = "model"
+"""Whose scores these are, beside those of the baselines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One figure of one answerer on one benchmark."""
+
+    benchmark: str
+    task: str
+    by: str
+    """`model`, or the name of a baseline."""
+    metric: str
+    value: float
+    low: float | None = None
+    """95 % bootstrap interval over images or scenes, where there is one."""
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a benchmark was scored."""
+
+    benchmark: str
+    rows: int
+    skipped: int
+    """Bad rows, left out because that was allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An evaluation."""
+
+    model: str
+    coverage: tuple[Coverage, ...]
+    scores: tuple[Score, ...]
+
+    def to_json(self) -> str:
+        """For programs; a figure that is not a number is null."""
+        plain = asdict(self)
+        for score in plain["scores"]:
+            for name in ("value", "low", "high"):
+                if score[name] is not None and not math.isfinite(score[name]):
+                    score[name] = None
+        return json.dumps(plain, indent=2) + "\n"
+
+    def to_markdown(self) -> str:
+        """For people."""
+        parts = [f"# {self.model}\n"]
+        for sheet in self._sheets():
+            rule = "|".join(["---"] * len(sheet.headings))
+            lines = [f"## {sheet.title}\n", f"| {' | '.join(sheet.headings)} |", f"|{rule}|"]
+            lines += [f"| {' | '.join(cells)} |" for cells in sheet.rows]
+            parts.append("\n".join(lines) + "\n")
+        skipped = [f"* {c.benchmark}: {c.skipped} bad rows of {c.rows} left out" for c in self.coverage if c.skipped]
+        return "\n".join([*parts, *skipped]) + "\n"
+
+    def tables(self) -> list[Table]:
+        """For the terminal."""
+        found = []
+        for sheet in self._sheets():
+            table = Table(title=sheet.title, title_justify="left")
+            for number, heading in enumerate(sheet.headings):
+                table.add_column(heading, justify="left" if number < 2 else "right")
+            for cells in sheet.rows:
+                table.add_row(*cells)
+            found.append(table)
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """The model's figures by `benchmark/task/metric`."""
+        mine = [score for score in self.scores if score.by == MODEL]
+        return {f"{s.benchmark}/{s.task}/{s.metric}": s.value for s in mine if math.isfinite(s.value)}
+
+    def _sheets(self) -> list["_Sheet"]:
+        """One for each task: benchmarks and answerers down, headline figures across."""
+        sheets = []
+        for task, columns in HEADLINES.items():
+            found = [score for score in self.scores if score.task == task]
+            rows = [
+                [benchmark, by, *(_cell(found, benchmark, by, column) for column in columns)]
+                for benchmark, by in dict.fromkeys((score.benchmark, score.by) for score in found)
+            ]
+            if rows:
+                sheets.append(_Sheet(task, ["benchmark", "answers of", *(c.heading for c in columns)], rows))
+        return sheets
+
+
+class _Column(NamedTuple):
+    metric: str
+    heading: str
+    form: str = ".3f"
+
+
+class _Sheet(NamedTuple):
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+HEADLINES: dict[str, tuple[_Column, ...]] = {
+    "depth": (
+        _Column("delta1", "δ1"),
+        _Column("abs_rel", "AbsRel"),
+        _Column("z_rmse_m", "RMSE z, m"),
+        _Column("ray_rmse_m", "RMSE ray, m"),
+        _Column("silog", "SILog", ".1f"),
+        _Column("aligned_delta1", "δ1 aligned"),
+        _Column("unreadable_share", "unreadable"),
+        _Column("count", "answers", ".0f"),
+    ),
+    "correspondence": (
+        _Column("epe_mean_px", "EPE, px", ".1f"),
+        _Column("epe_median_px", "median", ".1f"),
+        _Column("pck_5_px", "PCK@5"),
+        _Column("pck_10_px", "PCK@10"),
+        _Column("pck_20_normalised", "PCK@20/1000"),
+        _Column("unreadable_share", "unreadable"),
+        _Column("count", "answers", ".0f"),
+    ),
+    "pose": (
+        _Column("rotation_mean_deg", "rotation, °", ".1f"),
+        _Column("direction_mean_deg", "direction, °", ".1f"),
+        _Column("auc_30_histogram_unsigned", "AUC@30 histogram"),
+        _Column("auc_30_trapezoid_unsigned", "trapezoid"),
+        _Column("auc_30_trapezoid_signed", "trapezoid, signed"),
+        _Column("distance_abs_rel", "distance AbsRel"),
+        _Column("unreadable_share", "unreadable"),
+        _Column("count", "pairs", ".0f"),
+    ),
+    "objects": (
+        _Column("qualitative_micro", "qualitative"),
+        _Column("quantitative_micro", "quantitative"),
+        _Column("qualitative_macro", "macro"),
+        _Column("quantitative_macro", "macro"),
+        _Column("length_abs_rel", "AbsRel"),
+        _Column("unreadable_share", "unreadable"),
+        _Column("count", "answers", ".0f"),
+    ),
+}
+"""Task → figures of its table; the JSON holds all."""
+
+
+def _cell(scores: Sequence[Score], benchmark: str, by: str, column: _Column) -> str:
+    for score in scores:
+        if (score.benchmark, score.by, score.metric) == (benchmark, by, column.metric):
+            if not math.isfinite(score.value):
+                return "–"
+            text = format(score.value, column.form)
+            if score.low is None or score.high is None or not math.isfinite(score.low + score.high):
+                return text
+            return f"{text} [{format(score.low, column.form)}, {format(score.high, column.form)}]"
+    return "–"

@@ -1,0 +1,57 @@
+"""A Qwen3-VL in this process, asked greedily."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from vlm3.errors import ConfigError
+from vlm3.infer.decode import greedy
+from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.models.load import ModelConfig, load_model
+from vlm3.tokens.encode import ConversationEncoder
+from vlm3.tokens.vision import VisionSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalModel:
+    """A model with what turns texts and images into its inputs."""
+
+    model: Any
+    """Stock Qwen3-VL for conditional generation, on any device."""
+    encoder: ConversationEncoder
+    vision: VisionSpec
+
+    @classmethod
+    def load(cls, model_dir: Path, device: str) -> Self:
+        """A model of a Hugging Face directory: bf16 on a GPU, fp32 on a CPU.
+
+        Raises:
+            ConfigError: the directory holds no Qwen3-VL, or there is no such device.
+        """
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"device {device!r}: this machine has no usable GPU; use device 'cpu'")
+        config = ModelConfig(id=str(model_dir), dtype="bfloat16" if device.startswith("cuda") else "float32")
+        return cls(
+            model=load_model(model_dir, config).to(device).eval(),
+            encoder=ConversationEncoder.from_directory(model_dir),
+            vision=VisionSpec.from_directory(model_dir),
+        )
+
+    @property
+    def bounds(self) -> ImageBounds:
+        """Those of its image processor."""
+        return ImageBounds(self.vision.token_px, self.vision.min_pixels, self.vision.max_pixels)
+
+    def answer(self, request: TextRequest) -> list[str]:
+        """The most likely answers."""
+        return greedy(
+            self.model,
+            self.encoder,
+            self.vision,
+            request.images,
+            request.questions,
+            max_new_tokens=request.max_new_tokens,
+            system=request.system,
+        )

@@ -1,0 +1,83 @@
+"""How the camera moved between two images: asked in up to four questions, read, and given as numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.geometry.camera import Camera
+from vlm3.geometry.rotation import YawPitchRoll, rotation_of
+from vlm3.infer.predictor import Predictor
+from vlm3.infer.spec import trained_on
+from vlm3.infer.text_model import TextRequest
+from vlm3.tasks.pose import PoseQuestion, PoseTask
+from vlm3.tasks.protocol import ParseFailure
+from vlm3.tasks.reading_pose import Direction
+from vlm3.views.unify import unify
+
+MAX_ANSWER_TOKENS = 64
+"""Three named angles, or three words and a vector, digit by digit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseAnswer:
+    """The pose of camera 2 in the frame of camera 1, as far as it was asked about and could be read."""
+
+    texts: Mapping[PoseQuestion, str]
+    """The model's own words to what it was asked."""
+    unreadable: frozenset[PoseQuestion]
+    angle_deg: float
+    """NaN here and below: not asked, or unreadable."""
+    cam1_R_cam2: NDArray[np.float64]
+    """(3, 3) from yaw, pitch and roll."""
+    direction: NDArray[np.float64]
+    """(3,) unit vector from camera 1 to camera 2 in the axes of camera 1."""
+    distance_m: float
+
+
+def answer_pose(
+    predictor: Predictor,
+    images: tuple[bytes, bytes],
+    cameras: tuple[Camera, Camera],
+    *,
+    metric: bool,
+    item: str = "pair",
+) -> PoseAnswer:
+    """The pose between two images.
+
+    Args:
+        predictor: the model.
+        images: JPEG or PNG bytes of both.
+        cameras: their intrinsics, with any distortion.
+        metric: whether to ask for the distance in metres.
+        item: name of the pair, for messages.
+
+    Raises:
+        ConfigError: the model was not trained on poses.
+        DataError: an image cannot be read or unified.
+    """
+    asked = trained_on(predictor.ask.pose, "pose")
+    task = PoseTask(asked.ask)
+    policy = predictor.policy(asked.focal_px)
+    views = tuple(unify(image, camera, policy).image for image, camera in zip(images, cameras, strict=True))
+    kinds = [kind for kind in asked.ask.questions if metric or kind is not PoseQuestion.DISTANCE]
+    questions = tuple(task.question(kind) for kind in kinds)
+    tokens = predictor.tokens(MAX_ANSWER_TOKENS)
+    texts = predictor.model.answer(TextRequest(item, views, questions, task.system, tokens))
+    said: dict[PoseQuestion, float | YawPitchRoll | Direction] = {}
+    for kind, text in zip(kinds, texts, strict=True):
+        try:
+            said[kind] = task.read(kind, text)
+        except ParseFailure:
+            continue
+    turns, moved = said.get(PoseQuestion.TURNS), said.get(PoseQuestion.DIRECTION)
+    angle_deg, distance_m = said.get(PoseQuestion.ANGLE), said.get(PoseQuestion.DISTANCE)
+    return PoseAnswer(
+        texts=dict(zip(kinds, texts, strict=True)),
+        unreadable=frozenset(kind for kind in kinds if kind not in said),
+        angle_deg=angle_deg if isinstance(angle_deg, float) else np.nan,
+        cam1_R_cam2=rotation_of(turns) if isinstance(turns, YawPitchRoll) else np.full((3, 3), np.nan),
+        direction=np.array(moved.vector) if isinstance(moved, Direction) else np.full(3, np.nan),
+        distance_m=distance_m if isinstance(distance_m, float) else np.nan,
+    )

@@ -1,0 +1,43 @@
+"""A model with all it needs to be asked about original images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from vlm3.infer.local_model import LocalModel
+from vlm3.infer.spec import AskSpec
+from vlm3.infer.text_model import TextModel
+from vlm3.views.unify import GridPolicy, UnifyPolicy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictor:
+    """A model, and how it wants to be asked."""
+
+    model: TextModel
+    ask: AskSpec
+
+    @classmethod
+    def load(cls, model_dir: Path, device: str) -> Self:
+        """A predictor from an exported directory.
+
+        Raises:
+            ConfigError: the directory is not one that this platform exported, or there is no such device.
+        """
+        ask = AskSpec.read(model_dir)
+        return cls(LocalModel.load(model_dir, device), ask)
+
+    def policy(self, focal_px: float) -> UnifyPolicy:
+        """How images are unified before they are asked about: padded, so that no point is lost."""
+        bounds = self.model.bounds
+        return UnifyPolicy(
+            focal_px=focal_px,
+            grid=GridPolicy.PAD,
+            token_px=bounds.token_px,
+            min_pixels=bounds.min_pixels,
+            max_pixels=bounds.max_pixels,
+        )
+
+    def tokens(self, bare_answer: int) -> int:
+        """Bound on an answer that takes `bare_answer` tokens when nothing is said around it."""
+        return self.ask.answer_tokens or bare_answer

@@ -1,0 +1,105 @@
+"""An evaluation in MLflow: figures, report, answers and pictures, under the version that was evaluated."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from vlm3.benchmarks.items import Benchmark, DepthItem, Item, ObjectItem, PairItem
+from vlm3.evaluation.report import Report
+from vlm3.evaluation.scoring import own_kind
+from vlm3.evaluation.tables import (
+    AnswerTable,
+    CorrespondenceTable,
+    DepthTable,
+    ObjectTable,
+    PoseTable,
+    take,
+)
+from vlm3.storage.images import decode_rgb
+from vlm3.tracking.evaluation_pictures import (
+    boxes_overlay,
+    camera_pair,
+    error_by_depth,
+    match_lines,
+    score_by_benchmark,
+)
+from vlm3.tracking.pictures import depth_overlay, scatter_true_predicted
+from vlm3.tracking.registry import ResolvedModel
+from vlm3.tracking.runs import TrackedRun
+
+PICTURED = 3
+"""Items of each benchmark and task."""
+
+
+def record_evaluation(
+    run: TrackedRun,
+    report: Report,
+    benchmarks: Sequence[Benchmark],
+    answers: Mapping[str, Mapping[str, AnswerTable]],
+    folder: Path,
+    version: ResolvedModel | None,
+) -> None:
+    """Log everything to a run; a registered version gets the figures as tags too, and the run its name.
+
+    Args:
+        run: of the evaluation.
+        report: its figures.
+        benchmarks: that were asked.
+        answers: benchmark → task → answers.
+        folder: with report.md, report.json and NAME/TASK.parquet.
+        version: the registered version, if it is one.
+    """
+    figures = report.metrics()
+    run.metrics(figures)
+    run.params({"model": report.model, "benchmarks": list(answers)}, "evaluation.yaml")
+    if version is not None:
+        run.tags({"vlm3.model": version.name, "vlm3.version": version.version})
+    for name in ("report.md", "report.json"):
+        run.file(folder / name)
+    for benchmark in benchmarks:
+        run.dataset(benchmark.name, benchmark.name, benchmark.identity(), "evaluation")
+        tables = answers[benchmark.name]
+        for task, table in tables.items():
+            run.file(folder / benchmark.name / f"{task}.parquet", f"answers/{benchmark.name}")
+            for name, figure in _plots(table):
+                run.figure(f"pictures/{benchmark.name}/{task}-{name}.png", figure)
+        for name, figure in _overlays(benchmark, tables):
+            run.figure(f"pictures/{benchmark.name}/{name}.png", figure)
+    for task in dict.fromkeys(score.task for score in report.scores):
+        run.figure(f"pictures/{task}.png", score_by_benchmark(report, task))
+
+
+def _plots(table: AnswerTable) -> Iterator[tuple[str, Figure]]:
+    if isinstance(table, DepthTable):
+        yield "scatter", scatter_true_predicted(*own_kind(table))
+        yield "by-depth", error_by_depth(table)
+
+
+def _overlays(benchmark: Benchmark, tables: Mapping[str, AnswerTable]) -> Iterator[tuple[str, Figure]]:
+    """Pictures of the first items of each task; rows are read again, since answers hold no pixels."""
+    wanted = {task: list(dict.fromkeys(table.item))[:PICTURED] for task, table in tables.items()}
+    missing = {(task, item) for task, items in wanted.items() for item in items}
+    for row in benchmark.rows():
+        if not missing:
+            return
+        for item in benchmark.read(row):
+            for task, table in tables.items():
+                if (task, item.id) in missing and (figure := _overlay(item, take(table, table.item == item.id))):
+                    missing.discard((task, item.id))
+                    yield f"{task}-{wanted[task].index(item.id)}", figure
+
+
+def _overlay(item: Item, table: AnswerTable) -> Figure | None:
+    match item, table:
+        case DepthItem(), DepthTable():
+            return depth_overlay(decode_rgb(item.frame.encoded_image), table.point_px, *own_kind(table))
+        case PairItem(), CorrespondenceTable():
+            images = (decode_rgb(frame.encoded_image) for frame in (item.frame1, item.frame2))
+            return match_lines(*images, table)
+        case PairItem(), PoseTable():
+            return camera_pair(table, 0)
+        case ObjectItem(), ObjectTable():
+            return boxes_overlay(decode_rgb(item.frame.encoded_image), item.frame.camera, item.frame.boxes or (), table)
+        case _:
+            return None

@@ -1,0 +1,63 @@
+"""Answers without a look at the images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.answer_tables import correspondence_answers, depth_answers, object_answers, pose_answers
+from vlm3.evaluation.baselines import baselines, depth_of_the_row
+from vlm3.geometry.rotation import YawPitchRoll
+
+NAN = float("nan")
+
+
+def test_the_best_constant_is_chosen_for_z_and_ray_apart() -> None:
+    table = depth_answers([2.0, 2.1, 2.2, 9.0], [NAN] * 4)
+    table = replace(table, true_m=table.true_m * (1, 1.5))
+    constant = baselines(table)["best constant"]
+    said = constant.predicted_m  # type: ignore[attr-defined]
+    assert (said == said[0]).all() and said[0, 1] == pytest.approx(1.5 * said[0, 0])
+    assert (np.maximum(said[:3] / table.true_m[:3], table.true_m[:3] / said[:3]) < 1.25).all()
+    assert set(constant.status) == {"ok"}  # type: ignore[attr-defined]
+
+
+def test_the_depth_of_a_row_comes_from_other_images_only() -> None:
+    table = depth_answers([1.0, 3.0, 5.0, 50.0, 8.0], [NAN] * 5, ["a", "b", "c", "d", "d"])
+    heights = np.array([[0, 10], [0, 10], [0, 10], [0, 10], [0, 79]], np.float64)
+    found = depth_of_the_row(replace(table, point_px=heights)).predicted_m[:, 0]
+    assert found.tolist()[:4] == [5.0, 5.0, 3.0, 3.0], "medians of the band without the own image"
+    assert found[4] == 3.0, "nobody else has this band: the median of all others"
+    changed = depth_of_the_row(replace(table, point_px=heights, true_m=table.true_m * [[7], [1], [1], [1], [1]]))
+    assert changed.predicted_m[0, 0] == 5.0
+
+
+def test_a_single_image_has_only_itself() -> None:
+    table = depth_answers([1.0, 3.0], [NAN] * 2, ["a", "a"])
+    assert depth_of_the_row(table).predicted_m[:, 0].tolist() == [2.0, 2.0]
+
+
+def test_the_pixel_is_copied_in_proportion() -> None:
+    copied = baselines(correspondence_answers([(1.0, 1.0)], [(NAN, NAN)]))["copy the pixel"]
+    # (10 + ½) / 100 · 200 − ½ and (20 + ½) / 50 · 100 − ½
+    assert copied.predicted2_px.tolist() == [[20.5, 40.5]]  # type: ignore[attr-defined]
+
+
+def test_the_identity_moves_forward() -> None:
+    turns = [YawPitchRoll(10, 20, 30), YawPitchRoll(0, 0, 0)]
+    table = baselines(pose_answers(turns, turns))["identity, forward"]
+    assert (table.predicted_cam1_R_cam2 == np.eye(3)).all()  # type: ignore[attr-defined]
+    assert table.predicted_direction.tolist() == [[0, 0, 1]] * 2  # type: ignore[attr-defined]
+    assert table.predicted_distance_m.tolist() == [2, 2]  # type: ignore[attr-defined]
+    relative = baselines(pose_answers(turns, turns, metric=False))["identity, forward"]
+    assert np.isnan(relative.predicted_distance_m).all()  # type: ignore[attr-defined]
+    assert relative.status[:, 3].tolist() == ["not asked"] * 2  # type: ignore[attr-defined]
+
+
+def test_objects_get_the_answer_that_is_right_most_often() -> None:
+    rows = [("left", "qualitative", value, NAN) for value in (1.0, 0.0, 1.0)]
+    rows += [("width", "length", value, NAN) for value in (1.0, 1.1, 1.2, 9.0)]
+    rows += [("direction", "clock", value, NAN) for value in (3.0, 12.0, 12.0)]
+    said = baselines(object_answers(rows))["best constant"].predicted  # type: ignore[attr-defined]
+    assert said[:3].tolist() == [1, 1, 1] and said[7:].tolist() == [12, 12, 12]
+    assert (np.abs(said[3:6] - [1, 1.1, 1.2]) < 0.25 * np.array([1, 1.1, 1.2])).all()

@@ -1,0 +1,71 @@
+"""Two evaluations of the same questions."""
+
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from tests.answer_tables import correspondence_answers, depth_answers
+from vlm3.errors import DataError
+from vlm3.evaluation.compare import compare, comparison_table
+from vlm3.evaluation.tables import AnswerTable, to_arrow
+
+RNG = np.random.default_rng(0)
+TRUE = RNG.uniform(1, 9, 200).tolist()
+
+
+def kept(folder: Path, table: AnswerTable, benchmark: str = "rooms") -> Path:
+    (folder / benchmark).mkdir(parents=True, exist_ok=True)
+    pq.write_table(to_arrow(table), folder / benchmark / f"{table.task}.parquet")
+    return folder
+
+
+def off(share: float) -> list[float]:
+    """Answers of which about this share is wrong."""
+    return [true * (2 if RNG.random() < share else 1.05) for true in TRUE]
+
+
+def test_a_clear_difference_is_shown_and_a_small_one_is_not(tmp_path: Path) -> None:
+    a, b, c = (
+        kept(tmp_path / name, depth_answers(TRUE, off(share))) for name, share in (("a", 0.5), ("b", 0.1), ("c", 0.13))
+    )
+    (found,) = compare(a, b, 0)
+    assert (found.benchmark, found.task, found.measure) == ("rooms", "depth", "delta1")
+    assert found.b - found.a == pytest.approx(found.found.difference) and found.found.difference > 0.3
+    assert found.found.interval[0] > 0 and found.found.p_value < 0.01
+    (small,) = compare(b, c, 0)
+    assert small.found.interval[0] <= 0 <= small.found.interval[1]
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(comparison_table((found, small), "a", "b"))
+    text = console.export_text()
+    assert "better" in text and "no difference shown" in text
+
+
+def test_less_error_is_better(tmp_path: Path) -> None:
+    true = [(float(n), 50.0) for n in range(60)]
+    a = kept(tmp_path / "a", correspondence_answers(true, [(x + 20, y) for x, y in true]))
+    b = kept(tmp_path / "b", correspondence_answers(true, [(x + 2, y) for x, y in true]))
+    found = compare(a, b, 0)
+    assert found[0].found.difference == pytest.approx(-18) and not found[0].greater_is_better
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(comparison_table(found, "a", "b"))
+    assert "better" in console.export_text() and "worse" not in console.export_text()
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    a = kept(tmp_path / "a", depth_answers(TRUE, TRUE))
+    with pytest.raises(DataError, match="no such evaluation"):
+        compare(a, tmp_path / "none", 0)
+    with pytest.raises(DataError, match="no benchmark and task in common"):
+        compare(a, kept(tmp_path / "b", depth_answers(TRUE, TRUE), "ibims"), 0)
+    with pytest.raises(DataError, match="answer different questions"):
+        compare(a, kept(tmp_path / "c", depth_answers(TRUE[1:], TRUE[1:])), 0)
+    with pytest.raises(DataError, match="answer different questions"):
+        compare(a, kept(tmp_path / "d", depth_answers([2 * true for true in TRUE], TRUE)), 0)
+    (tmp_path / "e" / "rooms").mkdir(parents=True)
+    (tmp_path / "e" / "rooms" / "depth.parquet").write_bytes(b"no")
+    with pytest.raises(DataError, match="not a table of depth answers"):
+        compare(a, tmp_path / "e", 0)

@@ -1,0 +1,129 @@
+"""A model behind HTTP: what is sent, what is read, and what happens when the server is busy or refuses."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vlm3.errors import ConfigError, DataError
+from vlm3.infer import endpoint
+from vlm3.infer.endpoint import Endpoint, EndpointModel
+from vlm3.infer.text_model import TextRequest
+
+IMAGES = tuple(np.random.default_rng(n).integers(0, 256, (32, 64, 3), dtype=np.uint8) for n in range(2))
+
+
+@dataclass
+class Server:
+    """An OpenAI-compatible server that answers with the question, upper case."""
+
+    url: str = ""
+    faults: list[tuple[int, str]] = field(default_factory=list)
+    """Status and body of the next replies."""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    found = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            found.bodies.append(body)
+            found.keys.append(self.headers.get("authorization"))
+            said = body["messages"][-1]["content"][-1]["text"].upper()
+            status, text = found.faults.pop(0) if found.faults else (
+                200, json.dumps({"choices": [{"message": {"content": said}}]}),
+            )  # fmt: skip
+            self.send_response(status)
+            self.send_header("content-length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    found.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+    monkeypatch.setattr(endpoint, "FIRST_PAUSE_S", 0.001)
+    yield found
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def request(*questions: str, system: str | None = None) -> TextRequest:
+    return TextRequest("set/scene/frame", IMAGES, questions, system, 16)
+
+
+def test_every_question_is_asked_on_its_own_about_the_very_pixels(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(endpoint.KEY_VARIABLE, "secret")
+    model = EndpointModel(Endpoint(server.url, "some-vlm"))
+    questions = [f"how far is {n}?" for n in range(20)]
+    assert model.answer(request(*questions, system="be brief")) == [question.upper() for question in questions]
+    assert len(server.bodies) == 20 and set(server.keys) == {"Bearer secret"}
+    for body in server.bodies:
+        assert (body["model"], body["temperature"], body["max_tokens"]) == ("some-vlm", 0, 16)
+        assert body["messages"][0] == {"role": "system", "content": "be brief"}
+        parts = body["messages"][1]["content"]
+        for part, image in zip(parts[:2], IMAGES, strict=True):
+            encoded = base64.b64decode(part["image_url"]["url"].removeprefix("data:image/png;base64,"))
+            decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+            assert (decoded == image).all()
+
+
+def test_a_busy_server_is_asked_again(server: Server) -> None:
+    server.faults = [(429, "slow down"), (503, "starting"), (500, "oops")]
+    assert EndpointModel(Endpoint(server.url, "m")).answer(request("a")) == ["A"]
+    assert len(server.bodies) == 4 and server.keys[0] is None
+
+
+def test_a_server_that_stays_busy_is_given_up(server: Server) -> None:
+    server.faults = [(503, "full")] * endpoint.ATTEMPTS
+    with pytest.raises(DataError, match=r"no answer about set/scene/frame after 6 attempts: status 503: full"):
+        EndpointModel(Endpoint(server.url, "m")).answer(request("a"))
+
+
+def test_nobody_there_is_said_within_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "FIRST_PAUSE_S", 0.001)
+    with pytest.raises(DataError, match="ConnectError"):
+        EndpointModel(Endpoint("http://127.0.0.1:9/v1", "m")).answer(request("a"))
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "error", "message"),
+    [
+        (401, "who are you", ConfigError, "VLM3_ENDPOINT_KEY"),
+        (404, "no model m", ConfigError, "refuses a question about set/scene/frame: status 404: no model m"),
+        (200, "{}", DataError, r"expected choices\[0\].message.content"),
+        (200, '{"choices": [{"message": {"content": null}}]}', DataError, "expected a text"),
+        (200, "x" * (endpoint.MAX_REPLY_BYTES + 1), DataError, "at most"),
+    ],
+)
+def test_what_cannot_help_is_said_at_once(
+    server: Server, status: int, text: str, error: type[Exception], message: str
+) -> None:
+    server.faults = [(status, text)]
+    with pytest.raises(error, match=message):
+        EndpointModel(Endpoint(server.url, "m")).answer(request("a"))
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("url", ["host/v1", "ftp://host/v1", "http://", "http://me:secret@host/v1"])
+def test_other_urls_are_refused_without_repeating_a_secret(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Endpoint(url, "m")
+    assert "secret" not in str(caught.value)
