@@ -89,7 +89,8 @@ class DepthPredictor:
     def predict(self, view: UnifiedView, points_px: NDArray[np.floating]) -> tuple[PointAnswer, ...]:
         """Answers for (N, 2) points of a unified image, each asked on its own."""
         height_px, width_px = view.image.shape[:2]
-        questions = [self.task.question((float(x), float(y)), (width_px, height_px)) for x, y in points_px]
+        size, focal_px = (width_px, height_px), view.camera.fx_px
+        questions = [self.task.question((float(x), float(y)), size, focal_px) for x, y in points_px]
         texts = greedy(
             self.model,
             self.encoder,

@@ -64,7 +64,7 @@ def test_stock_pieces_alone_give_the_same_tokens_and_answer(
     for view in views:
         height, width = view.image.shape[:2]
         point = np.array([[width / 3, height / 2]])
-        question = predictor.task.question((point[0, 0], point[0, 1]), (width, height))
+        question = predictor.task.question((point[0, 0], point[0, 1]), (width, height), view.camera.fx_px)
         content = [{"type": "image"}, {"type": "text", "text": question}]
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
