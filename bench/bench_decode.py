@@ -55,7 +55,7 @@ def main() -> None:
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         for count in POINTS:
             points = rng.uniform((0, 0), (width, height), (count, 2))
-            questions = [task.question((x, y), (width, height)) for x, y in points]
+            questions = [task.question((x, y), (width, height), 1000.0) for x, y in points]
 
             def stock(image: np.ndarray = image, questions: list[str] = questions[:STOCK_POINTS]) -> None:
                 pixels = torch.from_numpy(image).to(device)

@@ -74,7 +74,7 @@ class SampleBuilder:
         rows, faults = [], list(parcel.faults)
         for item, bad in self._asked(parcel, plan):
             faults += bad
-            images = tuple(view.image for view in item.sample.views)
+            images = item.conversation.images_shown or tuple(view.image for view in item.sample.views)
             encoded = encoder.encode(item.conversation, [(image.shape[0], image.shape[1]) for image in images])
             rows.append(
                 StepRow(item.position, item.component, item.attempt, encoded.input_ids, encoded.loss_mask, images)

@@ -12,6 +12,7 @@ from vlm3.mixture.quarantine import FaultKind
 from vlm3.storage.failures import StorageError
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
+from vlm3.tasks.depth_marker import MarkerDepthTask, MarkerDepthTaskConfig
 
 SHARDS, CLIPS = 5, 5
 ELEMENTS = SHARDS * CLIPS * FRAMES
@@ -141,3 +142,15 @@ def test_a_clip_is_read_once_in_a_range(tmp_path: Path, tiny_model: Path, monkey
     monkeypatch.setattr(type(source), "read_table", counted)
     rows_of(builder, plan_of(builder, [1.0]), 36, parcel=7)
     assert sorted(reads) == list(range(9))
+
+
+def test_images_that_a_task_has_drawn_on_are_those_of_the_row(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_made_source(open_store(str(tmp_path)), "made", 1, 2)
+    builder = builder_of([source], tiny_model, tasks=(MarkerDepthTask(MarkerDepthTaskConfig(templates="compact-1")),))
+    plan = plan_of(builder, [1.0])
+    rows, faults = rows_of(builder, plan, 6)
+    assert len(rows) == 6 and not faults
+    for row, item in zip(rows, builder.asked(plan, [np.arange(6)]), strict=True):
+        assert item.conversation.images_shown is not None
+        assert np.array_equal(row.images[0], item.conversation.images_shown[0])
+        assert not np.array_equal(row.images[0], item.sample.views[0].image)

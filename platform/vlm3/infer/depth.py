@@ -56,7 +56,7 @@ def answer_depth(
     unified_px = view.map_points(points_px)
     inside: NDArray[np.bool_] = np.isfinite(unified_px[:, 0])
     size_px = (view.image.shape[1], view.image.shape[0])
-    questions = tuple(task.question((float(x), float(y)), size_px) for x, y in unified_px[inside])
+    questions = tuple(task.question((float(x), float(y)), size_px, asked.focal_px) for x, y in unified_px[inside])
     tokens = predictor.tokens(MAX_ANSWER_TOKENS)
     texts = predictor.model.answer(TextRequest(item, (view.image,), questions, task.system, tokens))
     said_m = np.array([_read(task, text) for text in texts], np.float64)

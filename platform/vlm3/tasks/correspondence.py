@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from vlm3.config import StrictModel
-from vlm3.errors import ConfigError, DataError
+from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
 from vlm3.tasks.reading import read_place
@@ -72,15 +72,15 @@ class CorrespondenceTask:
             raise DataError(
                 f"no labelled point of {first.scene}/{first.frame} is seen in {second.scene}/{second.frame}"
             )
-        wordings = self._wordings()
+        templates, wordings = template_set(self.config.templates), self._wordings()
         turns = []
         for index in rng.permutation(np.flatnonzero(askable))[: self.config.points]:
             wording = wordings.questions[int(rng.integers(len(wordings.questions)))]
             question = self._name(wording, sample.points1_px[index], sample.view1.image)
             seen = bool(sample.visible[index])
             answer = self._name(wordings.answer, sample.points2_px[index], sample.view2.image) if seen else NOT_VISIBLE
-            turns.append(Turn(question, answer))
-        return Conversation(tuple(turns), images=2, system=template_set(self.config.templates).system)
+            turns.append(Turn(question, templates.written(answer)))
+        return Conversation(tuple(turns), images=2, system=templates.system)
 
     def read(self, answer: str) -> tuple[int, int] | None:
         """Names of x and y in image 2, None for "not visible".
@@ -88,12 +88,12 @@ class CorrespondenceTask:
         Raises:
             ParseFailure: it is not exactly one point of the range.
         """
-        text = answer.strip()
+        text = template_set(self.config.templates).said(answer).strip()
         if text.lower().removesuffix(".") == NOT_VISIBLE:
             return None
-        x, y = read_place(text)
+        x, y = read_place(text, self._wordings().pattern)
         if max(x, y) >= self.config.reference_range:
-            raise ParseFailure(f"{answer!r} lies outside of the range [0, {self.config.reference_range})")
+            raise ParseFailure(f"{text[:80]!r} lies outside of the range [0, {self.config.reference_range})")
         return x, y
 
     def _name(self, wording: str, point_px: np.ndarray, image: np.ndarray) -> str:
@@ -104,6 +104,4 @@ class CorrespondenceTask:
 
     def _wordings(self) -> CorrespondenceTemplates:
         templates = template_set(self.config.templates)
-        if templates.correspondence is None:
-            raise ConfigError(f"template set {templates.name!r} lacks the field correspondence, which the task needs")
-        return templates.correspondence
+        return templates.needed(templates.correspondence, "correspondence")

@@ -7,13 +7,15 @@ import numpy as np
 from pydantic import Field
 
 from vlm3.config import StrictModel
-from vlm3.errors import DataError
+from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import Scale
-from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tasks.point_sampling import PointSampling, choose_points
+from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reference import reference
-from vlm3.tasks.templates import Templates, template_set
+from vlm3.tasks.templates import NEAR_M, Templates, TemplateSet, template_set
+from vlm3.tasks.wordings import name_focal
 from vlm3.views.samples import ViewSample
 
 
@@ -25,10 +27,12 @@ class DepthTaskConfig(StrictModel):
     reference_range: Annotated[int, Field(ge=2, le=1_000_000)] = 2000
     """N of the text reference."""
     decimals: Annotated[int, Field(ge=0, le=4)] = 2
-    """Of the answers, in metres."""
+    """Of the answers, in metres, where the template set gives them no format of its own."""
     depth_kind: DepthKind = DepthKind.RAY
     templates: Templates = "vlm3-1"
     """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
+    sampling: PointSampling = PointSampling.UNIFORM
+    """Which of the labelled points are asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class DepthTask:
     """Asks for the depth of labelled points and reads lengths."""
 
     config: DepthTaskConfig
+
+    def __post_init__(self) -> None:
+        check_decimals(template_set(self.config.templates), self.config.decimals)
 
     @property
     def name(self) -> str:
@@ -57,33 +64,35 @@ class DepthTask:
         """As configured."""
         return self.config.depth_kind
 
+    @property
+    def names_focal(self) -> bool:
+        """Whether every question says to which focal length its image is unified."""
+        return name_focal(self._wordings())
+
     def ask(self, sample: ViewSample, rng: np.random.Generator) -> Conversation:
         """Up to `points` questions about different labels of a metric view, wordings drawn at random.
 
         Raises:
             DataError: the scene is not metric, or the view shows no label.
         """
-        where = f"{sample.provenance.source}/{sample.provenance.scene}/{sample.provenance.frame}"
-        if sample.scale is not Scale.METRIC:
-            raise DataError(f"{where}: depth in metres cannot be asked of a scene without metric scale")
-        if not len(sample.points_px):
-            raise DataError(f"{where}: no labelled point inside the unified image")
-        if sample.depth_kind is not self.config.depth_kind:
-            raise ValueError(f"{where}: labels are {sample.depth_kind}, the task asks for {self.config.depth_kind}")
-        chosen = rng.permutation(len(sample.points_px))[: self.config.points]
-        wordings = self._wordings()
+        require_labels(sample, self.config.depth_kind)
+        chosen = choose_points(
+            self.config.sampling, self.config.points, sample.image, sample.points_px, sample.depth_m, rng
+        )
+        templates, wordings = template_set(self.config.templates), self._wordings()
         size = (sample.image.shape[1], sample.image.shape[0])
         turns = []
         for index in chosen:
             wording = wordings[int(rng.integers(len(wordings)))]
             x, y = sample.points_px[index]
-            answer = f"{sample.depth_m[index]:.{self.config.decimals}f}"
-            turns.append(Turn(self._format(wording, (float(x), float(y)), size), answer))
+            question = self._format(wording, (float(x), float(y)), size, sample.camera.fx_px)
+            answer = templates.depth.says(float(sample.depth_m[index]), self.config.decimals)
+            turns.append(Turn(question, templates.written(answer)))
         return Conversation(tuple(turns), system=self.system)
 
-    def question(self, point_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:
-        """The canonical question about a point of an image of (width, height)."""
-        return self._format(self._wordings()[0], point_px, image_size_px)
+    def question(self, point_px: tuple[float, float], image_size_px: tuple[int, int], focal_px: float) -> str:
+        """The canonical question about a point of an image of (width, height), unified to this focal length."""
+        return self._format(self._wordings()[0], point_px, image_size_px, focal_px)
 
     def read(self, answer: str) -> float:
         """Metres of an answer.
@@ -91,7 +100,7 @@ class DepthTask:
         Raises:
             ParseFailure: it is not exactly one length.
         """
-        return read_length(answer)
+        return read_depth(template_set(self.config.templates), answer)
 
     @property
     def system(self) -> str | None:
@@ -99,10 +108,47 @@ class DepthTask:
         return template_set(self.config.templates).system
 
     def _wordings(self) -> tuple[str, ...]:
-        depth = template_set(self.config.templates).depth
-        return depth.ray if self.config.depth_kind is DepthKind.RAY else depth.z
+        return template_set(self.config.templates).depth.of(self.config.depth_kind)
 
-    def _format(self, wording: str, point_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:
+    def _format(
+        self, wording: str, point_px: tuple[float, float], image_size_px: tuple[int, int], focal_px: float
+    ) -> str:
         n = self.config.reference_range
         x, y = (reference(c, size, n) for c, size in zip(point_px, image_size_px, strict=True))
-        return wording.format(x=x, y=y, n=n)
+        return wording.format(x=x, y=y, n=n, focal=round(focal_px))
+
+
+def require_labels(sample: ViewSample, kind: DepthKind) -> None:
+    """Refuse a view that cannot be asked about depth in metres.
+
+    Raises:
+        DataError: the scene is not metric, or the view shows no label.
+        ValueError: its labels are of the other kind.
+    """
+    where = f"{sample.provenance.source}/{sample.provenance.scene}/{sample.provenance.frame}"
+    if sample.scale is not Scale.METRIC:
+        raise DataError(f"{where}: depth in metres cannot be asked of a scene without metric scale")
+    if not len(sample.points_px):
+        raise DataError(f"{where}: no labelled point inside the unified image")
+    if sample.depth_kind is not kind:
+        raise ValueError(f"{where}: labels are {sample.depth_kind}, the task asks for {kind}")
+
+
+def read_depth(templates: TemplateSet, answer: str) -> float:
+    """Metres of an answer in the form of a template set. Raises as `DepthTask.read`."""
+    return read_length(templates.said(answer), templates.depth.pattern, templates.thousands)
+
+
+def check_decimals(templates: TemplateSet, decimals: int) -> None:
+    """Refuse decimals that a set's own pattern does not read.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    printed = templates.written(templates.depth.says(NEAR_M, decimals))
+    try:
+        read_depth(templates, printed)
+    except ParseFailure as failure:
+        raise ConfigError(
+            f"decimals: {decimals}: template set {templates.name!r} cannot read its own answer {printed!r}: {failure}"
+        ) from None

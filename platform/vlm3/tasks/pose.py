@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vlm3.config import StrictModel
-from vlm3.errors import ConfigError, DataError
+from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, yaw_pitch_roll
 from vlm3.scenes.schema import Scale
@@ -17,6 +17,7 @@ from vlm3.tasks.protocol import Conversation, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reading_pose import WORDS, Direction, read_angle, read_direction, read_turns
 from vlm3.tasks.templates import PoseTemplates, PoseWordings, Templates, template_set
+from vlm3.tasks.wordings import name_focal
 from vlm3.views.samples import PairSample
 
 NAMED_ABOVE = 0.25
@@ -87,11 +88,20 @@ class PoseTask:
         if not asked:
             first, second = (f"{view.provenance.scene}/{view.provenance.frame}" for view in sample.views)
             raise DataError(f"{first} and {second} answer none of {', '.join(self.config.questions)}")
+        templates, focal = template_set(self.config.templates), round(sample.view1.camera.fx_px)
         turns = []
         for index in rng.permutation(len(asked)):
             wordings = self._of(asked[index]).questions
-            turns.append(Turn(wordings[int(rng.integers(len(wordings)))], answers[asked[index]]))
-        return Conversation(tuple(turns), images=2, system=template_set(self.config.templates).system)
+            question = wordings[int(rng.integers(len(wordings)))].format(focal=focal)
+            turns.append(Turn(question, templates.written(answers[asked[index]])))
+        return Conversation(tuple(turns), images=2, system=templates.system)
+
+    @property
+    def names_focal(self) -> bool:
+        """Whether every question about metres says to which focal length its images are unified."""
+        return PoseQuestion.DISTANCE not in self.config.questions or name_focal(
+            self._of(PoseQuestion.DISTANCE).questions
+        )
 
     def read(self, question: PoseQuestion, answer: str) -> float | YawPitchRoll | Direction:
         """Degrees, turns, direction or metres, as the question wants.
@@ -99,15 +109,17 @@ class PoseTask:
         Raises:
             ParseFailure: it is not exactly one of these.
         """
+        templates, pattern = template_set(self.config.templates), self._of(question).pattern
+        said = templates.said(answer)
         match question:
             case PoseQuestion.ANGLE:
-                return read_angle(answer)
+                return read_angle(said, pattern)
             case PoseQuestion.TURNS:
-                return read_turns(answer)
+                return read_turns(said, pattern)
             case PoseQuestion.DIRECTION:
-                return read_direction(answer)
+                return read_direction(said, pattern)
             case PoseQuestion.DISTANCE:
-                return read_length(answer)
+                return read_length(said, pattern, templates.thousands)
 
     def _answers(self, sample: PairSample) -> dict[PoseQuestion, str]:
         rotation, moved_m = sample.cam1_T_cam2[:3, :3], sample.cam1_T_cam2[:3, 3]
@@ -135,9 +147,7 @@ class PoseTask:
 
     def _wordings(self) -> PoseTemplates:
         templates = template_set(self.config.templates)
-        if templates.pose is None:
-            raise ConfigError(f"template set {templates.name!r} lacks the field pose, which the task needs")
-        return templates.pose
+        return templates.needed(templates.pose, "pose")
 
 
 def direction_words(moved: NDArray[np.float64]) -> str:

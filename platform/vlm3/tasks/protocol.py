@@ -1,9 +1,10 @@
 """What every task is to the stream: questions and answers about a sample, in text. Each also reads answers back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlm3.geometry.depth import DepthKind
 
@@ -20,11 +21,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The text of one sample: the image (or images) come first, in the first question."""
+    """What is said about one sample: the image (or images) come first, in the first question."""
 
     turns: tuple[Turn, ...]
     images: int = 1
     system: str | None = None
+    images_shown: tuple[NDArray[np.uint8], ...] | None = field(default=None, compare=False, repr=False)
+    """(H, W, 3) RGB of each image, where they are not those of the sample's views, e.g. marked ones."""
 
 
 class ParseFailure(Exception):  # noqa: N818 - it is an outcome that metrics count, not a fault

@@ -1,8 +1,9 @@
-"""Lengths read from answers: strict, unit-aware, never a guess."""
+"""Lengths and places read from answers: strict, unit-aware, never a guess."""
 
 import math
 import re
 
+from vlm3.tasks.patterns import find_once
 from vlm3.tasks.protocol import ParseFailure
 
 METRES_PER_UNIT = {
@@ -14,40 +15,85 @@ METRES_PER_UNIT = {
 }  # fmt: skip
 MAX_CHARACTERS = 64
 # ASCII on purpose: the Kelvin sign would lower to a "k", and other scripts' digits have to be meant to be read.
-NUMBER = r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?)"
-_LENGTH = re.compile(rf"{NUMBER}[ \t]*(?P<unit>[a-z]*)\.?", re.ASCII | re.IGNORECASE)
+_BARE = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
+_GROUPED = r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?"
+NUMBER = rf"(?P<number>{_BARE})"
+_UNIT = r"[ \t]*(?P<unit>[a-z]*)\.?"
+_LENGTH = re.compile(NUMBER + _UNIT, re.ASCII | re.IGNORECASE)
+_LENGTH_OF_THOUSANDS = re.compile(rf"(?P<number>{_GROUPED}|{_BARE}){_UNIT}", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(_BARE, re.ASCII | re.IGNORECASE)
+_NUMBER_OF_THOUSANDS = re.compile(_GROUPED, re.ASCII)
+_NAME = re.compile(r"[0-9]{1,7}", re.ASCII)
 _PLACE = re.compile(r"(?P<open>\(?) *(?P<x>[0-9]{1,7}) *, *(?P<y>[0-9]{1,7}) *(?P<close>\)?)\.?", re.ASCII)
 
 
-def read_place(answer: str) -> tuple[int, int]:
+def read_place(answer: str, pattern: str | None = None) -> tuple[int, int]:
     """Names of x and y that an answer states: two whole numbers with a comma between, in parentheses or not.
+
+    Args:
+        answer: without tags.
+        pattern: finds them instead, by its groups `x` and `y`.
 
     Raises:
         ParseFailure: it is not exactly one place.
     """
+    if pattern is not None:
+        found = find_once(pattern, answer)
+        names = [_NAME.fullmatch(found.get(axis, "").strip()) for axis in "xy"]
+        if names[0] is None or names[1] is None:
+            raise ParseFailure(f"expected two whole numbers, found {found} in {answer[:80]!r}")
+        return int(names[0][0]), int(names[1][0])
     match = _PLACE.fullmatch(answer.strip())
     if match is None or bool(match["open"]) != bool(match["close"]):
         raise ParseFailure(f"expected one place such as '(120, 46)', found {answer[:80]!r}")
     return int(match["x"]), int(match["y"])
 
 
-def read_length(answer: str) -> float:
+def read_length(answer: str, pattern: str | None = None, thousands: bool = False) -> float:
     """Metres that an answer states: one number with at most one unit, nothing else; a bare number is metres.
 
-    A sign, an exponent (`1.2e1`), upper case and a closing full stop are read; `1,234` is not, since it is 1234 to some
-    and 1.234 to others.
+    A sign, an exponent (`1.2e1`), upper case and a closing full stop are read; `1,234` is not, unless `thousands` says
+    so, since it is 1234 to some and 1.234 to others.
+
+    Args:
+        answer: without tags.
+        pattern: finds the number and the unit instead, by its groups `value` and, where it has one, `unit`.
+        thousands: commas may part groups of three digits.
 
     Raises:
         ParseFailure: no number, several, an unknown unit, other words, or not finite.
     """
-    text = answer.strip()
-    match = _LENGTH.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
-    if match is None:
-        raise ParseFailure(f"expected one length such as '2.4' or '85 cm', found {answer[:80]!r}")
-    unit = match["unit"].lower()
-    if unit not in METRES_PER_UNIT:
-        raise ParseFailure(f"unknown unit {unit!r} in {answer!r}; known: m, cm, mm, km, ft, in")
-    value = float(match["number"]) * METRES_PER_UNIT[unit]
+    if pattern is not None:
+        found = find_once(pattern, answer)
+        number, unit = read_number(found.get("value", ""), thousands), found.get("unit", "").strip()
+    else:
+        text = answer.strip()
+        shape = _LENGTH_OF_THOUSANDS if thousands else _LENGTH
+        match = shape.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
+        if match is None:
+            raise ParseFailure(f"expected one length such as '2.4' or '85 cm', found {answer[:80]!r}")
+        number, unit = read_number(match["number"], thousands), match["unit"]
+    if not unit.isascii() or unit.lower() not in METRES_PER_UNIT:
+        raise ParseFailure(f"unknown unit {unit!r} in {answer[:80]!r}; known: m, cm, mm, km, ft, in")
+    value = number * METRES_PER_UNIT[unit.lower()]
     if not math.isfinite(value):
-        raise ParseFailure(f"{answer!r} is not a finite length")
+        raise ParseFailure(f"{answer[:80]!r} is not a finite length")
+    return value
+
+
+def read_number(text: str, thousands: bool = False) -> float:
+    """The number that a text is, with blanks around it or not.
+
+    Args:
+        text: nothing but the number.
+        thousands: commas may part groups of three digits.
+
+    Raises:
+        ParseFailure: it is no number, or not finite.
+    """
+    text = text.strip()
+    if thousands and _NUMBER_OF_THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    if _NUMBER.fullmatch(text) is None or not math.isfinite(value := float(text)):
+        raise ParseFailure(f"{text[:80]!r} is not a finite number")
     return value

@@ -1,109 +1,156 @@
-"""Template sets: the wordings of questions, versioned, in YAML."""
+"""Template sets: the wordings of questions and the forms of answers, versioned, in YAML."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
-from string import Formatter
-from typing import Annotated, Any, Self
+from typing import Annotated, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError, nearest
+from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll
+from vlm3.tasks.answer_form import Tags, check_tags, said, written
+from vlm3.tasks.patterns import Pattern, check_groups, groups_of
 from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reading import read_length, read_place
 from vlm3.tasks.reading_pose import Direction, Vector, read_angle, read_direction, read_turns
+from vlm3.tasks.wordings import FOCAL, Wordings, check_fields, check_read, fields_of, literals_of
 
 FOLDER = resources.files("vlm3.tasks") / "templates"
+PartT = TypeVar("PartT")
+NEAR_M, FAR_M = 2.0, 3000.0
+"""Lengths that forms of answers are tried on: any precision prints them whole, and the far one shows thousands."""
 
 
-def _check_fields(wording: str, wanted: set[str]) -> None:
-    fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
-    if fields != wanted:
-        listed = "the fields " + " ".join(f"{{{name}}}" for name in sorted(wanted)) if wanted else "no field"
-        raise ValueError(f"wording {wording!r} must use {listed}, it uses {sorted(fields)}")
+class DepthWordings(StrictModel):
+    """Wordings by the kind of depth; the first is the one that evaluation and serving use."""
+
+    ray: Wordings
+    """Asking for the distance from the camera to the point."""
+    z: Wordings
+    """Asking for the depth along the optical axis."""
+
+    def of(self, kind: DepthKind) -> tuple[str, ...]:
+        """Those that ask for this kind."""
+        return self.ray if kind is DepthKind.RAY else self.z
 
 
-class DepthTemplates(StrictModel):
-    """Wordings of the depth question; the first is the one that evaluation and serving use."""
-
-    ray: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Asking for the distance from the camera to the point. Fields: {x}, {y}, {n}."""
-    z: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Asking for the depth along the optical axis. Fields: {x}, {y}, {n}."""
+class MarkerTemplates(DepthWordings):
+    """Wordings of the question about the tip of an arrow in the image. Field: {focal} where wanted."""
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
         for wording in (*self.ray, *self.z):
-            _check_fields(wording, {"x", "y", "n"})
+            check_fields(wording, frozenset(), FOCAL)
+        return self
+
+
+class DepthTemplates(DepthWordings):
+    """Wordings of the depth question. Fields: {x}, {y}, {n}, and {focal} where wanted."""
+
+    answer: str = "{metres}"
+    """Field: {metres}, by itself with the decimals of the task's configuration, or with a format of its own."""
+    pattern: Pattern | None = None
+    """Finds the answer by its groups `value` and, where it has one, `unit`; default: one length and nothing else."""
+    marker: MarkerTemplates | None = None
+    """Needed where an arrow marks the point."""
+
+    def says(self, metres: float, decimals: int) -> str:
+        """The answer without tags; `decimals` count where the form has no format of its own."""
+        return self.answer.replace("{metres}", f"{{metres:.{decimals}f}}").format(metres=metres)
+
+    @model_validator(mode="after")
+    def _fields(self) -> Self:
+        for wording in (*self.ray, *self.z):
+            check_fields(wording, {"x", "y", "n"}, FOCAL)
+        # The usual decimals; a task checks its own.
+        _check_length(self.answer.replace("{metres}", "{metres:.2f}"), self.pattern)
         return self
 
 
 class CorrespondenceTemplates(StrictModel):
     """Wordings of the correspondence question; the first is the one that evaluation uses."""
 
-    questions: Annotated[tuple[str, ...], Field(min_length=1)]
+    questions: Wordings
     """Where a point of image 1 is in image 2. Fields: {x}, {y}, {n}."""
     answer: str
-    """The point in image 2. Fields: {x}, {y}; two numbers with a comma between, in parentheses or not."""
+    """The point in image 2. Fields: {x}, {y}; without a pattern two numbers with a comma between, in parentheses or
+    not."""
+    pattern: Pattern | None = None
+    """Finds the answer by its groups `x` and `y`."""
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
         for wording in self.questions:
-            _check_fields(wording, {"x", "y", "n"})
-        _check_read(self.answer, {"x": 12, "y": 7}, read_place, (12, 7))
+            check_fields(wording, {"x", "y", "n"})
+        check_fields(self.answer, {"x", "y"})
+        check_groups(self.pattern, {"x", "y"})
+        check_read(self.answer, {"x": 12, "y": 7}, partial(read_place, pattern=self.pattern), (12, 7))
         return self
 
 
 class PoseWordings(StrictModel):
     """One question about the motion between two cameras."""
 
-    questions: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Without fields; the first is the one that evaluation uses."""
+    questions: Wordings
+    """Without fields, except that the one about metres may use {focal}; the first is the one that evaluation uses."""
     answer: str
     """With Python's format of the numbers, e.g. {degrees:.1f}."""
+    pattern: Pattern | None = None
+    """Finds the answer by groups; default: the strict reading of it."""
 
 
 class PoseTemplates(StrictModel):
     """Wordings of the pose questions, all of camera 2 as camera 1 sees it."""
 
     angle: PoseWordings
-    """By how much it is turned. Field: {degrees}."""
+    """By how much it is turned. Field and group: {degrees}."""
     turns: PoseWordings
-    """How it is turned. Fields: {yaw}, {pitch}, {roll} in degrees."""
+    """How it is turned. Fields and groups: {yaw}, {pitch}, {roll} in degrees."""
     direction: PoseWordings
-    """Where it has moved. Fields: {words}, and the unit vector {x}, {y}, {z}: right, down, forward."""
+    """Where it has moved. Fields and groups: the unit vector {x}, {y}, {z}: right, down, forward; and {words} where
+    wanted."""
     distance: PoseWordings
-    """How far it has moved. Field: {metres}."""
+    """How far it has moved. Field: {metres}; groups: `value` and, where wanted, `unit`."""
 
     @model_validator(mode="after")
     def _read_back(self) -> Self:
         for asked in (self.angle, self.turns, self.direction, self.distance):
             for wording in asked.questions:
-                _check_fields(wording, set())
-        _check_read(self.angle.answer, {"degrees": 12.5}, read_angle, 12.5)
-        turns = YawPitchRoll(12.5, -3.5, 0.5)
-        _check_read(self.turns.answer, {"yaw": 12.5, "pitch": -3.5, "roll": 0.5}, read_turns, turns)
-        moved = Direction(frozenset({"left", "forward"}), Vector(-0.6, 0.0, 0.8))
-        _check_read(
-            self.direction.answer, {"words": "left, forward", "x": -0.6, "y": 0.0, "z": 0.8}, read_direction, moved
-        )
-        _check_read(self.distance.answer, {"metres": 2.5}, read_length, 2.5)
+                check_fields(wording, set(), FOCAL if asked is self.distance else frozenset())
+        self._check_angles()
+        self._check_direction()
+        _check_length(self.distance.answer, self.distance.pattern)
         return self
 
+    def _check_angles(self) -> None:
+        check_fields(self.angle.answer, {"degrees"})
+        check_groups(self.angle.pattern, {"degrees"})
+        check_read(self.angle.answer, {"degrees": 12.5}, partial(read_angle, pattern=self.angle.pattern), 12.5)
+        turns = {"yaw": 12.5, "pitch": -3.5, "roll": 0.5}
+        check_fields(self.turns.answer, turns.keys())
+        check_groups(self.turns.pattern, turns.keys())
+        read = partial(read_turns, pattern=self.turns.pattern)
+        check_read(self.turns.answer, turns, read, YawPitchRoll(*turns.values()))
 
-def _check_read(answer: str, values: dict[str, Any], read: Callable[[str], object], expected: object) -> None:
-    """Refuse a form of answer that does not read back as what it says."""
-    _check_fields(answer, set(values))
-    example = answer.format(**values)
-    try:
-        understood = read(example)
-    except ParseFailure as failure:
-        raise ValueError(f"answer {answer!r} gives {example!r}, which cannot be read: {failure}") from None
-    if understood != expected:
-        raise ValueError(f"answer {answer!r} gives {example!r}, which reads as {understood}")
+    def _check_direction(self) -> None:
+        answer, pattern = self.direction.answer, self.direction.pattern
+        check_fields(answer, {"x", "y", "z"}, {"words"})
+        check_groups(pattern, {"x", "y", "z"}, {"words"})
+        vector = {"x": -0.6, "y": 0.0, "z": 0.8}
+        worded = "words" in fields_of(answer) and (pattern is None or "words" in groups_of(pattern))
+        moved = Direction(frozenset({"left", "forward"} if worded else ()), Vector(**vector))
+        check_read(answer, {"words": "left, forward", **vector}, partial(read_direction, pattern=pattern), moved)
+
+
+def _check_length(answer: str, pattern: str | None) -> None:
+    check_fields(answer, {"metres"})
+    check_groups(pattern, {"value"}, {"unit"})
+    for metres in (NEAR_M, FAR_M):
+        # Commas between thousands are the set's to allow.
+        check_read(answer, {"metres": metres}, partial(read_length, pattern=pattern, thousands=True), metres)
 
 
 class TemplateSet(StrictModel):
@@ -113,11 +160,57 @@ class TemplateSet(StrictModel):
     version: Annotated[int, Field(ge=1)]
     system: str | None
     """System prompt, null for none."""
+    answer_tags: Tags | None = None
+    """Opening and closing tag around each answer, e.g. ["<answer>", "</answer>"]; default: none."""
+    think_tags: Tags | None = None
+    """Opening and closing tag around text before an answer that is not read; it is never trained on."""
+    thousands: bool = False
+    """Read `1,234.5` as 1234.5 where a length is expected."""
     depth: DepthTemplates
     correspondence: CorrespondenceTemplates | None = None
     """Needed where correspondence is asked about."""
     pose: PoseTemplates | None = None
     """Needed where poses are asked about."""
+
+    def written(self, answer: str) -> str:
+        """An answer as it is trained on: inside the answer tags."""
+        return written(answer, self.answer_tags)
+
+    def said(self, text: str) -> str:
+        """The answer in what a model wrote. Raises ParseFailure as `answer_form.said`."""
+        return said(text, self.answer_tags, self.think_tags)
+
+    def needed(self, part: PartT | None, field: str) -> PartT:
+        """`part`, which is this set's field `field`.
+
+        Raises:
+            ConfigError: the set lacks it.
+        """
+        if part is None:
+            raise ConfigError(f"template set {self.name!r} lacks the field {field}, which the task needs")
+        return part
+
+    @model_validator(mode="after")
+    def _tags_and_thousands(self) -> Self:
+        check_tags(self.answer_tags, self.think_tags)
+        answers = [self.depth.answer]
+        lengths = [("depth", self.depth.says(FAR_M, 2), self.depth.pattern)]
+        if self.correspondence is not None:
+            answers.append(self.correspondence.answer)
+        if self.pose is not None:
+            distance = self.pose.distance
+            answers += [self.pose.angle.answer, self.pose.turns.answer, self.pose.direction.answer, distance.answer]
+            lengths.append(("pose.distance", distance.answer.format(metres=FAR_M), distance.pattern))
+        for tag in (self.answer_tags or ()) + (self.think_tags or ()):
+            for answer in answers:
+                if any(tag in text for text in literals_of(answer)):
+                    raise ValueError(f"answer {answer!r} holds the tag {tag!r}, which is put around it by itself")
+        for field, printed, pattern in lengths:
+            try:
+                read_length(printed, pattern, self.thousands)
+            except ParseFailure as failure:
+                raise ValueError(f"{field}.answer gives {printed!r}: set thousands: true ({failure})") from None
+        return self
 
 
 @lru_cache(maxsize=16)

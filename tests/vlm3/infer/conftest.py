@@ -104,7 +104,7 @@ def trained(tiny_dir: Path) -> Asked:
             turns = []
             for x, y in rng.uniform((0, 0), (64, 48), (6, 2)):
                 depth_m = x / 4 + image[int(y), int(x)].mean() / 100
-                turns.append(Turn(TASK.question((x, y), (64, 48)), f"{depth_m:.1f}"))
+                turns.append(Turn(TASK.question((x, y), (64, 48), 40.0), f"{depth_m:.1f}"))
             encoded = made.encoder.encode(Conversation(tuple(turns)), [image.shape[:2]])
             rows.append(StepRow(index, 0, 0, encoded.input_ids, encoded.loss_mask, (image,)))
         inputs = collate(rows, made.vision, made.encoder.pad_id).to_model_inputs(torch.device("cpu"))

@@ -48,7 +48,7 @@ def test_answers_are_those_of_the_stock_model_as_z_and_ray(
     view = unify(encoded, camera, made.policy(FOCAL_PX))
     assert made.ask.depth is not None
     task = DepthTask(made.ask.depth.ask)
-    questions = [task.question((x, y), view.image.shape[1::-1]) for x, y in view.map_points(POINTS_PX)]
+    questions = [task.question((x, y), view.image.shape[1::-1], FOCAL_PX) for x, y in view.map_points(POINTS_PX)]
     assert [answer.text for answer in answers] == trained.stock([view.image], questions, 16)
     for answer, point in zip(answers, POINTS_PX, strict=True):
         assert answer.status == "ok" and answer.z_depth_m is not None and answer.ray_depth_m is not None

@@ -80,7 +80,7 @@ def test_stock_pieces_alone_give_the_same_tokens_and_answer(
         height, width = view.image.shape[:2]
         point = np.array([[frame.camera.width_px / 3, frame.camera.height_px / 2]])
         ((x, y),) = view.map_points(point).tolist()
-        question = TASK.question((x, y), (width, height))
+        question = TASK.question((x, y), (width, height), FOCAL_PX)
         content = [{"type": "image"}, {"type": "text", "text": question}]
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True

@@ -1,5 +1,6 @@
 """Depth questions and their answers."""
 
+import dataclasses
 import pickle
 import re
 
@@ -13,8 +14,9 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import IntrinsicsSource, Scale
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.point_sampling import PointSampling
 from vlm3.tasks.protocol import ParseFailure
-from vlm3.tasks.templates import load_templates
+from vlm3.tasks.templates import TemplateSet, load_templates
 from vlm3.views.samples import Provenance, ViewSample
 
 WIDTH, HEIGHT = 96, 64
@@ -80,14 +82,15 @@ def test_the_same_seed_asks_the_same() -> None:
 def test_the_canonical_question_is_the_first_wording_and_takes_part_in_training() -> None:
     task, view = DepthTask(DepthTaskConfig(templates="compact-1", reference_range=100, decimals=1)), sample(1)
     x, y = view.points_px[0]
-    canonical = task.question((x, y), (WIDTH, HEIGHT))
+    canonical = task.question((x, y), (WIDTH, HEIGHT), 70.0)
     assert canonical == f"metres distance, of 100: {round(x / WIDTH * 100):02d},{round(y / HEIGHT * 100):02d}"
     assert [turn.question for turn in task.ask(view, np.random.default_rng(0)).turns] == [canonical]
 
 
 def test_questions_say_which_depth_is_meant() -> None:
     ray, z = (
-        DepthTask(DepthTaskConfig(depth_kind=kind)).question((1, 1), (10, 10)) for kind in (DepthKind.RAY, DepthKind.Z)
+        DepthTask(DepthTaskConfig(depth_kind=kind)).question((1, 1), (10, 10), 70.0)
+        for kind in (DepthKind.RAY, DepthKind.Z)
     )
     assert "from the camera" in ray and "optical axis" in z
 
@@ -121,9 +124,39 @@ def test_labels_of_the_other_depth_kind_are_a_bug() -> None:
         ({"reference_range": 1}, "reference_range"),
         ({"decimals": 9}, "decimals"),
         ({"depth_kind": "range"}, "depth_kind"),
+        ({"sampling": "edges"}, "sampling"),
         ({"decimal": 1}, "did you mean 'decimals'"),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_key(data: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         DepthTaskConfig.parse(data, "recipe")
+
+
+def test_a_wording_may_name_the_focal_length_of_its_own_image() -> None:
+    shipped = load_templates("vlm3-1")
+    named = ("f = {focal} px, {n}: {x} {y}?",)
+    own = shipped.model_copy(update={"depth": shipped.depth.model_copy(update={"ray": named})})
+    task, view = DepthTask(DepthTaskConfig(templates=own, points=1)), sample(1)
+    asked = task.ask(view, np.random.default_rng(0)).turns[0].question
+    assert asked == task.question(tuple(view.points_px[0]), (WIDTH, HEIGHT), 70.0) and asked.startswith("f = 70 px, ")
+    assert task.question((1, 1), (10, 10), 749.6).startswith("f = 750 px, ")
+    assert task.names_focal and not DepthTask(DepthTaskConfig(templates=own, depth_kind=DepthKind.Z)).names_focal
+
+
+def test_the_sampling_decides_which_points_are_asked_about() -> None:
+    view = dataclasses.replace(sample(40), depth_m=np.array([1.0] * 39 + [30.0]))
+    config = DepthTaskConfig(points=2, sampling=PointSampling.DEPTH_BALANCED)
+    answers = [turn.answer for turn in DepthTask(config).ask(view, np.random.default_rng(0)).turns]
+    assert sorted(answers) == ["1.00", "30.00"]
+    assert DepthTaskConfig.parse({"sampling": "edge_aware"}, "recipe").sampling is PointSampling.EDGE_AWARE
+
+
+def test_decimals_that_the_pattern_of_the_set_cannot_read_are_refused() -> None:
+    shipped = load_templates("vlm3-1")
+    pattern = r"(?P<value>[0-9]+\.[0-9]{2}) m"
+    depth = {**shipped.depth.model_dump(mode="json"), "answer": "{metres} m", "pattern": pattern}
+    own = TemplateSet.parse({**shipped.model_dump(mode="json"), "name": "own", "depth": depth}, "own")
+    assert DepthTask(DepthTaskConfig(templates=own)).read("2.50 m") == 2.5
+    with pytest.raises(ConfigError, match=r"decimals: 1: template set 'own' cannot read its own answer '2.0 m'"):
+        DepthTask(DepthTaskConfig(templates=own, decimals=1))

@@ -111,3 +111,44 @@ def test_any_text_gives_a_finite_length_or_a_failure(answer: str) -> None:
         assert len(str(failure)) < 1000
     else:
         assert abs(value) < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("answer", "metres"),
+    [("1,234", 1234.0), ("1,234.5 m", 1234.5), ("-12,345,678.25", -12345678.25), ("999", 999.0), ("1,000 cm", 10.0)],
+)
+def test_thousands_are_read_where_the_set_says_so(answer: str, metres: float) -> None:
+    assert read_length(answer, thousands=True) == metres
+    assert read_length(f"It is {answer}", pattern="is (?P<value>[-+0-9.,]+) ?(?P<unit>.*)", thousands=True) == metres
+
+
+@pytest.mark.parametrize(
+    "answer", ["1,23", "1,2345", "1234,567", "0,123", ",123", "1,234,5", "1,234e3", "1.234,5", "12,34,567", "1, 234"]
+)
+def test_commas_that_part_no_groups_of_three_are_not_guessed(answer: str) -> None:
+    with pytest.raises(ParseFailure):
+        read_length(answer, thousands=True)
+    with pytest.raises(ParseFailure):
+        read_length(answer, pattern="^(?P<value>.*)$", thousands=True)
+
+
+@given(st.floats(0, 1e9), st.integers(0, 3))
+def test_thousands_read_back_to_the_printed_precision(value: float, decimals: int) -> None:
+    assert read_length(f"{value:,.{decimals}f}", thousands=True) == float(f"{value:.{decimals}f}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "answer"),
+    [
+        ("(?P<value>[0-9]+) (?P<unit>[a-z]+)", "2 furlongs"),
+        ("(?P<value>[0-9]+) ?(?P<unit>.+)", "5 \N{KELVIN SIGN}m"),
+        (r"(?P<value>\d+)", "\N{ARABIC-INDIC DIGIT THREE}"),
+        ("(?P<value>[a-z]+)", "inf"),
+        ("(?P<value>[0-9]+)?m", "m"),
+        ("(?P<value>.+)", "1e999"),
+        ("(?P<value>.+) (?P<unit>km)", "1e308 km"),
+    ],
+)
+def test_what_a_pattern_finds_is_read_as_strictly(pattern: str, answer: str) -> None:
+    with pytest.raises(ParseFailure, match=r"unknown unit|not a finite"):
+        read_length(answer, pattern)

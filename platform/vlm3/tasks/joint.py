@@ -1,0 +1,40 @@
+"""Tasks trained together: metres mean the same only where the focal length is the same, or known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlm3.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class MetricTask:
+    """A task whose questions want metres."""
+
+    name: str
+    """As in the recipe."""
+    focal_px: float
+    """Focal length to which its images are unified."""
+    names_focal: bool
+    """Whether all its questions about metres say so."""
+
+
+def check_focals(tasks: Sequence[MetricTask]) -> None:
+    """Refuse a joint recipe in which the same picture would mean different metres.
+
+    At twice the focal length everything looks twice as large: a model that is not told cannot know how far it is
+    (focal length unification; VLM3, arXiv 2605.30561).
+
+    Args:
+        tasks: those of the recipe that ask for metres.
+
+    Raises:
+        ConfigError: focal lengths differ, and not every task names its own in its questions.
+    """
+    silent = [task.name for task in tasks if not task.names_focal]
+    if len({task.focal_px for task in tasks}) > 1 and silent:
+        listed = ", ".join(f"{task.name} at {task.focal_px:g} px" for task in tasks)
+        raise ConfigError(
+            f"tasks: metres are asked for at different focal lengths ({listed}), which the questions of"
+            f" {', '.join(silent)} do not name: give these tasks one focal_px, or a template set whose questions about"
+            " metres all use the field {focal}"
+        )
