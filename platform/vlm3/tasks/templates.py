@@ -1,29 +1,22 @@
 """Template sets: the wordings of questions, versioned, in YAML."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from string import Formatter
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError, nearest
 from vlm3.geometry.rotation import YawPitchRoll
-from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reading import read_length, read_place
 from vlm3.tasks.reading_pose import Direction, Vector, read_angle, read_direction, read_turns
+from vlm3.tasks.template_checks import check_fields as _check_fields
+from vlm3.tasks.template_checks import check_read as _check_read
+from vlm3.tasks.templates_objects import ObjectTemplates
 
 FOLDER = resources.files("vlm3.tasks") / "templates"
-
-
-def _check_fields(wording: str, wanted: set[str]) -> None:
-    fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
-    if fields != wanted:
-        listed = "the fields " + " ".join(f"{{{name}}}" for name in sorted(wanted)) if wanted else "no field"
-        raise ValueError(f"wording {wording!r} must use {listed}, it uses {sorted(fields)}")
 
 
 class DepthTemplates(StrictModel):
@@ -94,18 +87,6 @@ class PoseTemplates(StrictModel):
         return self
 
 
-def _check_read(answer: str, values: dict[str, Any], read: Callable[[str], object], expected: object) -> None:
-    """Refuse a form of answer that does not read back as what it says."""
-    _check_fields(answer, set(values))
-    example = answer.format(**values)
-    try:
-        understood = read(example)
-    except ParseFailure as failure:
-        raise ValueError(f"answer {answer!r} gives {example!r}, which cannot be read: {failure}") from None
-    if understood != expected:
-        raise ValueError(f"answer {answer!r} gives {example!r}, which reads as {understood}")
-
-
 class TemplateSet(StrictModel):
     """One set of wordings."""
 
@@ -118,6 +99,8 @@ class TemplateSet(StrictModel):
     """Needed where correspondence is asked about."""
     pose: PoseTemplates | None = None
     """Needed where poses are asked about."""
+    objects: ObjectTemplates | None = None
+    """Needed where objects are asked about."""
 
 
 @lru_cache(maxsize=16)
