@@ -16,6 +16,7 @@ from vlm3.tasks.patterns import Pattern, check_groups, groups_of
 from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reading import read_length, read_place
 from vlm3.tasks.reading_pose import Direction, Vector, read_angle, read_direction, read_turns
+from vlm3.tasks.templates_objects import ObjectTemplates
 from vlm3.tasks.wordings import FOCAL, Wordings, check_fields, check_read, fields_of, literals_of
 
 FOLDER = resources.files("vlm3.tasks") / "templates"
@@ -171,6 +172,8 @@ class TemplateSet(StrictModel):
     """Needed where correspondence is asked about."""
     pose: PoseTemplates | None = None
     """Needed where poses are asked about."""
+    objects: ObjectTemplates | None = None
+    """Needed where objects are asked about."""
 
     def written(self, answer: str) -> str:
         """An answer as it is trained on: inside the answer tags."""
