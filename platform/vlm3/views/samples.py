@@ -37,8 +37,8 @@ class ViewSample:
     depth_kind: DepthKind
     scale: Scale
     boxes: tuple[Box, ...]
-    """In the camera frame, which unification keeps. Their regions are in pixels of `image` and cut to it; boxes without a
-    region, and those of whose region too little is inside (`vlm3.views.sample`), are left out."""
+    """In the camera frame, which unification keeps. Their regions are in pixels of `image` and cut to it; boxes without
+    a region, and those of whose region too little is inside (`vlm3.views.sample`), are left out."""
     provenance: Provenance
 
     @property

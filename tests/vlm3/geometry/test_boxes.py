@@ -19,12 +19,14 @@ SIZE = st.tuples(*[st.floats(0.05, 5)] * 3)
 QUARTERS = st.sampled_from(
     [tuple(math.pi / 2 * np.array(axis)) for axis in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 2))]
 )
-BOXES = st.builds(lambda center, size, spin: box(center, size, spin), PLACE, SIZE, SPIN | QUARTERS)
 
 
 def box(center: Vector, size: Vector, spin: Vector = (0, 0, 0)) -> OrientedBox:
     """Turned by the rotation vector `spin` in radians."""
     return OrientedBox(np.array(center, float), np.array(size, float), Rotation.from_rotvec(spin).as_matrix())
+
+
+BOXES = st.builds(box, PLACE, SIZE, SPIN | QUARTERS)
 
 
 def solved_m(first: OrientedBox, second: OrientedBox) -> float:
@@ -49,8 +51,8 @@ def test_a_turned_box_comes_nearer_by_its_edge() -> None:
 
 
 def test_two_edges_that_cross_are_nearest_between_their_ends() -> None:
-    # Cubes of side √2: the first, turned by 45° about z, has an edge along z at x = 1; the second, turned by 45° about y,
-    # has one along y at x = 5 − 1 = 4. They cross at right angles, 4 − 1 = 3 apart; all corners are farther.
+    # Cubes of side √2: the first, turned by 45° about z, has an edge along z at x = 1; the second, turned by 45° about
+    # y, has one along y at x = 5 − 1 = 4. They cross at right angles, 4 − 1 = 3 apart; all corners are farther.
     first = box((0, 0, 0), (math.sqrt(2),) * 3, (0, 0, math.pi / 4))
     second = box((5, 0, 0), (math.sqrt(2),) * 3, (0, math.pi / 4, 0))
     assert box_distance_m(first, second) == pytest.approx(3, abs=1e-12)

@@ -9,6 +9,15 @@ from hypothesis import strategies as st
 from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reading_objects import read_choice, read_clock, read_yes_no
 
+NO_REGION = (
+    *("", "0", "3", "12", "region", "region 0", "region [1]", "region one", "region  1", "region 1 is lower"),
+    *("1 or 2", "both", "1.0", "the third", "the 1", "first second", "-1", "١", "1..", "no"),
+)
+NO_HOUR = (
+    *("", "0", "00", "003", "13", "15", "-3", "3.5", "1e1", "٣", "three", "2 or 3", "3:00", "3:30", "3 pm", "3 clock"),
+    *("3 o'cloc\u212a", "at 3 o'clock", "3 o'clock direction"),
+)
+
 
 @pytest.mark.parametrize(("answer", "yes"), [("yes", True), (" Yes.", True), ("NO", False), ("no.\n", False)])
 def test_a_bare_yes_or_no_is_read(answer: str, yes: bool) -> None:
@@ -35,25 +44,7 @@ def test_a_region_is_read_by_its_ordinal(form: str, word: str, number: int) -> N
     assert read_choice(form.format(word=word)) == number
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "",
-        "0",
-        "3",
-        "12",
-        "region",
-        "region 0",
-        "region [1]",
-        "1 or 2",
-        "both",
-        "1.0",
-        "region one",
-        "the third",
-        "the 1",
-    ]
-    + ["region 1 is lower", "first second", "-1", "١", "1..", "no", "region  1"],
-)
+@pytest.mark.parametrize("answer", NO_REGION)
 def test_no_region_is_guessed(answer: str) -> None:
     with pytest.raises(ParseFailure, match="expected 'region 1' or 'region 2'"):
         read_choice(answer)
@@ -65,27 +56,7 @@ def test_an_hour_is_read(form: str, hour: int) -> None:
     assert read_clock(form.format(hour=hour)) == hour
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "",
-        "0",
-        "00",
-        "13",
-        "3:00",
-        "3:30",
-        "3 pm",
-        "15",
-        "3.5",
-        "three",
-        "2 or 3",
-        "-3",
-        "3 clock",
-        "003",
-        "3 o'cloc\u212a",
-    ]
-    + ["at 3 o'clock", "3 o'clock direction", "٣", "1e1"],
-)
+@pytest.mark.parametrize("answer", NO_HOUR)
 def test_no_hour_is_guessed(answer: str) -> None:
     with pytest.raises(ParseFailure, match="expected an hour"):
         read_clock(answer)

@@ -19,7 +19,8 @@ Region = tuple[float, float, float, float]
 PINHOLE = Camera(320, 240, 200.0, 210.0, 158.0, 121.0)
 BROWN = Camera(320, 240, 200.0, 210.0, 158.0, 121.0, Distortion.BROWN, (-0.15, 0.02, 0.001, -0.001))
 FISHEYE = Camera(320, 240, 150.0, 150.0, 158.0, 121.0, Distortion.FISHEYE, (0.01, -0.01, 0.0, 0.0))
-SIDE = st.floats(5, 90)
+CAMERA = st.sampled_from([PINHOLE, BROWN, FISHEYE])
+SIDE = st.floats(5, 60)
 
 
 def named(region_px: Region | None) -> Box:
@@ -65,7 +66,7 @@ def test_a_region_beyond_the_reach_of_the_lens_is_dropped() -> None:
     assert [box.region_px is not None for box in sampled(strong, (named(corner), named(middle))).boxes] == [True]
 
 
-@given(st.sampled_from([PINHOLE, BROWN, FISHEYE]), st.floats(30, 190), st.floats(30, 110), SIDE, SIDE, st.integers(0, 99))
+@given(CAMERA, st.floats(80, 150), st.floats(60, 100), SIDE, SIDE, st.integers(0, 99))
 def test_a_region_holds_what_it_held_before(
     camera: Camera, x: float, y: float, width: float, height: float, seed: int
 ) -> None:
@@ -74,7 +75,7 @@ def test_a_region_holds_what_it_held_before(
     assert found.region_px is not None
     x0, y0, x1, y1 = found.region_px
     points_px = np.random.default_rng(seed).uniform((x, y), (x + width, y + height), (200, 2))
-    u, v = seen.camera.project(camera.unproject(points_px)).clip(0, np.array(seen.image.shape[1::-1]) - 1).T
+    u, v = seen.camera.project(camera.unproject(points_px)).T
     # The outline is sampled: between its points a lens bulges by a fraction of a pixel.
     assert x0 - 0.7 < u.min() and u.max() < x1 + 0.7 and y0 - 0.7 < v.min() and v.max() < y1 + 0.7
 
