@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 
@@ -24,7 +25,7 @@ from vlm3.tracking.evaluation import record_evaluation
 from vlm3.tracking.runs import prepare_tracking, start_run
 
 log = get_logger(__name__)
-KIND = "evaluation"
+KIND: Literal["evaluation"] = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)

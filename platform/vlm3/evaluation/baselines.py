@@ -33,7 +33,7 @@ def baselines(table: AnswerTable) -> dict[str, AnswerTable]:
 def constant_depth(table: DepthTable) -> DepthTable:
     """The one depth that is right most often on these very labels, z and ray apart: the hardest constant to beat."""
     best = [best_constant(table.true_m[:, kind]) for kind in range(2)]
-    return replace(table, predicted_m=np.tile(best, (len(table), 1)), **_said(len(table)))
+    return replace(table, predicted_m=np.tile(best, (len(table), 1)), text=_all("", table), status=_all("ok", table))
 
 
 def depth_of_the_row(table: DepthTable) -> DepthTable:
@@ -50,13 +50,13 @@ def depth_of_the_row(table: DepthTable) -> DepthTable:
         for band in np.unique(bands[own]):
             alike = others & (bands == band)
             predicted[own & (bands == band)] = np.median(table.true_m[alike if alike.any() else others], axis=0)
-    return replace(table, predicted_m=predicted, **_said(len(table)))
+    return replace(table, predicted_m=predicted, text=_all("", table), status=_all("ok", table))
 
 
 def copied_pixel(table: CorrespondenceTable) -> CorrespondenceTable:
     """The same place in image 2, in proportion to its size."""
     copied = (table.point1_px + 0.5) / table.size1_px * table.size2_px - 0.5
-    return replace(table, predicted2_px=copied, **_said(len(table)))
+    return replace(table, predicted2_px=copied, text=_all("", table), status=_all("ok", table))
 
 
 def identity_pose(table: PoseTable) -> PoseTable:
@@ -82,14 +82,14 @@ def constant_object(table: ObjectTable) -> ObjectTable:
         rows = table.category == category
         true = table.true[rows]
         predicted[rows] = best_constant(true) if (table.family[rows] == LENGTH).all() else _mode(true)
-    return replace(table, predicted=predicted, **_said(len(table)))
+    return replace(table, predicted=predicted, text=_all("", table), status=_all("ok", table))
 
 
 def _mode(values: NDArray[np.float64]) -> float:
     """The most frequent value, the least of equally frequent ones."""
-    counts = Counter(values.tolist())
+    counts: Counter[float] = Counter(values.tolist())
     return min(counts, key=lambda value: (-counts[value], value))
 
 
-def _said(count: int) -> dict[str, Texts]:
-    return {"text": np.full(count, "", np.object_), "status": np.full(count, "ok", np.object_)}
+def _all(text: str, table: AnswerTable) -> Texts:
+    return np.full(len(table), text, np.object_)

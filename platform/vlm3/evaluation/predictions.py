@@ -173,11 +173,12 @@ def _at_points(
             f"{found.where}: a map of {width}x{height} px has {height * width * channels} values, found"
             f" {len(found.values)}"
         )
-    dense = found.values.reshape(height, width, channels)
+    dense: NDArray[np.float64] = found.values.reshape(height, width, channels)
     scale = np.array([width / camera.width_px, height / camera.height_px])
     # Pixel centres lie at whole numbers in both.
     column, row = np.rint((points_px + 0.5) * scale - 0.5).astype(int).clip(0, [width - 1, height - 1]).T
-    return dense[row, column]
+    sampled: NDArray[np.float64] = dense[row, column]
+    return sampled
 
 
 def _statuses(values: NDArray[np.float64]) -> list[str]:

@@ -121,7 +121,7 @@ def _png(image: NDArray[np.uint8]) -> str:
     done, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise RuntimeError("OpenCV could not encode a PNG")
-    return base64.b64encode(encoded).decode()
+    return base64.b64encode(encoded.tobytes()).decode()
 
 
 def _text(reply: httpx2.Response, url: str) -> str:

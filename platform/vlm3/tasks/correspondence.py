@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from vlm3.config import StrictModel
@@ -73,14 +74,24 @@ class CorrespondenceTask:
                 f"no labelled point of {first.scene}/{first.frame} is seen in {second.scene}/{second.frame}"
             )
         templates, wordings = template_set(self.config.templates), self._wordings()
+        sizes_px = [(view.image.shape[1], view.image.shape[0]) for view in sample.views]
         turns = []
         for index in rng.permutation(np.flatnonzero(askable))[: self.config.points]:
             wording = wordings.questions[int(rng.integers(len(wordings.questions)))]
-            question = self._name(wording, sample.points1_px[index], sample.view1.image)
+            question = self._name(wording, _point(sample.points1_px[index]), sizes_px[0])
             seen = bool(sample.visible[index])
-            answer = self._name(wordings.answer, sample.points2_px[index], sample.view2.image) if seen else NOT_VISIBLE
+            answer = self._name(wordings.answer, _point(sample.points2_px[index]), sizes_px[1]) if seen else NOT_VISIBLE
             turns.append(Turn(question, templates.written(answer)))
-        return Conversation(tuple(turns), images=2, system=templates.system)
+        return Conversation(tuple(turns), images=2, system=self.system)
+
+    def question(self, point1_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:
+        """The canonical question about a point of an image 1 of (width, height)."""
+        return self._name(self._wordings().questions[0], point1_px, image_size_px)
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the template set."""
+        return template_set(self.config.templates).system
 
     def read(self, answer: str) -> tuple[int, int] | None:
         """Names of x and y in image 2, None for "not visible".
@@ -96,12 +107,15 @@ class CorrespondenceTask:
             raise ParseFailure(f"{text[:80]!r} lies outside of the range [0, {self.config.reference_range})")
         return x, y
 
-    def _name(self, wording: str, point_px: np.ndarray, image: np.ndarray) -> str:
+    def _name(self, wording: str, point_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:
         n = self.config.reference_range
-        height_px, width_px = image.shape[:2]
-        x, y = reference(float(point_px[0]), width_px, n), reference(float(point_px[1]), height_px, n)
+        x, y = (reference(c, size, n) for c, size in zip(point_px, image_size_px, strict=True))
         return wording.format(x=x, y=y, n=n)
 
     def _wordings(self) -> CorrespondenceTemplates:
         templates = template_set(self.config.templates)
         return templates.needed(templates.correspondence, "correspondence")
+
+
+def _point(point_px: NDArray[np.float64]) -> tuple[float, float]:
+    return float(point_px[0]), float(point_px[1])

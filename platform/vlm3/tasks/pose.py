@@ -94,7 +94,7 @@ class PoseTask:
             wordings = self._of(asked[index]).questions
             question = wordings[int(rng.integers(len(wordings)))].format(focal=focal)
             turns.append(Turn(question, templates.written(answers[asked[index]])))
-        return Conversation(tuple(turns), images=2, system=templates.system)
+        return Conversation(tuple(turns), images=2, system=self.system)
 
     @property
     def names_focal(self) -> bool:
@@ -102,6 +102,15 @@ class PoseTask:
         return PoseQuestion.DISTANCE not in self.config.questions or name_focal(
             self._of(PoseQuestion.DISTANCE).questions
         )
+
+    def question(self, question: PoseQuestion) -> str:
+        """The canonical wording of a question."""
+        return self._of(question).questions[0]
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the template set."""
+        return template_set(self.config.templates).system
 
     def read(self, question: PoseQuestion, answer: str) -> float | YawPitchRoll | Direction:
         """Degrees, turns, direction or metres, as the question wants.

@@ -95,8 +95,7 @@ def _overlay(item: Item, table: AnswerTable) -> Figure | None:
         case DepthItem(), DepthTable():
             return depth_overlay(decode_rgb(item.frame.encoded_image), table.point_px, *own_kind(table))
         case PairItem(), CorrespondenceTable():
-            images = (decode_rgb(frame.encoded_image) for frame in (item.frame1, item.frame2))
-            return match_lines(*images, table)
+            return match_lines(decode_rgb(item.frame1.encoded_image), decode_rgb(item.frame2.encoded_image), table)
         case PairItem(), PoseTable():
             return camera_pair(table, 0)
         case ObjectItem(), ObjectTable():

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from vlm3.evaluation.report import HEADLINES, MODEL, Report
 from vlm3.evaluation.scoring import own_kind
 from vlm3.evaluation.tables import CorrespondenceTable, DepthTable, ObjectTable, PoseTable
-from vlm3.geometry.boxes import corners
 from vlm3.geometry.camera import Camera
 from vlm3.metrics.depth import within
 from vlm3.metrics.relative import relative_error
 from vlm3.scenes.schema import Box
+from vlm3.tasks.object_answers import oriented
 from vlm3.tracking.pictures import INK, MUTED, RIGHT, VIEW_GAP_PX, WRONG, plain_log_ticks, show, tidy, write
 
 DEPTH_BINS = 8
@@ -50,7 +50,7 @@ def match_lines(image1: NDArray[np.uint8], image2: NDArray[np.uint8], table: Cor
         right = bool(np.hypot(*(true - said)) <= near_px)
         colour = RIGHT if right else WRONG if np.isfinite(said).all() else MUTED
         axes.plot([x1, true[0]], [y1, true[1]], color=colour, lw=0.8, alpha=0.7)
-        axes.plot([true[0], said[0]], [true[1], said[1]], color=WRONG, lw=1.4)
+        axes.plot([true[0], said[0]], [true[1], said[1]], color=colour, lw=1.4)
         axes.scatter([x1], [y1], s=16, color=colour, edgecolors="white", linewidths=0.6)
         axes.scatter([true[0]], [true[1]], s=46, facecolors="none", edgecolors="white", linewidths=1.4)
         axes.scatter([said[0]], [said[1]], s=16, color=colour, edgecolors="white", linewidths=0.6)
@@ -112,7 +112,7 @@ def boxes_overlay(image: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box]
     show(picture, image)
     for number, box in enumerate(boxes):
         colour = f"C{number % 10}"
-        points_m = corners(box)
+        points_m = oriented(box).corners_m()
         if (points_m[:, 2] > 0).all():
             u, v = camera.project(points_m).T
             for first, second in EDGES:

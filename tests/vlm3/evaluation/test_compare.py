@@ -23,18 +23,17 @@ def kept(folder: Path, table: AnswerTable, benchmark: str = "rooms") -> Path:
     return folder
 
 
-def off(share: float) -> list[float]:
-    """Answers of which about this share is wrong."""
-    return [true * (2 if RNG.random() < share else 1.05) for true in TRUE]
+def wrong_at(rows: range) -> list[float]:
+    """Answers that are twice the truth in these rows and right in the others."""
+    return [true * (2 if row in rows else 1.05) for row, true in enumerate(TRUE)]
 
 
 def test_a_clear_difference_is_shown_and_a_small_one_is_not(tmp_path: Path) -> None:
-    a, b, c = (
-        kept(tmp_path / name, depth_answers(TRUE, off(share))) for name, share in (("a", 0.5), ("b", 0.1), ("c", 0.13))
-    )
+    wrong = {"a": range(100), "b": range(20), "c": range(10, 31)}
+    a, b, c = (kept(tmp_path / name, depth_answers(TRUE, wrong_at(rows))) for name, rows in wrong.items())
     (found,) = compare(a, b, 0)
     assert (found.benchmark, found.task, found.measure) == ("rooms", "depth", "delta1")
-    assert found.b - found.a == pytest.approx(found.found.difference) and found.found.difference > 0.3
+    assert found.b - found.a == pytest.approx(found.found.difference) and found.found.difference == pytest.approx(0.4)
     assert found.found.interval[0] > 0 and found.found.p_value < 0.01
     (small,) = compare(b, c, 0)
     assert small.found.interval[0] <= 0 <= small.found.interval[1]

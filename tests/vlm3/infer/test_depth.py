@@ -90,7 +90,7 @@ def test_what_cannot_be_asked_is_refused(tiny_dir: Path, trained: Any, encoded: 
     with pytest.raises(ConfigError, match=r"vlm3\.json: no such file"):
         Predictor.load(tiny_dir, "cpu")
     with pytest.raises(ConfigError, match="no usable GPU"):
-        Predictor.load(tiny_dir, "cuda:9")
+        LocalModel.load(tiny_dir, "cuda:9")
     with pytest.raises(ConfigError, match="not trained on depth"):
         answer_depth(Predictor(predictor(trained).model, AskSpec()), encoded, CAMERA, POINTS_PX)
     with pytest.raises(DataError):

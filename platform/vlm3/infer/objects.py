@@ -1,0 +1,91 @@
+"""Questions about objects of an original image: regions mapped, asked, read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vlm3.infer.predictor import Predictor
+from vlm3.infer.spec import trained_on
+from vlm3.infer.text_model import TextRequest
+from vlm3.scenes.schema import Frame
+from vlm3.tasks.object_answers import Region
+from vlm3.tasks.object_questions import ObjectQuestion
+from vlm3.tasks.objects import ObjectsTask
+from vlm3.tasks.protocol import ParseFailure
+from vlm3.views.sample import regions_in_view
+from vlm3.views.unify import unify
+
+MAX_ANSWER_TOKENS = 16
+"""A length, "region 2" or "12 o'clock"."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionAsked:
+    """A question about one or two regions."""
+
+    question: ObjectQuestion
+    regions_px: tuple[Region, ...]
+    """In the original image, in the order in which they are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAnswer:
+    """What the model said."""
+
+    asked: str
+    """The question in words; empty where it could not be asked."""
+    text: str
+    status: Literal["ok", "unreadable", "outside"]
+    """`outside`: no ray of the camera leads to a whole region."""
+    value: float | None
+    """The number of `vlm3.tasks.object_questions.AnswerForm`; None when unreadable."""
+
+
+def answer_objects(
+    predictor: Predictor, frame: Frame, questions: Sequence[RegionAsked], item: str = "image"
+) -> tuple[ObjectAnswer, ...]:
+    """Answers to questions about regions of an original image, each asked on its own.
+
+    Args:
+        predictor: the model.
+        frame: image and camera.
+        questions: what to ask.
+        item: name of the image, for messages.
+
+    Raises:
+        ConfigError: the model was not trained on objects.
+        DataError: the image cannot be read or unified.
+    """
+    asked = trained_on(predictor.ask.objects, "object")
+    task = ObjectsTask(asked.ask)
+    view = unify(frame.encoded_image, frame.camera, predictor.policy(asked.focal_px))
+    size_px = (view.image.shape[1], view.image.shape[0])
+    flat = [region for question in questions for region in question.regions_px]
+    mapped = iter(regions_in_view(flat, view))
+    regions = [[next(mapped) for _ in question.regions_px] for question in questions]
+    texts = [
+        task.question(question.question, [region for region in found if region], size_px) if all(found) else ""
+        for question, found in zip(questions, regions, strict=True)
+    ]
+    said = iter(
+        predictor.model.answer(
+            TextRequest(
+                item,
+                (view.image,),
+                tuple(text for text in texts if text),
+                task.system,
+                predictor.tokens(MAX_ANSWER_TOKENS),
+            )
+        )
+    )
+    return tuple(
+        _read(task, question.question, text, next(said)) if text else ObjectAnswer("", "", "outside", None)
+        for question, text in zip(questions, texts, strict=True)
+    )
+
+
+def _read(task: ObjectsTask, question: ObjectQuestion, asked: str, text: str) -> ObjectAnswer:
+    try:
+        return ObjectAnswer(asked, text, "ok", task.read(question, text))
+    except ParseFailure:
+        return ObjectAnswer(asked, text, "unreadable", None)
