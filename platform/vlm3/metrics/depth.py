@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlm3.metrics.intervals import bootstrap_interval
+from vlm3.metrics.intervals import Interval, mean_interval, mean_known
+from vlm3.metrics.relative import relative_error
 
 DELTA = 1.25
 """δ_k is the share of answers within a factor of 1.25^k (Eigen et al., NeurIPS 2014)."""
@@ -26,8 +27,37 @@ class DepthScores:
     """100 · √(mean(d²) - mean(d)²), d = log p - log g, over the positive answers (Eigen et al.)."""
     unreadable_share: float
     """Answers that do not parse; wrong in every δ."""
-    delta1_interval: tuple[float, float]
-    """95 % bootstrap interval over images."""
+    delta1_interval: Interval
+    """95 % bootstrap interval over images, as is the next."""
+    abs_rel_interval: Interval
+
+
+def within(predicted_m: ArrayLike, true_m: ArrayLike, factor: float = DELTA) -> NDArray[np.bool_]:
+    """Which answers (N,) lie within a factor of the truth, max(p / g, g / p) < factor; NaN and p ≤ 0 do not."""
+    right: NDArray[np.bool_] = _ratio(np.asarray(predicted_m, np.float64), np.asarray(true_m, np.float64)) < factor
+    return right
+
+
+def align_scale(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
+    """Predictions with the scale of each image set right, to judge shape alone; never a metric score.
+
+    Args:
+        predicted_m: (N,) metres; NaN where unreadable.
+        true_m: (N,) metres, > 0.
+        groups: (N,) image of each answer.
+
+    Returns:
+        (N,) metres, each image times the median of g / p over its positive answers; an image without one stays as it
+        is. (Zhou et al., CVPR 2017, section 4.1, take the ratio of the medians instead.)
+    """
+    aligned, true = np.array(predicted_m, np.float64), np.asarray(true_m, np.float64)
+    labels = np.asarray(groups)
+    positive = aligned > 0
+    for label in np.unique(labels[positive]):
+        image = labels == label
+        used = image & positive
+        aligned[image] *= np.median(true[used] / aligned[used])
+    return aligned
 
 
 def depth_scores(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike, seed: int) -> DepthScores:
@@ -48,23 +78,21 @@ def depth_scores(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike, s
         raise ValueError(f"expected equal (N,) arrays with N ≥ 1, found {predicted.shape}, {true.shape}, {group.shape}")
     if not (np.isfinite(true) & (true > 0)).all():
         raise ValueError("labels must be positive and finite: drop invalid ones before scoring")
-    ratio = _ratio(predicted, true)
-    within = [ratio < DELTA**k for k in (1, 2, 3)]
+    right = [within(predicted, true, DELTA**k) for k in (1, 2, 3)]
+    relative = relative_error(predicted, true)
     readable = ~np.isnan(predicted)
-    _, inverse = np.unique(group, return_inverse=True)
-    counts = np.bincount(inverse)
-    hits = np.bincount(inverse, weights=within[0])
     p, g = predicted[readable], true[readable]
     return DepthScores(
         count=len(true),
-        delta1=float(within[0].mean()),
-        delta2=float(within[1].mean()),
-        delta3=float(within[2].mean()),
-        abs_rel=float(np.mean(np.abs(p - g) / g)) if len(p) else float("nan"),
+        delta1=float(right[0].mean()),
+        delta2=float(right[1].mean()),
+        delta3=float(right[2].mean()),
+        abs_rel=mean_known(relative),
         rmse_m=float(np.sqrt(np.mean((p - g) ** 2))) if len(p) else float("nan"),
         silog=_silog(p, g),
         unreadable_share=float(1 - readable.mean()),
-        delta1_interval=bootstrap_interval(hits, counts, seed),
+        delta1_interval=mean_interval(right[0], group, seed),
+        abs_rel_interval=mean_interval(relative, group, seed),
     )
 
 

@@ -1,15 +1,20 @@
 """Confidence intervals by bootstrap over images: points of one image are not independent."""
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
 LEVEL = 0.95
 
+Interval = tuple[float, float]
+"""(low, high)."""
+
 
 def bootstrap_interval(
-    sums: NDArray[np.number], counts: NDArray[np.integer], seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+    sums: NDArray[np.number], counts: NDArray[np.number], seed: int, resamples: int = RESAMPLES
+) -> Interval:
     """95 % percentile interval of Σ sums / Σ counts when whole groups are drawn with replacement.
 
     Args:
@@ -19,14 +24,85 @@ def bootstrap_interval(
         resamples: how many.
 
     Returns:
-        (low, high); NaN without groups. (Efron 1979, percentile method.)
+        (low, high); NaN without groups or answers. (Efron 1979, percentile method.)
     """
-    groups = len(sums)
-    if groups == 0:
-        return float("nan"), float("nan")
+    return bootstrap_of(lambda draws: ratio_of_sums(draws, sums, counts), len(sums), seed, resamples)
+
+
+def mean_known(values: ArrayLike) -> float:
+    """Mean of the values (N,) that are not NaN; NaN without one."""
+    value = np.asarray(values, np.float64)
+    known = value[~np.isnan(value)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def mean_interval(values: ArrayLike, groups: ArrayLike, seed: int, resamples: int = RESAMPLES) -> Interval:
+    """95 % percentile interval of the mean of values when whole groups are drawn with replacement.
+
+    Args:
+        values: (N,) per-answer values; NaN is left out of the mean.
+        groups: (N,) image (or scene) of each answer.
+        seed: of the draws.
+        resamples: how many.
+
+    Returns:
+        (low, high); NaN without values.
+    """
+    value = np.asarray(values, np.float64)
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    kept = ~np.isnan(value)
+    sums, counts = np.bincount(group, weights=np.where(kept, value, 0.0)), np.bincount(group, weights=kept)
+    return bootstrap_interval(sums, counts, seed, resamples)
+
+
+def bootstrap_of(
+    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]], groups: int, seed: int, resamples: int = RESAMPLES
+) -> Interval:
+    """95 % percentile interval of any statistic of the groups that were drawn.
+
+    Args:
+        statistic: gets (R, G), how often each group was drawn in each resample, and gives (R,) values; NaN where a
+            resample has none.
+        groups: G.
+        seed: of the draws; the same groups are drawn for each statistic.
+        resamples: R.
+
+    Returns:
+        (low, high); NaN without groups or values.
+    """
+    return percentile_interval(statistic(draw_groups(groups, seed, resamples)) if groups else np.empty(0))
+
+
+def draw_groups(groups: int, seed: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
+    """(R, G) times that each of G ≥ 1 groups was drawn when G groups are drawn with replacement, R times over."""
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    totals = draws @ np.asarray(counts, np.float64)
-    means = (draws @ np.asarray(sums, np.float64))[totals > 0] / totals[totals > 0]
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    draws: NDArray[np.int64] = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    return draws
+
+
+def percentile_interval(values: NDArray[np.float64]) -> Interval:
+    """The middle 95 % of resampled values (R,), NaN left out; NaN where nothing is left."""
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def ratio_of_sums(
+    draws: NDArray[np.int64], sums: NDArray[np.number], counts: NDArray[np.number]
+) -> NDArray[np.float64]:
+    """Σ sums / Σ counts of each resample.
+
+    Args:
+        draws: (R, G) times each group was drawn.
+        sums: (G,) or (G, K) sums of each group.
+        counts: (G,) or (G, K) answers of each group.
+
+    Returns:
+        (R,) or (R, K); NaN where a resample has no answers.
+    """
+    totals = draws @ np.asarray(counts, np.float64)
+    known = totals > 0
+    ratios: NDArray[np.float64] = (draws @ np.asarray(sums, np.float64)) / np.where(known, totals, 1.0)
+    return np.where(known, ratios, np.nan)

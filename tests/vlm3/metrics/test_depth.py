@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vlm3.metrics.depth import best_constant, depth_scores
+from vlm3.metrics.depth import align_scale, best_constant, depth_scores, within
 
 depths = st.lists(st.floats(0.1, 100), min_size=1, max_size=40)
 
@@ -102,3 +102,56 @@ def test_the_interval_covers_the_mean_and_narrows_with_images() -> None:
     # Normal approximation: 2 · 1.96 · √(0.7 · 0.3 / 4000) = 0.0284.
     assert width == pytest.approx(0.0284, rel=0.15)
     assert few.delta1 == many.delta1
+
+
+def test_both_intervals_hold_their_scores_and_only_one_group_leaves_no_doubt() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.uniform(1, 9, 300)
+    predicted = np.where(rng.random(300) < 0.1, np.nan, true * rng.uniform(0.6, 1.6, 300))
+    scores = depth_scores(predicted, true, np.arange(300) // 5, seed=2)
+    assert scores.abs_rel_interval[0] < scores.abs_rel < scores.abs_rel_interval[1]
+    assert scores.delta1_interval[0] < scores.delta1 < scores.delta1_interval[1]
+    one = depth_scores(predicted, true, np.zeros(300), seed=2)
+    assert one.abs_rel_interval == pytest.approx((one.abs_rel, one.abs_rel))
+
+
+def test_all_unreadable_has_no_interval_of_its_errors_but_one_of_its_hits() -> None:
+    scores = depth_scores([np.nan, np.nan], [1.0, 2.0], [0, 1], seed=0)
+    assert np.isnan(scores.abs_rel_interval).all()
+    assert scores.delta1_interval == (0.0, 0.0)
+
+
+def test_within_says_which_answers_are_right() -> None:
+    assert within([1.0, 1.3, 1.3, np.nan, 0.0], [1.0, 1.0, 2.0, 1.0, 1.0]).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert within([1.3], [1.0], factor=1.25**2).tolist() == [True]
+
+
+def test_aligning_undoes_a_factor_of_each_image() -> None:
+    true = np.array([1.0, 2.0, 4.0, 3.0, 5.0])
+    groups = np.array(["a", "a", "a", "b", "b"])
+    aligned = align_scale(true * [3, 3, 3, 0.5, 0.5], true, groups)
+    assert np.allclose(aligned, true)
+
+
+def test_aligning_takes_the_median_ratio_of_positive_answers_and_keeps_the_others() -> None:
+    predicted = np.array([1.0, 1.0, 1.0, np.nan, -1.0, 0.0])
+    true = np.array([2.0, 3.0, 10.0, 4.0, 4.0, 7.0])
+    # Ratios 2, 3, 10 of image 0; image 1 has none that is positive.
+    aligned = align_scale(predicted, true, [0, 0, 0, 0, 0, 1])
+    assert aligned[:3].tolist() == [3.0, 3.0, 3.0]
+    assert np.isnan(aligned[3]) and aligned[4] == -3.0 and aligned[5] == 0.0
+    assert predicted[0] == 1.0
+
+
+@given(depths, st.floats(0.1, 10))
+def test_a_scale_of_the_answers_does_not_matter_once_aligned(labels: list[float], factor: float) -> None:
+    true = np.array(labels)
+    predicted = true * np.linspace(0.8, 1.3, len(true))
+    groups = np.arange(len(true)) % 3
+    assert np.allclose(align_scale(predicted * factor, true, groups), align_scale(predicted, true, groups))

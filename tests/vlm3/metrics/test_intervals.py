@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
-from vlm3.metrics.intervals import bootstrap_interval
+from vlm3.metrics.intervals import bootstrap_interval, bootstrap_of, draw_groups, mean_interval, mean_known
 
 
 def test_equal_groups_leave_no_doubt() -> None:
@@ -36,3 +37,50 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         low, high = bootstrap_interval(sums, np.full(60, 5), seed, resamples=400)
         covered += low <= 0.6 <= high
     assert covered / 200 == pytest.approx(0.95, abs=0.05)
+
+
+def test_the_interval_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(2, 1, 80)
+    ours = mean_interval(values, np.arange(80), seed=0, resamples=20_000)
+    theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=rng).confidence_interval
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_the_interval_of_a_mean_leaves_nan_out() -> None:
+    rng = np.random.default_rng(0)
+    values, groups = rng.random(60), np.arange(60) // 4
+    values[::7] = np.nan
+    known = ~np.isnan(values)
+    sums, counts = np.bincount(groups[known], weights=values[known]), np.bincount(groups[known])
+    assert mean_interval(values, groups, seed=5) == pytest.approx(bootstrap_interval(sums, counts, seed=5))
+    assert mean_known(values) == pytest.approx(np.nanmean(values))
+
+
+def test_nothing_known_gives_nan() -> None:
+    assert np.isnan(mean_interval([np.nan, np.nan], ["a", "b"], seed=0)).all()
+    assert np.isnan(mean_interval([], [], seed=0)).all()
+    assert np.isnan(mean_known([np.nan]))
+
+
+def test_a_statistic_sees_how_often_each_group_was_drawn() -> None:
+    values = np.array([1.0, 5.0, 9.0])
+
+    def largest(draws: np.ndarray) -> np.ndarray:
+        assert (draws.sum(axis=1) == 3).all() and draws.shape == (500, 3)
+        return np.where(draws > 0, values, -np.inf).max(axis=1)
+
+    # The largest was drawn in 1 - (2/3)³ = 70 % of the resamples, the smallest alone in 1/27 = 3.7 %.
+    assert bootstrap_of(largest, 3, seed=0, resamples=500) == (1.0, 9.0)
+
+
+def test_resamples_without_a_value_are_left_out() -> None:
+    low, high = bootstrap_of(lambda draws: np.where(draws[:, 0] > 0, 4.0, np.nan), 2, seed=0)
+    assert (low, high) == (4.0, 4.0)
+
+
+def test_groups_are_drawn_evenly() -> None:
+    draws = draw_groups(8, seed=1, resamples=4000)
+    assert draws.mean(axis=0) == pytest.approx(np.ones(8), abs=0.06)
+    # How often one of 8 is drawn is binomial: variance 8 · 1/8 · 7/8.
+    assert draws.var(axis=0) == pytest.approx(np.full(8, 7 / 8), rel=0.1)
