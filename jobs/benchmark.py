@@ -52,10 +52,11 @@ def main() -> None:
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}: expected at least 1, found {getattr(arguments, name)}")
     # Takes seconds, which nobody wants to wait for who misspelt a flag.
+    from vlm3.benchmarks.opening import open_benchmarks
+
     from pipelines.answerers import answerer_source
     from pipelines.benchmark import BenchmarkRequest, run_benchmark
     from pipelines.predict import Replicas
-    from vlm3.benchmarks.opening import open_benchmarks
     from vlm3.tracking.client import tracking_uri
     from vlm3.tracking.config import TrackingConfig
 

@@ -110,10 +110,7 @@ def answerer_source(
         return DirectoryAnswerer(directory, given or AskSpec.of_every_task(), device, None)
     found = resolve(model, uri, runs_dir / "served")
     if given is None and not (found.directory / FILE).is_file():
-        raise DataError(
-            f"model {model}: its directory has no {FILE}, which says how to ask it; give --ask FILE.yaml, or hub:NAME for"
-            " our own wordings"
-        )
+        raise DataError(f"model {model}: its directory has no {FILE}, which says how to ask it; give --ask FILE.yaml")
     version = None if found.version == "local" else found
     return DirectoryAnswerer(found.directory, given or AskSpec.read(found.directory), device, version)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow.parquet as pq
+from vlm3.benchmarks.checking import Checked, check_row, refusal
 
 from pipelines.answerers import AnswererSource, DirectoryAnswerer
 from pipelines.cluster import connect
 from pipelines.predict import Replicas, predict
 from pipelines.progress import Counting
 from pipelines.runs import only_driver
-from vlm3.benchmarks.checking import Checked, check_row, refusal
 from vlm3.benchmarks.items import Benchmark
 from vlm3.errors import DataError
 from vlm3.evaluation.report import Coverage, Report
@@ -39,11 +39,11 @@ class BenchmarkRequest:
     source: AnswererSource
     benchmarks: tuple[Benchmark, ...]
     runs_dir: Path
-    replicas: Replicas = Replicas()
+    tracking: TrackingConfig
+    replicas: Replicas
     allow_skip: bool = False
     limit: int | None = None
     """Rows of each benchmark, spread evenly; None for all."""
-    tracking: TrackingConfig = TrackingConfig()
     seed: int = 0
 
 

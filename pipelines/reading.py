@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vlm3.errors import DamagedError, DataError
@@ -21,12 +22,12 @@ from vlm3.mixture.quarantine import Fault, FaultKind
 from vlm3.scenes.checks import stored_fault
 from vlm3.scenes.rows import SCHEMA, table_to_frames
 from vlm3.scenes.schema import Frame
-from vlm3.scenes.sharded import DEPTH_COLUMNS, PAIR_COLUMNS, ShardedSource
+from vlm3.scenes.sharded import BOX_COLUMNS, DEPTH_COLUMNS, PAIR_COLUMNS, ColumnSet, ShardedSource
 from vlm3.seeds import derive_seed
 from vlm3.storage.counters import StorageUse, storage_use
 from vlm3.storage.read_ahead import read_ahead
 from vlm3.storage.split import Split
-from vlm3.tasks.protocol import AnyTask
+from vlm3.tasks.protocol import AnyTask, Labels
 from vlm3.train.parcels import Cost, EncodedParcel
 from vlm3.views.pair_choice import choose_pair
 from vlm3.views.pairs import Pair, clip_pairs
@@ -56,19 +57,31 @@ class Component:
     task: AnyTask
     policy: UnifyPolicy
 
+    @property
+    def columns(self) -> ColumnSet:
+        """What is read for the task."""
+        if self.task.views == 2:
+            return PAIR_COLUMNS
+        return BOX_COLUMNS if self.task.asks_about is Labels.BOXES else DEPTH_COLUMNS
+
     def read(self, clip: int) -> Clip:
         """A clip with the columns that the task needs. Raises as `ShardedSource.read_table`."""
+        rows = self.source.read_table(Split.TRAIN, clip, self.columns)
+        if self.task.asks_about is Labels.BOXES:
+            return Clip(rows.filter(pc.greater(pc.fill_null(pc.list_value_length(rows["boxes"]), 0), 0)))
         if self.task.views == 1:
-            return Clip(self.source.read_table(Split.TRAIN, clip, DEPTH_COLUMNS))
-        rows = self.source.read_table(Split.TRAIN, clip, PAIR_COLUMNS)
-        return Clip(rows, tuple(pair for pair in _pairs(rows) if not (pair.pose_only and self.task.needs_points)))
+            return Clip(rows)
+        pointed = self.task.asks_about is Labels.POINTS
+        return Clip(rows, tuple(pair for pair in _pairs(rows) if not (pair.pose_only and pointed)))
 
     def pick(self, clip: Clip, epoch: int, slot: int, visit_seed: int) -> tuple[pa.Table, float]:
         """The rows that an element shows, and the overlap of a pair, NaN for a view.
 
         Raises:
-            DataError: it must be a pair, and the clip has none.
+            DataError: it must be a pair, or a view with boxes, and the clip has none.
         """
+        if not clip.rows.num_rows:
+            raise DataError("no frame of the clip has a box to ask about")
         if self.task.views == 1:
             # Visits of a clip go on where the one before ended, so that every frame is shown.
             return clip.rows.slice((epoch * self.source.slots + slot) % clip.rows.num_rows, 1), math.nan
@@ -191,10 +204,12 @@ class ClipReader:
         return StoredSample(draw.attempt, draw.seed, rows, overlap)
 
     def _together(self, frames: Sequence[pa.Table]) -> pa.Table:
-        """All rows in one piece, of one schema for all parcels: what only pairs have is null for the others."""
-        if all(component.task.views == 1 for component in self.components):
+        """All rows in one piece, of one schema for all parcels: what only some tasks read is null for the others."""
+        read = {component.columns for component in self.components}
+        if len(read) == 1:
             return pa.concat_tables(frames).combine_chunks()
-        columns = pa.schema([SCHEMA.field(name) for name in PAIR_COLUMNS]).empty_table()
+        names = set().union(*read)
+        columns = pa.schema([field for field in SCHEMA if field.name in names]).empty_table()
         return pa.concat_tables([columns, *frames], promote_options="default").combine_chunks()
 
     def _read(self, number: int, clip: int) -> Clip | Fault:

@@ -15,9 +15,11 @@ from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
 from vlm3.tasks.correspondence import CorrespondenceTask
 from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.joint import MetricTask, check_focals
+from vlm3.tasks.object_questions import AnswerForm
 from vlm3.tasks.objects import ObjectsTask
-from vlm3.tasks.pose import PoseTask
-from vlm3.tasks.protocol import AnyTask
+from vlm3.tasks.pose import PoseQuestion, PoseTask
+from vlm3.tasks.protocol import AnyTask, Labels
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
 from vlm3.views.unify import GridPolicy, UnifyPolicy
@@ -83,29 +85,36 @@ def components(
     return tuple(built), tuple(weight for _, weight in mixture)
 
 
-def require_poses(parts: Iterable[Component]) -> None:
-    """Look for a pose in each source that is asked about pairs: most often in one clip, in `LOOKED_AT` at most.
+def require_labels(parts: Iterable[Component]) -> None:
+    """Look for poses in each source that is asked about pairs, and for boxes in each that is asked about objects.
+
+    Most often one clip tells; `LOOKED_AT` are looked at.
 
     Raises:
-        DataError: a source has none, so no two of its frames can be known to show the same.
+        DataError: a source has none of what its questions are about.
         StorageError: the store does not answer.
     """
     for part in parts:
-        if part.task.views == 2 and not _posed(part.source):
+        if part.task.views == 2 and not _has(part.source, "world_T_cam"):
             raise DataError(
                 f"mixture: {part.name} asks about pairs of views, but frames of source {part.source.name!r} have no"
                 f" camera poses: set mixture.weights {part.name}: 0"
             )
+        if part.task.asks_about is Labels.BOXES and not _has(part.source, "boxes"):
+            raise DataError(
+                f"mixture: {part.name} asks about objects, but frames of source {part.source.name!r} have no boxes:"
+                f" set mixture.weights {part.name}: 0"
+            )
 
 
-def _posed(source: ShardedSource) -> bool:
+def _has(source: ShardedSource, column: str) -> bool:
     clips = source.clips(Split.TRAIN)
     for clip in sorted({clips * place // LOOKED_AT for place in range(LOOKED_AT)}) if clips else ():
         try:
-            poses = source.read_table(Split.TRAIN, clip, ("world_T_cam",))["world_T_cam"]
+            cells = source.read_table(Split.TRAIN, clip, (column,))[column]
         except DamagedError:
             return True  # who knows: the stream quarantines what is damaged
-        if poses.null_count < len(poses):
+        if cells.null_count < len(cells):
             return True
     return clips == 0
 
@@ -131,18 +140,29 @@ class _TrainedTask:
 
 
 def _tasks(recipe: Recipe) -> dict[str, _TrainedTask]:
-    """What a recipe trains, by the name of the task."""
+    """What a recipe trains, by the name of the task. Raises ConfigError where their metres do not agree."""
     asked = recipe.tasks
-    trained = []
+    trained: list[_TrainedTask] = []
+    metric: list[MetricTask] = []
     if asked.depth is not None:
-        trained.append(_TrainedTask(DepthTask(asked.depth.ask), asked.depth.focal_px, asked.depth.weight))
+        depth = DepthTask(asked.depth.ask)
+        trained.append(_TrainedTask(depth, asked.depth.focal_px, asked.depth.weight))
+        metric.append(MetricTask(depth.name, asked.depth.focal_px, depth.names_focal))
     if asked.correspondence is not None:
-        task = CorrespondenceTask(asked.correspondence.ask)
-        trained.append(_TrainedTask(task, asked.correspondence.focal_px, asked.correspondence.weight))
+        matching = CorrespondenceTask(asked.correspondence.ask)
+        trained.append(_TrainedTask(matching, asked.correspondence.focal_px, asked.correspondence.weight))
     if asked.pose is not None:
-        trained.append(_TrainedTask(PoseTask(asked.pose.ask), asked.pose.focal_px, asked.pose.weight))
+        pose = PoseTask(asked.pose.ask)
+        trained.append(_TrainedTask(pose, asked.pose.focal_px, asked.pose.weight))
+        if PoseQuestion.DISTANCE in asked.pose.ask.questions:
+            metric.append(MetricTask(pose.name, asked.pose.focal_px, pose.names_focal))
     if asked.objects is not None:
-        trained.append(_TrainedTask(ObjectsTask(asked.objects.ask), asked.objects.focal_px, asked.objects.weight))
+        objects = ObjectsTask(asked.objects.ask)
+        trained.append(_TrainedTask(objects, asked.objects.focal_px, asked.objects.weight))
+        if any(question.form is AnswerForm.LENGTH for question in asked.objects.ask.questions):
+            metric.append(MetricTask(objects.name, asked.objects.focal_px, names_focal=False))
+    drawn = {part.task.name for part in trained if part.weight > 0}
+    check_focals([task for task in metric if task.name in drawn])
     return {part.task.name: part for part in trained}
 
 
@@ -156,8 +176,8 @@ def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tupl
     if recipe.tasks.spec().depth is None:
         if recipe.evaluation.sources or recipe.evaluation.primary:
             raise ConfigError(
-                "evaluation: training measures δ1 of depth, which this recipe does not train: leave evaluation.sources and"
-                " evaluation.primary out, and use jobs/benchmark.py on the export"
+                "evaluation: training measures δ1 of depth, which this recipe does not train: leave its sources and"
+                " primary out, and use jobs/benchmark.py on the export"
             )
         return ()
     for name in recipe.evaluation.sources:

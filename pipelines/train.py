@@ -16,7 +16,7 @@ from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
 from pipelines.runs import only_driver
 from pipelines.samples import SampleBuilder, keep_encoder
-from pipelines.sources import components, evaluated_sources, open_sources, require_poses
+from pipelines.sources import components, evaluated_sources, open_sources, require_labels
 from pipelines.stream import PlanOwner, in_order, training_stream
 from pipelines.weights import component_sizes, keep_plan, start_plan
 from vlm3.config import dump_yaml
@@ -116,7 +116,7 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     # Other data under the same name is refused here.
     plan = start_plan(recipe, parts, weights) if saved is None else MixturePlan.from_json(read_state(saved).plan, sizes)
     evaluated = evaluated_sources(recipe, sources)
-    require_poses(part for part, weight in zip(parts, weights, strict=True) if weight)
+    require_labels(part for part, weight in zip(parts, weights, strict=True) if weight)
     encoder = ConversationEncoder.from_directory(model_dir)
 
     prepare_tracking(recipe.tracking, request.runs_dir)

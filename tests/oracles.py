@@ -30,12 +30,15 @@ class Pinhole(NamedTuple):
     cy: float
 
 
+BOUNDS = ImageBounds(32, 1024, 1 << 24)
+
+
 @dataclass(frozen=True)
 class Oracle:
     """Answers each question of an item by the function of that item."""
 
     answers: Callable[[TextRequest, str], str]
-    bounds: ImageBounds = ImageBounds(32, 32 * 32, 1 << 24)
+    bounds: ImageBounds = BOUNDS
 
     def answer(self, request: TextRequest) -> list[str]:
         return [self.answers(request, question) for question in request.questions]

@@ -127,7 +127,7 @@ def correspondence_table(
     texts: Sequence[str],
     statuses: Sequence[str],
 ) -> CorrespondenceTable:
-    """Answers about those of an item's points that are `asked` (N,): `predicted2_px` (asked, 2), NaN without a place."""
+    """Answers about the `asked` (N,) of an item's points: `predicted2_px` (asked, 2), NaN without a place."""
     count = int(asked.sum())
     return CorrespondenceTable(
         item=repeated(item.id, count),

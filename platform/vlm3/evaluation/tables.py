@@ -1,20 +1,37 @@
 """Answers beside the truth, a table for each task: all that scores, comparisons and plots need."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Texts = NDArray[np.object_]
-Numbers = NDArray[np.float64]
 TableT = TypeVar("TableT", bound="AnswerTable")
 
 
-def _column(kind: str, *shape: int) -> Any:
-    return field(metadata={"kind": kind, "shape": shape})
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a column is stored."""
+
+    arrow: pa.DataType
+    numpy: Any
+    shape: tuple[int, ...] = ()
+    """Of a row."""
+
+
+_TEXT, _NUMBER = (pa.string(), np.object_), (pa.float64(), np.float64)
+Texts = Annotated[NDArray[np.object_], Column(*_TEXT)]
+FourTexts = Annotated[NDArray[np.object_], Column(*_TEXT, (4,))]
+Truths = Annotated[NDArray[np.bool_], Column(pa.bool_(), np.bool_)]
+Numbers = Annotated[NDArray[np.float64], Column(*_NUMBER)]
+Pairs = Annotated[NDArray[np.float64], Column(*_NUMBER, (2,))]
+Vectors = Annotated[NDArray[np.float64], Column(*_NUMBER, (3,))]
+Rotations = Annotated[NDArray[np.float64], Column(*_NUMBER, (3, 3))]
+Transforms = Annotated[NDArray[np.float64], Column(*_NUMBER, (4, 4))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,9 +39,9 @@ class AnswerTable:
     """Columns that every table has; N answers."""
 
     task: ClassVar[str]
-    item: Texts = _column("text")
+    item: Texts
     """(N,) item of the benchmark."""
-    group: Texts = _column("text")
+    group: Texts
     """(N,) what the bootstrap draws: image or scene."""
 
     def __len__(self) -> int:
@@ -32,7 +49,7 @@ class AnswerTable:
         return len(self.item)
 
     @property
-    def truth(self) -> Numbers:
+    def truth(self) -> NDArray[np.float64]:
         """(N, …) what would be right."""
         raise NotImplementedError
 
@@ -42,23 +59,23 @@ class DepthTable(AnswerTable):
     """Depth at points."""
 
     task = "depth"
-    text: Texts = _column("text")
+    text: Texts
     """(N,) what the model said."""
-    status: Texts = _column("text")
+    status: Texts
     """(N,) `ok`, or why there is no value."""
-    point_px: Numbers = _column("number", 2)
+    point_px: Pairs
     """(N, 2) in the original image."""
-    size_px: Numbers = _column("number", 2)
+    size_px: Pairs
     """(N, 2) width and height of the original image."""
-    label_kind: Texts = _column("text")
+    label_kind: Texts
     """(N,) `z` or `ray`: kind of the published label; the other one is converted from it."""
-    true_m: Numbers = _column("number", 2)
+    true_m: Pairs
     """(N, 2) z and ray."""
-    predicted_m: Numbers = _column("number", 2)
+    predicted_m: Pairs
     """(N, 2) z and ray, NaN without a value."""
 
     @property
-    def truth(self) -> Numbers:
+    def truth(self) -> NDArray[np.float64]:
         """`true_m`."""
         return self.true_m
 
@@ -68,19 +85,19 @@ class CorrespondenceTable(AnswerTable):
     """Places in image 2 of points of image 1."""
 
     task = "correspondence"
-    text: Texts = _column("text")
-    status: Texts = _column("text")
+    text: Texts
+    status: Texts
     """(N,) `ok`, `not visible`, or why there is no value."""
-    point1_px: Numbers = _column("number", 2)
-    size1_px: Numbers = _column("number", 2)
-    true2_px: Numbers = _column("number", 2)
+    point1_px: Pairs
+    size1_px: Pairs
+    true2_px: Pairs
     """(N, 2) in the original image 2; NaN where it does not see the point."""
-    predicted2_px: Numbers = _column("number", 2)
+    predicted2_px: Pairs
     """(N, 2), NaN without a place."""
-    size2_px: Numbers = _column("number", 2)
+    size2_px: Pairs
 
     @property
-    def truth(self) -> Numbers:
+    def truth(self) -> NDArray[np.float64]:
         """`true2_px`."""
         return self.true2_px
 
@@ -90,21 +107,21 @@ class PoseTable(AnswerTable):
     """The pose of camera 2 in the frame of camera 1; one row a pair."""
 
     task = "pose"
-    text: Texts = _column("text", 4)
+    text: FourTexts
     """(N, 4) what the model said to the questions angle, turns, direction, distance; empty where not asked."""
-    status: Texts = _column("text", 4)
+    status: FourTexts
     """(N, 4) of these: `ok`, `unreadable` or `not asked`."""
-    metric: NDArray[np.bool_] = _column("truth")
+    metric: Truths
     """(N,) whether lengths are metres."""
-    true_cam1_T_cam2: Numbers = _column("number", 4, 4)
-    predicted_angle_deg: Numbers = _column("number")
-    predicted_cam1_R_cam2: Numbers = _column("number", 3, 3)
+    true_cam1_T_cam2: Transforms
+    predicted_angle_deg: Numbers
+    predicted_cam1_R_cam2: Rotations
     """(N, 3, 3), NaN without a value."""
-    predicted_direction: Numbers = _column("number", 3)
-    predicted_distance_m: Numbers = _column("number")
+    predicted_direction: Vectors
+    predicted_distance_m: Numbers
 
     @property
-    def truth(self) -> Numbers:
+    def truth(self) -> NDArray[np.float64]:
         """`true_cam1_T_cam2`."""
         return self.true_cam1_T_cam2
 
@@ -114,19 +131,19 @@ class ObjectTable(AnswerTable):
     """Questions about objects."""
 
     task = "objects"
-    category: Texts = _column("text")
+    category: Texts
     """(N,) as the benchmark calls it."""
-    family: Texts = _column("text")
+    family: Texts
     """(N,) how it is scored: `vlm3.metrics.objects.QuestionFamily`."""
-    question: Texts = _column("text")
-    text: Texts = _column("text")
-    status: Texts = _column("text")
-    true: Numbers = _column("number")
+    question: Texts
+    text: Texts
+    status: Texts
+    true: Numbers
     """(N,) metres, clock hour, 1 or 0 for yes or no, number of the region chosen."""
-    predicted: Numbers = _column("number")
+    predicted: Numbers
 
     @property
-    def truth(self) -> Numbers:
+    def truth(self) -> NDArray[np.float64]:
         """`true`."""
         return self.true
 
@@ -138,13 +155,11 @@ TABLES: dict[str, type[AnswerTable]] = {
 
 def to_arrow(table: AnswerTable) -> pa.Table:
     """As an Arrow table; what has more than one number a row becomes lists of fixed size."""
-    columns = {}
-    for column in fields(table):
-        values, size = getattr(table, column.name), int(np.prod(column.metadata["shape"]))
-        kind = _ARROW[column.metadata["kind"]]
-        flat = pa.array(values.ravel(), kind)
-        columns[column.name] = pa.FixedSizeListArray.from_arrays(flat, size) if column.metadata["shape"] else flat
-    return pa.table(columns)
+    cells = {}
+    for name, column in _columns(type(table)).items():
+        flat = pa.array(getattr(table, name).ravel(), column.arrow)
+        cells[name] = pa.FixedSizeListArray.from_arrays(flat, math.prod(column.shape)) if column.shape else flat
+    return pa.table(cells)
 
 
 def from_arrow(kind: type[TableT], found: pa.Table) -> TableT:
@@ -154,25 +169,25 @@ def from_arrow(kind: type[TableT], found: pa.Table) -> TableT:
         KeyError: a column is missing.
     """
     values = {}
-    for column in fields(kind):
-        cells = found[column.name].combine_chunks()
-        shape = column.metadata["shape"]
-        flat = cells.flatten() if shape else cells
-        numbers = flat.to_numpy(zero_copy_only=False).astype(_NUMPY[column.metadata["kind"]])
-        values[column.name] = numbers.reshape(len(cells), *shape)
+    for name, column in _columns(kind).items():
+        cells = found[name].combine_chunks()
+        flat = cells.flatten() if column.shape else cells
+        values[name] = flat.to_numpy(zero_copy_only=False).astype(column.numpy).reshape(len(cells), *column.shape)
     return kind(**values)
 
 
 def concatenate(tables: Sequence[TableT]) -> TableT:
     """Rows of all tables, at least one, which are of one kind."""
     kind = type(tables[0])
-    return kind(**{c.name: np.concatenate([getattr(table, c.name) for table in tables]) for c in fields(kind)})
+    return kind(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in _columns(kind)})
 
 
 def take(table: TableT, rows: NDArray[np.bool_] | NDArray[np.intp]) -> TableT:
     """Some rows of a table."""
-    return type(table)(**{column.name: getattr(table, column.name)[rows] for column in fields(table)})
+    return type(table)(**{name: getattr(table, name)[rows] for name in _columns(type(table))})
 
 
-_ARROW = {"text": pa.string(), "number": pa.float64(), "truth": pa.bool_()}
-_NUMPY: dict[str, Any] = {"text": np.object_, "number": np.float64, "truth": np.bool_}
+@cache
+def _columns(kind: type[AnswerTable]) -> dict[str, Column]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {part.name: hints[part.name].__metadata__[0] for part in fields(kind)}

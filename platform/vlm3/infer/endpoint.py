@@ -28,6 +28,7 @@ LONGEST_PAUSE_S = 60.0
 TIMEOUT_S = 300.0
 AT_ONCE = 8
 MAX_REPLY_BYTES = 1 << 20
+QWEN3_VL = ImageBounds(32, 32 * 32, 4096 * 4096)
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 
 
@@ -39,7 +40,7 @@ class Endpoint:
     """Up to and with the version, e.g. https://host/v1."""
     model: str
     """As the server calls it."""
-    bounds: ImageBounds = ImageBounds(32, 32 * 32, 4096 * 4096)
+    bounds: ImageBounds = QWEN3_VL
     """Of the images it takes as they are; default: Qwen3-VL's grid."""
 
     def __post_init__(self) -> None:

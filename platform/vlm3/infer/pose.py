@@ -62,7 +62,7 @@ def answer_pose(
     policy = predictor.policy(asked.focal_px)
     views = tuple(unify(image, camera, policy).image for image, camera in zip(images, cameras, strict=True))
     kinds = [kind for kind in asked.ask.questions if metric or kind is not PoseQuestion.DISTANCE]
-    questions = tuple(task.question(kind) for kind in kinds)
+    questions = tuple(task.question(kind, asked.focal_px) for kind in kinds)
     tokens = predictor.tokens(MAX_ANSWER_TOKENS)
     texts = predictor.model.answer(TextRequest(item, views, questions, task.system, tokens))
     said: dict[PoseQuestion, float | YawPitchRoll | Direction] = {}

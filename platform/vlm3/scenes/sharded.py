@@ -19,6 +19,8 @@ DEPTH_COLUMNS: ColumnSet = (*LIGHT_COLUMNS, *POINT_COLUMNS, "encoded_image")
 """Ids, camera, pose, scale, labelled points and the image: all that training on depth reads."""
 PAIR_COLUMNS: ColumnSet = (*DEPTH_COLUMNS, "small_depth")
 """Also what tells which frames see the same, and what hides what."""
+BOX_COLUMNS: ColumnSet = (*LIGHT_COLUMNS, "encoded_image", "boxes")
+"""What questions about objects read."""
 ALL_COLUMNS: ColumnSet = tuple(SCHEMA.names)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from vlm3.config import StrictModel
 from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
-from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
+from vlm3.tasks.protocol import Conversation, Labels, ParseFailure, Turn
 from vlm3.tasks.reading import read_place
 from vlm3.tasks.reference import reference
 from vlm3.tasks.templates import CorrespondenceTemplates, Templates, template_set
@@ -52,9 +52,9 @@ class CorrespondenceTask:
         return 2
 
     @property
-    def needs_points(self) -> bool:
-        """Points are what is asked about."""
-        return True
+    def asks_about(self) -> Labels:
+        """Labelled points."""
+        return Labels.POINTS
 
     @property
     def depth_kind(self) -> DepthKind:

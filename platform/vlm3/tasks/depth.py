@@ -11,7 +11,7 @@ from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import Scale
 from vlm3.tasks.point_sampling import PointSampling, choose_points
-from vlm3.tasks.protocol import Conversation, ParseFailure, Turn
+from vlm3.tasks.protocol import Conversation, Labels, ParseFailure, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reference import reference
 from vlm3.tasks.templates import NEAR_M, Templates, TemplateSet, template_set
@@ -55,9 +55,9 @@ class DepthTask:
         return 1
 
     @property
-    def needs_points(self) -> bool:
-        """Points are what is asked about."""
-        return True
+    def asks_about(self) -> Labels:
+        """Labelled points."""
+        return Labels.POINTS
 
     @property
     def depth_kind(self) -> DepthKind:

@@ -12,7 +12,7 @@ from pydantic import Field
 from vlm3.config import StrictModel
 from vlm3.geometry.depth import DepthKind
 from vlm3.tasks.depth import check_decimals, read_depth, require_labels
-from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tasks.protocol import Conversation, Labels, Turn
 from vlm3.tasks.templates import Templates, template_set
 from vlm3.tasks.wordings import name_focal
 from vlm3.views.samples import ViewSample
@@ -62,9 +62,9 @@ class MarkerDepthTask:
         return 1
 
     @property
-    def needs_points(self) -> bool:
-        """A point is what is asked about."""
-        return True
+    def asks_about(self) -> Labels:
+        """Labelled points."""
+        return Labels.POINTS
 
     @property
     def depth_kind(self) -> DepthKind:

@@ -14,7 +14,7 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import Box, Scale
 from vlm3.tasks.object_answers import Region, Ties, answer_value
 from vlm3.tasks.object_questions import AnswerForm, ObjectQuestion
-from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tasks.protocol import Conversation, Labels, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reading_objects import NO, YES, read_choice, read_clock, read_yes_no
 from vlm3.tasks.reference import box_reference
@@ -69,9 +69,9 @@ class ObjectsTask:
         return 1
 
     @property
-    def needs_points(self) -> bool:
-        """Boxes are what is asked about."""
-        return False
+    def asks_about(self) -> Labels:
+        """Oriented boxes."""
+        return Labels.BOXES
 
     @property
     def depth_kind(self) -> DepthKind:

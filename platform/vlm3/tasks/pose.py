@@ -13,7 +13,7 @@ from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, yaw_pitch_roll
 from vlm3.scenes.schema import Scale
-from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.tasks.protocol import Conversation, Labels, Turn
 from vlm3.tasks.reading import read_length
 from vlm3.tasks.reading_pose import WORDS, Direction, read_angle, read_direction, read_turns
 from vlm3.tasks.templates import PoseTemplates, PoseWordings, Templates, template_set
@@ -68,9 +68,9 @@ class PoseTask:
         return 2
 
     @property
-    def needs_points(self) -> bool:
-        """The pose is enough."""
-        return False
+    def asks_about(self) -> Labels:
+        """The pose between two views is enough."""
+        return Labels.POSE
 
     @property
     def depth_kind(self) -> DepthKind:
@@ -103,9 +103,9 @@ class PoseTask:
             self._of(PoseQuestion.DISTANCE).questions
         )
 
-    def question(self, question: PoseQuestion) -> str:
-        """The canonical wording of a question."""
-        return self._of(question).questions[0]
+    def question(self, question: PoseQuestion, focal_px: float) -> str:
+        """The canonical wording of a question about images that are unified to this focal length."""
+        return self._of(question).questions[0].format(focal=round(focal_px))
 
     @property
     def system(self) -> str | None:

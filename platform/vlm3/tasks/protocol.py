@@ -1,6 +1,7 @@
 """What every task is to the stream: questions and answers about a sample, in text. Each also reads answers back."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +31,14 @@ class Conversation:
     """(H, W, 3) RGB of each image, where they are not those of the sample's views, e.g. marked ones."""
 
 
+class Labels(StrEnum):
+    """What a task asks about, and so what is read for it."""
+
+    POINTS = "points"
+    POSE = "pose"
+    BOXES = "boxes"
+
+
 class ParseFailure(Exception):  # noqa: N818 - it is an outcome that metrics count, not a fault
     """An answer that is not exactly one value of the expected kind; the message says why."""
 
@@ -48,8 +57,8 @@ class Task(Protocol[SampleT_contra]):
         ...
 
     @property
-    def needs_points(self) -> bool:
-        """Whether it asks about labelled points: of a pair, such as can be sought in the other view."""
+    def asks_about(self) -> Labels:
+        """What samples must have: points of a pair are such as can be sought in the other view."""
         ...
 
     @property

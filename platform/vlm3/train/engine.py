@@ -41,7 +41,7 @@ class StepStats:
     learning_rate: float
     answer_tokens: int
     component_losses: NDArray[np.float64]
-    """(components, 2) of each component of the mixture: cross entropy summed over its answer tokens, and their number."""
+    """(components, 2) of the mixture: cross entropy summed over the answer tokens of each, and their number."""
 
 
 def require_device(name: str) -> torch.device:

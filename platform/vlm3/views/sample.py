@@ -1,5 +1,6 @@
 """A frame and its unified view become the sample that tasks receive."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from vlm3.scenes.schema import Box, Frame
 from vlm3.views.samples import Provenance, ViewSample
 from vlm3.views.unify import UnifiedView
 
+Region = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
 MIN_REGION_KEPT = 0.6
 """Share of a region's area that must lie in the unified image: of less, the object can hardly be judged."""
 _T = np.linspace(0, 1, 5)[:-1]
@@ -46,15 +49,14 @@ def view_sample(frame: Frame, unified: UnifiedView, target: DepthKind, position:
     )
 
 
-def _boxes_in_view(boxes: tuple[Box, ...], unified: UnifiedView) -> tuple[Box, ...]:
-    """Boxes with regions in the pixels of the unified image; the boxes themselves stay, as the camera's axes do.
+def regions_in_view(regions_px: Sequence[Region], unified: UnifiedView) -> list[Region | None]:
+    """Regions x0, y0, x1, y1 of the original image in the pixels of the unified one, cut to it.
 
-    A region becomes the rectangle around its mapped outline, cut to the image. Boxes are dropped that have no region,
-    one that the lens cannot show whole, or less than `MIN_REGION_KEPT` of its area in the image.
+    A region becomes the rectangle around its mapped outline. None stands for one that the lens cannot show whole, or of
+    which less than `MIN_REGION_KEPT` of the area is in the image.
     """
-    named = [(box, box.region_px) for box in boxes if box.region_px is not None]
-    regions_px = np.array([region for _, region in named], np.float64).reshape(-1, 4)
-    low, high = regions_px[:, None, :2], regions_px[:, None, 2:]
+    corners_px = np.array(regions_px, np.float64).reshape(-1, 4)
+    low, high = corners_px[:, None, :2], corners_px[:, None, 2:]
     outlines_px = (low + (high - low) * _OUTLINE).reshape(-1, 2)
     mapped_px = unified.camera.project(unified.source_camera.unproject(outlines_px)).reshape(-1, len(_OUTLINE), 2)
     whole_px = np.concatenate([mapped_px.min(axis=1), mapped_px.max(axis=1)], axis=1)
@@ -62,11 +64,14 @@ def _boxes_in_view(boxes: tuple[Box, ...], unified: UnifiedView) -> tuple[Box, .
     cut_px = whole_px.clip(0, last_px)
     # NaN, where the lens has no inverse, compares as False.
     kept = (_area(whole_px) > 0) & (_area(cut_px) >= MIN_REGION_KEPT * _area(whole_px))
-    return tuple(
-        replace(box, region_px=(x0, y0, x1, y1))
-        for (box, _), (x0, y0, x1, y1), keep in zip(named, cut_px.tolist(), kept.tolist(), strict=True)
-        if keep
-    )
+    return [(x0, y0, x1, y1) if keep else None for (x0, y0, x1, y1), keep in zip(cut_px.tolist(), kept, strict=True)]
+
+
+def _boxes_in_view(boxes: tuple[Box, ...], unified: UnifiedView) -> tuple[Box, ...]:
+    """Boxes whose regions are in view, with these; the boxes themselves stay, as the camera's axes do."""
+    named = [(box, box.region_px) for box in boxes if box.region_px is not None]
+    mapped = regions_in_view([region for _, region in named], unified)
+    return tuple(replace(box, region_px=region) for (box, _), region in zip(named, mapped, strict=True) if region)
 
 
 def _area(regions_px: NDArray[np.float64]) -> NDArray[np.float64]:

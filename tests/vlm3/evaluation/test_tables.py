@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.answer_tables import correspondence_answers, depth_answers, object_answers, pose_answers
 
+from tests.answer_tables import correspondence_answers, depth_answers, object_answers, pose_answers
 from vlm3.evaluation.tables import AnswerTable, concatenate, from_arrow, take, to_arrow
 from vlm3.geometry.rotation import YawPitchRoll
 

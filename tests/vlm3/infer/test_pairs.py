@@ -25,6 +25,8 @@ POINTS1_PX = np.array([[10.0, 20.0], [-5.0, 3.0], [150.0, 110.0], [80.0, 60.0], 
 N = 100_000
 """So that names round to a thousandth of a pixel."""
 
+BOUNDS = ImageBounds(32, 1024, 1 << 24)
+
 
 @dataclass
 class Scripted:
@@ -32,7 +34,7 @@ class Scripted:
 
     answers: list[str]
     asked: list[TextRequest] = field(default_factory=list)
-    bounds: ImageBounds = ImageBounds(32, 1024, 1 << 22)
+    bounds: ImageBounds = BOUNDS
 
     def answer(self, request: TextRequest) -> list[str]:
         self.asked.append(request)
