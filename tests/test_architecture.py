@@ -23,7 +23,7 @@ MAX_LINES = 400
 
 BASE = ("vlm3", "vlm3.config", "vlm3.errors", "vlm3.seeds", "vlm3.log", "vlm3.heap")
 """May be imported from everywhere, and import only each other."""
-PACKAGES = ["geometry", "storage", "scenes", "views", "benchmarks", "tasks", "tokens", "mixture", "models", "metrics"]
+PACKAGES = ["geometry", "storage", "scenes", "views", "tasks", "benchmarks", "tokens", "mixture", "models", "metrics"]
 PACKAGES += ["infer", "evaluation", "tracking", "train", "search"]
 ORDER = [*(f"vlm3.{package}" for package in PACKAGES), "pipelines", "serve", "jobs"]
 """A module may import from its own package and from those before it."""

@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.scenes.schema import Frame
+from vlm3.tasks.object_questions import ObjectQuestion
 
 Region = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the original image."""
+MOST_POINTS = 50
+"""Points of an image or pair that are asked about where its depth would give any number of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +48,13 @@ class PairItem:
 
 @dataclass(frozen=True, slots=True)
 class RegionQuestion:
-    """A published question about regions of an image."""
+    """A question about regions of an image, with its published answer."""
 
-    category: str
-    """As the benchmark calls it."""
-    text: str
-    """Its wording; `{0}`, `{1}` … stand for the regions."""
-    regions: tuple[Region, ...]
-    answer: str
-    """As published."""
+    question: ObjectQuestion
+    regions_px: tuple[Region, ...]
+    """In the order in which they are named."""
+    value: float
+    """The number of `vlm3.tasks.object_questions.AnswerForm`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
 
 import numpy as np
@@ -187,7 +186,6 @@ def take(table: TableT, rows: NDArray[np.bool_] | NDArray[np.intp]) -> TableT:
     return type(table)(**{name: getattr(table, name)[rows] for name in _columns(type(table))})
 
 
-@cache
 def _columns(kind: type[AnswerTable]) -> dict[str, Column]:
     hints = get_type_hints(kind, include_extras=True)
     return {part.name: hints[part.name].__metadata__[0] for part in fields(kind)}

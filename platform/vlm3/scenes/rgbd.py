@@ -90,11 +90,20 @@ class RgbdReader:
 
     def frames(self, scene: str) -> Iterator[Frame | Rejection]:
         """Read the frames of a scene."""
-        for name, entry in self.entries[scene]:
+        for name, _ in self.entries[scene]:
             try:
-                yield self._frame(scene, name, Entry.parse(entry, INDEX))
+                yield self.frame(scene, name)
             except UserError as error:
                 yield Rejection(self.source, scene, name, str(error))
+
+    def frame(self, scene: str, name: str) -> Frame:
+        """Read one frame.
+
+        Raises:
+            DataError: it is bad.
+        """
+        entry = next(entry for known, entry in self.entries[scene] if known == name)
+        return self._frame(scene, name, Entry.parse(entry, INDEX))
 
     def identity(self) -> str:
         """Hash of the index and of the sizes of all files it names."""

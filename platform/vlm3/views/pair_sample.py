@@ -1,5 +1,7 @@
 """Two frames of a scene and their unified views become the sample that tasks on pairs receive."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,23 +78,61 @@ def _correspondences(
     relative_tolerance: float,
 ) -> tuple[Array, Array, Mask]:
     """(N, 2) points of unified image 1, (N, 2) where they are in unified image 2, (N,) whether they are seen there."""
+    found = source_correspondences(frame1, frame2, cam2_T_cam1, relative_tolerance)
+    points1_px = unified1.map_points(found.points1_px)
+    points2_px = unified2.map_points(found.points2_px)
+    in_view2 = np.isfinite(points2_px[:, 0])
+    known = found.visible | found.occluded | ~in_view2
+    kept = np.isfinite(points1_px[:, 0]) & known
+    return points1_px[kept], points2_px[kept], (found.visible & in_view2)[kept]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceCorrespondences:
+    """Labelled points of frame 1 and where they are in frame 2, in original pixels. Where neither mask is True, the depth of
+    frame 2 cannot tell."""
+
+    points1_px: Array
+    """(N, 2)."""
+    points2_px: Array
+    """(N, 2), NaN outside of frame 2."""
+    visible: Mask
+    """(N,)."""
+    occluded: Mask
+    """(N,)."""
+
+
+def source_correspondences(
+    frame1: Frame, frame2: Frame, cam2_T_cam1: Array, relative_tolerance: float = RELATIVE_TOLERANCE
+) -> SourceCorrespondences:
+    """Labels of frame 1 lifted by their depth, moved to camera 2, projected, and compared with its small depth map.
+
+    Args:
+        frame1: with labels; those whose pixel has no ray are left out.
+        frame2: with its small depth map.
+        cam2_T_cam1: (4, 4).
+        relative_tolerance: of the depth agreement that makes a point visible.
+
+    Returns:
+        None at all for frames that cannot correspond (`vlm3.views.pairs.corresponds`).
+    """
     if frame2.small_depth is None or not corresponds(frame1, frame2):
-        return np.empty((0, 2)), np.empty((0, 2)), np.empty(0, bool)
+        nothing = np.empty(0, bool)
+        return SourceCorrespondences(np.empty((0, 2)), np.empty((0, 2)), nothing, nothing)
     source1_px = frame1.points[:, :2].astype(np.float64)
     z_depth_m = convert_depth(frame1.points[:, 2], source1_px, frame1.camera, frame1.depth_kind, DepthKind.Z)
+    lifted = np.isfinite(z_depth_m)
+    source1_px, z_depth_m = source1_px[lifted], z_depth_m[lifted]
     points_m = transform(cam2_T_cam1, frame1.camera.unproject(source1_px) * z_depth_m[:, None])
     source2_px = frame2.camera.project(points_m)
+    # A point outside of frame 2 has no place in it, nor in its unified image, even where that is padded.
     in_frame2 = inside_image(source2_px, frame2.camera)
     found = sight(
         points_m, frame2.small_depth.z_depth_m, depth_camera(frame2.small_depth, frame2.camera), relative_tolerance
     )
-    points1_px = unified1.map_points(source1_px)
-    # A point outside of frame 2 has no place in its unified image, even where that is padded.
-    points2_px = unified2.map_points(np.where(in_frame2[:, None], source2_px, np.nan))
-    in_view2 = np.isfinite(points2_px[:, 0])
-    known = found.visible | found.occluded | ~in_view2
-    kept = np.isfinite(points1_px[:, 0]) & np.isfinite(z_depth_m) & known
-    return points1_px[kept], points2_px[kept], (found.visible & in_view2)[kept]
+    return SourceCorrespondences(
+        source1_px, np.where(in_frame2[:, None], source2_px, np.nan), found.visible, found.occluded
+    )
 
 
 def _name(frame: Frame) -> str:

@@ -1,0 +1,35 @@
+"""Depth at listed pixels in JSON lines, as iBims-1 and other sets are published for DepthLM."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from vlm3.benchmarks.frames import depth_item, sound
+from vlm3.benchmarks.items import Item
+from vlm3.scenes.jsonl import JsonLinesReader
+
+
+@dataclass(frozen=True, slots=True)
+class DepthLines:
+    """A row is a line."""
+
+    name: str
+    reader: JsonLinesReader
+
+    @classmethod
+    def open(cls, file: Path, name: str) -> Self:
+        """Find the lines. Raises DataError as `JsonLinesReader.open`."""
+        return cls(name, JsonLinesReader.open(file, name))
+
+    def rows(self) -> tuple[str, ...]:
+        """Lines, called as their images."""
+        return self.reader.scenes()
+
+    def read(self, row: str) -> tuple[Item, ...]:
+        """Depth at all pixels of a line. Raises DataError naming the line."""
+        (frame,) = self.reader.frames(row)
+        return (depth_item(row, row, sound(frame)),)
+
+    def identity(self) -> str:
+        """Of labels and images."""
+        return self.reader.identity()
