@@ -112,3 +112,11 @@ def test_a_word_alone_agrees_with_a_vector_along_it(word: str, length: float) ->
     values = [0.0, 0.0, 0.0]
     values[axis] = sign * length
     assert read_direction(f"{word} ({values[0]:.4f}, {values[1]:.4f}, {values[2]:.4f})").words == {word}
+
+
+def test_words_that_a_pattern_finds_are_read_as_strictly() -> None:
+    pattern = r"(?P<words>.*) \((?P<x>\S+) (?P<y>\S+) (?P<z>\S+)\)"
+    assert read_direction("left/forward (-6 0 8)", pattern).words == {"left", "forward"}
+    for words in ("left 5", "left?", "lef\N{LATIN SMALL LETTER T WITH CEDILLA}", "left, right"):
+        with pytest.raises(ParseFailure, match="expected words"):
+            read_direction(f"{words} (-6 0 8)", pattern)
