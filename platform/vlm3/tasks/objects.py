@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from textwrap import shorten
 from typing import Annotated, Literal
 
 import numpy as np
@@ -89,7 +90,7 @@ class ObjectsTask:
             where = f"{sample.provenance.source}/{sample.provenance.scene}/{sample.provenance.frame}"
             raise DataError(
                 f"{where}: {len(sample.boxes)} boxes in the unified image, of {sample.scale.value} scale, have a clear"
-                f" answer to none of {', '.join(self.config.questions)}"
+                f" answer to none of {shorten(', '.join(self.config.questions), 100, placeholder=' …')}"
             )
         size = (sample.image.shape[1], sample.image.shape[0])
         turns = []
