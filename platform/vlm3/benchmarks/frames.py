@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from vlm3.benchmarks.items import MOST_POINTS, DepthItem, PairItem
 from vlm3.errors import DataError
 from vlm3.geometry.rigid import check_rigid, invert, orthonormalize, relative
-from vlm3.scenes.checks import check_frame
+from vlm3.scenes.checks import check_frame, image_fault
 from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import Frame
 from vlm3.views.pair_sample import source_correspondences
@@ -15,10 +15,13 @@ Array = NDArray[np.float64]
 AGREES_DEG, AGREES_SHARE = 0.5, 0.02
 """How far a listed relative pose may lie from the poses of its frames: files round."""
 NOTHING = np.empty((0, 2))
+"""Points of a pair that is asked about its pose only."""
+NO_POINTS = np.empty((0, 3), np.float32)
+"""Labels of a frame that has none."""
 
 
 def sound(frame: Frame | Rejection) -> Frame:
-    """The frame, if it is sound: `vlm3.scenes.checks.check_frame`, and labels that stay right in single precision.
+    """The frame, if it is sound: `vlm3.scenes.checks.check_frame`.
 
     Raises:
         DataError: saying why it is not.
@@ -27,6 +30,18 @@ def sound(frame: Frame | Rejection) -> Frame:
     if fault is not None:
         raise DataError(fault.reason)
     assert isinstance(frame, Frame)
+    return frame
+
+
+def sound_image(frame: Frame) -> Frame:
+    """A frame without labels of its own, if its camera, image and pose are sound.
+
+    Raises:
+        DataError: saying why they are not.
+    """
+    fault = image_fault(frame)
+    if fault is not None:
+        raise DataError(fault)
     return frame
 
 

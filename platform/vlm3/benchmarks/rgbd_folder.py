@@ -124,6 +124,8 @@ def _chosen(reader: RgbdReader) -> list[Row]:
             except UserError:
                 continue  # named when its own row is read
         pairs = [pair for pair in clip_pairs(frames) if not pair.pose_only]
-        for pair in pairs[:: max(1, -(-len(pairs) // CHOSEN_PAIRS))]:
-            rows.append(Row(scene, frames[pair.first].frame, frames[pair.second].frame, None))
+        rows += [
+            Row(scene, frames[pair.first].frame, frames[pair.second].frame, None)
+            for pair in pairs[:: max(1, -(-len(pairs) // CHOSEN_PAIRS))]
+        ]
     return rows

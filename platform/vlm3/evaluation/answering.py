@@ -7,12 +7,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.benchmarks.items import DepthItem, Item, ObjectItem, PairItem
-from vlm3.evaluation.tables import AnswerTable, CorrespondenceTable, DepthTable, PoseTable, Texts
+from vlm3.benchmarks.items import DepthItem, Item, ObjectItem, PairItem, RegionQuestion
+from vlm3.evaluation.object_questions import family_of, questions_of
+from vlm3.evaluation.tables import AnswerTable, CorrespondenceTable, DepthTable, ObjectTable, PoseTable, Texts
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.infer.correspondence import answer_correspondence
 from vlm3.infer.depth import answer_depth
+from vlm3.infer.objects import RegionAsked, answer_objects
 from vlm3.infer.pose import answer_pose
 from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Scale
@@ -54,7 +56,8 @@ class TextAnswerer:
                     tables.append(self._pose(item, item.cam1_T_cam2))
                 return tuple(table for table in tables if len(table))
             case ObjectItem():
-                return ()
+                questions = questions_of(item, ask.objects.ask) if ask.objects else ()
+                return (self._objects(item, questions),) if questions else ()
 
     def _depth(self, item: DepthItem) -> DepthTable:
         frame = item.frame
@@ -98,6 +101,21 @@ class TextAnswerer:
             predicted_cam1_R_cam2=answer.cam1_R_cam2[None],
             predicted_direction=answer.direction[None],
             predicted_distance_m=np.array([answer.distance_m]),
+        )
+
+    def _objects(self, item: ObjectItem, questions: Sequence[RegionQuestion]) -> ObjectTable:
+        asked = [RegionAsked(question.question, question.regions_px) for question in questions]
+        answers = answer_objects(self.predictor, item.frame, asked, item.id)
+        return ObjectTable(
+            item=repeated(item.id, len(questions)),
+            group=repeated(item.group, len(questions)),
+            category=texts_of([question.question.value for question in questions]),
+            family=texts_of([family_of(question.question).value for question in questions]),
+            question=texts_of([answer.asked for answer in answers]),
+            text=texts_of([answer.text for answer in answers]),
+            status=texts_of([answer.status for answer in answers]),
+            true=np.array([question.value for question in questions], np.float64),
+            predicted=np.array([np.nan if a.value is None else a.value for a in answers], np.float64),
         )
 
 

@@ -22,8 +22,7 @@ def check_frame(frame: Frame) -> Rejection | None:
     camera's size, every pixel decodes), pose (finite, rigid), labels (some, inside the image, within the reach of the
     lens, 0 < depth ≤ 1000 m), small depth map (has pixels and a possible K).
     """
-    reason = _camera_fault(frame.camera) or _image_fault(frame) or _pose_fault(frame) or _label_fault(frame)
-    reason = reason or _lens_fault(frame) or _small_depth_fault(frame)
+    reason = image_fault(frame) or _label_fault(frame) or _lens_fault(frame) or _small_depth_fault(frame)
     return Rejection(frame.source, frame.scene, frame.frame, reason) if reason else None
 
 
@@ -33,6 +32,11 @@ def stored_fault(frame: Frame) -> str | None:
     Decoding finds damaged pixels; labels beyond the reach of the lens are left out of the view.
     """
     return _camera_fault(frame.camera) or _pose_fault(frame) or _label_fault(frame) or _small_depth_fault(frame)
+
+
+def image_fault(frame: Frame) -> str | None:
+    """What is wrong with a frame's camera, image or pose, None when they are sound; labels are not looked at."""
+    return _camera_fault(frame.camera) or _image_fault(frame) or _pose_fault(frame)
 
 
 def _camera_fault(camera: Camera) -> str | None:

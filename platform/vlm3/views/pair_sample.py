@@ -89,8 +89,10 @@ def _correspondences(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceCorrespondences:
-    """Labelled points of frame 1 and where they are in frame 2, in original pixels. Where neither mask is True, the depth of
-    frame 2 cannot tell."""
+    """Labelled points of frame 1 and where they are in frame 2, in original pixels.
+
+    Where neither mask is True, the depth of frame 2 cannot tell.
+    """
 
     points1_px: Array
     """(N, 2)."""

@@ -1,0 +1,143 @@
+"""Images with oriented boxes in the camera's frame (`boxes.json`): questions about objects are made from them."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field
+
+from vlm3.benchmarks.frames import NO_POINTS, sound_image
+from vlm3.benchmarks.items import Item, ObjectItem
+from vlm3.config import StrictModel
+from vlm3.errors import DataError
+from vlm3.geometry.camera import Camera
+from vlm3.geometry.depth import DepthKind
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.schema import Box, Frame, IntrinsicsSource, Scale
+
+INDEX = "boxes.json"
+ORTHONORMAL = 1e-3
+Three = Annotated[tuple[Number, ...], Field(min_length=3, max_length=3)]
+Four = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
+
+
+class ListedObject(StrictModel):
+    """An object of a frame."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    category: str
+    center_cam_m: Three
+    """Geometric centre, OpenCV axes."""
+    size_lwh_m: Three
+    """Full extents along the object's own axes."""
+    R_cam_obj: Annotated[tuple[Three, ...], Field(min_length=3, max_length=3)]
+    bbox2d: Four | None = None
+    """x0, y0, x1, y1; an object without one cannot be named and is left out."""
+
+
+class ListedFrame(StrictModel):
+    """A frame of the index."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    image: str
+    width: int
+    height: int
+    K: Four
+    objects: tuple[ListedObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSet:
+    """A row is a frame."""
+
+    name: str
+    folder: Path
+    frames: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Self:
+        """Read the index.
+
+        Raises:
+            DataError: no such file, or it lists no frames.
+        """
+        path = folder / INDEX
+        try:
+            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        frames = index.get("frames") if isinstance(index, dict) else None
+        if not isinstance(frames, list) or not frames:
+            raise DataError(f"{path}: expected a list `frames` with `image`, `K` and `objects`, found none")
+        named = {}
+        for number, frame in enumerate(frames):
+            given = frame.get("id") if isinstance(frame, dict) else None
+            named[given if isinstance(given, str) and given not in named else f"number-{number}"] = frame
+        return cls(name, folder, named)
+
+    def rows(self) -> tuple[str, ...]:
+        """Frames, by their ids."""
+        return tuple(self.frames)
+
+    def read(self, row: str) -> tuple[Item, ...]:
+        """The objects of a frame; nothing where none of them can be named. Raises DataError naming what is bad."""
+        entry = ListedFrame.parse(self.frames[row], INDEX)
+        boxes = tuple(_box(thing, entry) for thing in entry.objects if thing.bbox2d is not None)
+        if not boxes:
+            return ()
+        fx, fy, cx, cy = entry.K
+        frame = Frame(
+            source=self.name,
+            scene=row,
+            frame=row,
+            camera_id=f"{entry.width}x{entry.height}-f{fx:.1f}",
+            encoded_image=read_bounded(path_inside(self.folder, entry.image), MAX_IMAGE_BYTES),
+            camera=Camera(entry.width, entry.height, fx, fy, cx, cy),
+            intrinsics_source=IntrinsicsSource.GIVEN,
+            world_T_cam=None,
+            scale=Scale.METRIC,
+            depth_kind=DepthKind.Z,
+            points=NO_POINTS,
+            boxes=boxes,
+        )
+        return (ObjectItem(row, row, sound_image(frame), None),)
+
+    def identity(self) -> str:
+        """Hash of the index and of the sizes of its images."""
+        return fingerprint(
+            self.folder,
+            INDEX,
+            [frame.get("image") if isinstance(frame, dict) else None for frame in self.frames.values()],
+        )
+
+
+def _box(thing: ListedObject, entry: ListedFrame) -> Box:
+    assert thing.bbox2d is not None
+    what = f"{thing.category} at {thing.bbox2d}"
+    rotation = np.array(thing.R_cam_obj, np.float64)
+    numbers = (*thing.center_cam_m, *thing.size_lwh_m, *thing.bbox2d, *rotation.ravel().tolist())
+    if not all(math.isfinite(number) for number in numbers):
+        raise DataError(f"{what}: its numbers hold NaN or infinity")
+    if min(thing.size_lwh_m) <= 0:
+        raise DataError(f"{what}: sizes must be positive, found {thing.size_lwh_m}")
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > ORTHONORMAL or np.linalg.det(rotation) < 0:
+        raise DataError(f"{what}: R_cam_obj is no rotation")
+    x0, y0, x1, y1 = thing.bbox2d
+    if not (x0 < x1 and y0 < y1 and x1 > 0 and y1 > 0 and x0 < entry.width and y0 < entry.height):
+        raise DataError(f"{what}: the region does not lie in the image of {entry.width}x{entry.height} px")
+    last = (entry.width - 1.0, entry.height - 1.0)
+    region = (max(x0, 0.0), max(y0, 0.0), min(x1, last[0]), min(y1, last[1]))
+    center, size = thing.center_cam_m, thing.size_lwh_m
+    return Box(
+        label=thing.category,
+        center_cam_m=(center[0], center[1], center[2]),
+        size_m=(size[0], size[1], size[2]),
+        cam_R_object=tuple(rotation.ravel().tolist()),
+        region_px=region,
+    )

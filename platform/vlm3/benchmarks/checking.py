@@ -1,0 +1,59 @@
+"""Every row of a benchmark is read once before anything is asked: bad ones are named and counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from vlm3.benchmarks.items import Benchmark
+from vlm3.errors import UserError
+from vlm3.storage.failures import StorageError
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A bad row."""
+
+    row: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of the rows."""
+
+    rows: tuple[str, ...]
+    """That can be asked about."""
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, found: Sequence[str | Fault | None]) -> Self:
+        """From what `check_row` gave."""
+        rows = tuple(entry for entry in found if isinstance(entry, str))
+        return cls(rows, tuple(entry for entry in found if isinstance(entry, Fault)))
+
+
+def check_row(benchmark: Benchmark, row: str) -> str | Fault | None:
+    """The row, if it is good; its fault; or None where it is sound and has nothing to ask about.
+
+    Raises:
+        StorageError: the store does not answer, which says nothing about the row.
+    """
+    try:
+        return row if benchmark.read(row) else None
+    except StorageError:
+        raise
+    except UserError as error:
+        return Fault(row, str(error))
+
+
+def refusal(name: str, checked: Checked) -> str:
+    """What a user has to know about the bad rows of a benchmark."""
+    total = len(checked.rows) + len(checked.faults)
+    shown = "; ".join(f"{fault.row}: {fault.reason}" for fault in checked.faults[:SHOWN])
+    more = f"; and {len(checked.faults) - SHOWN} more" if len(checked.faults) > SHOWN else ""
+    return (
+        f"{name}: {len(checked.faults)} of {total} rows are bad: {shown}{more}. Mend them, or leave them out with"
+        " --allow-skip"
+    )

@@ -1,0 +1,171 @@
+"""Image pairs (`pairs.json`): relative pose, listed correspondences, or both."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field
+
+from vlm3.benchmarks.frames import NO_POINTS, NOTHING, check_agrees, rigid, sound_image
+from vlm3.benchmarks.items import Item, PairItem
+from vlm3.config import StrictModel
+from vlm3.errors import DataError
+from vlm3.geometry.camera import Camera, Distortion
+from vlm3.geometry.depth import DepthKind
+from vlm3.geometry.rigid import invert, relative
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
+
+INDEX = "pairs.json"
+Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
+
+
+class ListedImage(StrictModel):
+    """An image of the index."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    image: str
+    width: int
+    height: int
+    K: Row4
+    """fx, fy, cx, cy."""
+    distortion_k1k2p1p2: Annotated[tuple[Number, ...], Field(max_length=4)] = ()
+    T_world_cam: tuple[Row4, ...] | None = None
+    """Camera to world, OpenCV axes."""
+
+
+class ListedPair(StrictModel):
+    """A pair of the index."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    a: str
+    b: str
+    scene: str | None = None
+    scale: str = Scale.RELATIVE.value
+    """`metric` where translations are metres."""
+    T_b_from_a: tuple[Row4, ...] | None = None
+    """X_b = T · X_a."""
+    correspondences: tuple[Annotated[tuple[Number, ...], Field(min_length=4)], ...] = ()
+    """x, y in image a, x, y in image b; further columns are left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """A row is a pair."""
+
+    name: str
+    folder: Path
+    images: Mapping[str, Any]
+    """Path of the image → its entry."""
+    pairs: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Self:
+        """Read the index.
+
+        Raises:
+            DataError: no such file, or it lists no images or no pairs.
+        """
+        path = folder / INDEX
+        try:
+            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        images, pairs = (index.get(key) if isinstance(index, dict) else None for key in ("images", "pairs"))
+        if not isinstance(images, list) or not isinstance(pairs, list) or not images or not pairs:
+            raise DataError(f"{path}: expected lists `images` and `pairs`, found none or empty ones")
+        by_path = {entry["image"]: entry for entry in images if isinstance(entry, dict) and "image" in entry}
+        return cls(name, folder, by_path, {_row(pair, number): pair for number, pair in enumerate(pairs)})
+
+    def rows(self) -> tuple[str, ...]:
+        """Pairs, called by their place and images."""
+        return tuple(self.pairs)
+
+    def read(self, row: str) -> tuple[Item, ...]:
+        """One pair. Raises DataError naming what is bad."""
+        pair = ListedPair.parse(self.pairs[row], INDEX)
+        scale = _scale(pair.scale)
+        frame1, frame2 = (self._frame(image, scale, pair.scene or self.name) for image in (pair.a, pair.b))
+        cam1_T_cam2 = None
+        if pair.T_b_from_a is not None:
+            b_T_a = rigid(pair.T_b_from_a, "T_b_from_a")
+            cam1_T_cam2 = invert(b_T_a)
+        if frame1.world_T_cam is not None and frame2.world_T_cam is not None:
+            computed = relative(frame1.world_T_cam, frame2.world_T_cam)
+            if cam1_T_cam2 is None:
+                cam1_T_cam2 = computed
+            check_agrees(invert(cam1_T_cam2), invert(computed), "T_b_from_a")
+        points = np.array([entry[:4] for entry in pair.correspondences], np.float64).reshape(-1, 4)
+        for points_px, frame in ((points[:, :2], frame1), (points[:, 2:], frame2)):
+            _check_inside(points_px, frame)
+        if cam1_T_cam2 is None and not len(points):
+            raise DataError("the pair has neither a pose nor correspondences")
+        points1_px, points2_px = (points[:, :2], points[:, 2:]) if len(points) else (NOTHING, NOTHING)
+        return (PairItem(row, row, frame1, frame2, cam1_T_cam2, points1_px, points2_px),)
+
+    def identity(self) -> str:
+        """Hash of the index and of the sizes of its images."""
+        return fingerprint(self.folder, INDEX, self.images)
+
+    def _frame(self, image: str, scale: Scale, scene: str) -> Frame:
+        if image not in self.images:
+            raise DataError(f"image {image!r:.200} is not listed under `images`")
+        return image_frame(ListedImage.parse(self.images[image], INDEX), self.folder, self.name, scene, scale)
+
+
+def image_frame(entry: ListedImage, folder: Path, source: str, scene: str, scale: Scale) -> Frame:
+    """The frame of a listed image, without labels.
+
+    Raises:
+        DataError: the image is missing or of another size, the camera is impossible, or the pose is not rigid.
+    """
+    try:
+        fx, fy, cx, cy = entry.K
+        lens = entry.distortion_k1k2p1p2
+        return sound_image(
+            Frame(
+                source=source,
+                scene=scene,
+                frame=entry.image,
+                camera_id=f"{entry.width}x{entry.height}-f{fx:.1f}",
+                encoded_image=read_bounded(path_inside(folder, entry.image), MAX_IMAGE_BYTES),
+                camera=Camera(
+                    entry.width, entry.height, fx, fy, cx, cy, Distortion.BROWN if lens else Distortion.NONE, lens
+                ),
+                intrinsics_source=IntrinsicsSource.GIVEN,
+                world_T_cam=None if entry.T_world_cam is None else rigid(entry.T_world_cam, "T_world_cam"),
+                scale=scale,
+                depth_kind=DepthKind.Z,
+                points=NO_POINTS,
+            )
+        )
+    except DataError as error:
+        raise DataError(f"image {entry.image}: {error}") from None
+
+
+def _row(pair: object, number: int) -> str:
+    named = isinstance(pair, dict) and isinstance(pair.get("a"), str) and isinstance(pair.get("b"), str)
+    return f"{number:05d}-{Path(pair['a']).stem}-{Path(pair['b']).stem}" if named else f"{number:05d}"  # type: ignore[index]
+
+
+def _scale(given: str) -> Scale:
+    try:
+        return Scale(given)
+    except ValueError:
+        raise DataError(f"scale {given!r}: expected metric or relative") from None
+
+
+def _check_inside(points_px: np.ndarray, frame: Frame) -> None:
+    size = np.array([frame.camera.width_px, frame.camera.height_px])
+    outside = ~((points_px >= -0.5) & (points_px < size - 0.5)).all(axis=1)
+    if outside.any():
+        first = points_px[outside][0]
+        raise DataError(
+            f"{int(outside.sum())} of {len(points_px)} correspondences lie outside image {frame.frame} of"
+            f" {size[0]}x{size[1]} px, the first at ({first[0]:g}, {first[1]:g})"
+        )

@@ -1,0 +1,79 @@
+"""Posed images without depth (`frames.json`): the pose between frames that follow each other."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from vlm3.benchmarks.frames import NOTHING
+from vlm3.benchmarks.items import Item, PairItem
+from vlm3.benchmarks.pair_set import ListedImage, image_frame
+from vlm3.errors import DataError
+from vlm3.geometry.rigid import relative
+from vlm3.scenes.foreign import MAX_INDEX_BYTES, fingerprint, read_bounded
+from vlm3.scenes.rgbd import INDEX
+from vlm3.scenes.schema import Scale
+
+
+class Following(NamedTuple):
+    """Entries of two frames as they stand in the file."""
+
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PosedImages:
+    """A row is a pair of frames that follow each other."""
+
+    name: str
+    folder: Path
+    scale: Scale
+    pairs: Mapping[str, Following]
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Self:
+        """Read the index; `"scale": "metric"` at its top says that translations are metres.
+
+        Raises:
+            DataError: no such file, or fewer than two posed frames in it.
+        """
+        path = folder / INDEX
+        try:
+            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        entries = index.get("frames") if isinstance(index, dict) else None
+        if not isinstance(entries, list) or len(entries) < 2:
+            raise DataError(f"{path}: expected a list `frames` of at least two posed images, found none")
+        scale = Scale.METRIC if index.get("scale") == Scale.METRIC.value else Scale.RELATIVE
+        pairs = {f"{n:05d}-{_stem(a)}-{_stem(b)}": Following(a, b) for n, (a, b) in enumerate(pairwise(entries))}
+        return cls(name, folder, scale, pairs)
+
+    def rows(self) -> tuple[str, ...]:
+        """Pairs, called by their place and images."""
+        return tuple(self.pairs)
+
+    def read(self, row: str) -> tuple[Item, ...]:
+        """One pair. Raises DataError naming what is bad."""
+        listed = [ListedImage.parse(entry, INDEX) for entry in self.pairs[row]]
+        frame1, frame2 = (image_frame(entry, self.folder, self.name, self.name, self.scale) for entry in listed)
+        if frame1.world_T_cam is None or frame2.world_T_cam is None:
+            raise DataError("expected T_world_cam of both frames")
+        moved = relative(frame1.world_T_cam, frame2.world_T_cam)
+        return (PairItem(row, row, frame1, frame2, moved, NOTHING, NOTHING),)
+
+    def identity(self) -> str:
+        """Hash of the index and of the sizes of its images."""
+        return fingerprint(self.folder, INDEX, [_image(entry) for pair in self.pairs.values() for entry in pair])
+
+
+def _image(entry: object) -> str | None:
+    image = entry.get("image") if isinstance(entry, dict) else None
+    return image if isinstance(image, str) else None
+
+
+def _stem(entry: object) -> str:
+    return Path(_image(entry) or "unnamed").stem

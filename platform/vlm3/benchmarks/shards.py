@@ -1,0 +1,84 @@
+"""The held-out split of an ingested source: depth and objects of its frames, pose and correspondence of its pairs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from vlm3.benchmarks.frames import depth_item, pair_item, sound
+from vlm3.benchmarks.items import MOST_POINTS, Item, ObjectItem
+from vlm3.errors import DataError
+from vlm3.scenes.sharded import ALL_COLUMNS, PAIR_COLUMNS, ShardedSource
+from vlm3.storage.split import Split
+from vlm3.views.pairs import clip_pairs
+
+MOST_FRAMES = 200
+MOST_PAIRS = 100
+PAIRS_A_CLIP = 4
+FRAME_COLUMNS = tuple(name for name in ALL_COLUMNS if name not in ("full_depth", "small_depth"))
+
+
+class Row(NamedTuple):
+    """What a row shows."""
+
+    clip: int
+    frame1: int
+    frame2: int | None
+    """Places in the clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A row is a frame or a pair of a held-out clip, spread evenly over the clips."""
+
+    name: str
+    source: ShardedSource
+    shown: Mapping[str, Row]
+
+    @classmethod
+    def open(cls, uri: str, name: str | None) -> Self:
+        """Choose frames and pairs.
+
+        Raises:
+            DataError: no such source, or it holds nothing out.
+        """
+        source = ShardedSource.open(uri)
+        clips = source.clips(Split.EVAL)
+        if clips == 0:
+            raise DataError(f"{uri}: source {source.name!r} has no held-out scene: ingest it with --role eval")
+        order = np.unique(np.linspace(0, clips - 1, min(clips, MOST_FRAMES)).round().astype(int)).tolist()
+        shown: dict[str, Row] = {}
+        pairs: dict[str, Row] = {}
+        for clip in order:
+            frames = source.read_clip(Split.EVAL, clip, tuple(c for c in PAIR_COLUMNS if c != "encoded_image"))
+            every = max(1, -(-len(frames) * len(order) // MOST_FRAMES))
+            for place in range(0, len(frames), every):
+                shown[f"{frames[place].scene}/{frames[place].frame}"] = Row(clip, place, None)
+            posed = clip_pairs(frames)
+            for pair in posed[:: max(1, -(-len(posed) // PAIRS_A_CLIP))]:
+                first, second = frames[pair.first], frames[pair.second]
+                pairs[f"{first.scene}/{first.frame}-{second.frame}"] = Row(clip, pair.first, pair.second)
+        kept = list(pairs)[:: max(1, -(-len(pairs) // MOST_PAIRS))]
+        return cls(name or source.name, source, shown | {row: pairs[row] for row in kept})
+
+    def rows(self) -> tuple[str, ...]:
+        """Frames, then pairs."""
+        return tuple(self.shown)
+
+    def read(self, row: str) -> tuple[Item, ...]:
+        """Depth and objects of a frame, or pose and correspondence of a pair. Raises DataError naming what is bad."""
+        shown = self.shown[row]
+        columns = FRAME_COLUMNS if shown.frame2 is None else PAIR_COLUMNS
+        frames = self.source.read_clip(Split.EVAL, shown.clip, columns)
+        frame1 = sound(frames[shown.frame1])
+        if shown.frame2 is not None:
+            return (pair_item(row, frame1.scene, frame1, sound(frames[shown.frame2])),)
+        items: list[Item] = [depth_item(row, frame1.scene, frame1, MOST_POINTS)] if len(frame1.points) else []
+        if frame1.boxes:
+            items.append(ObjectItem(row, frame1.scene, frame1, None))
+        return tuple(items)
+
+    def identity(self) -> str:
+        """The source's fingerprint."""
+        return self.source.fingerprint
