@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray
 import ray.data
 import torch
 
 from pipelines.answerers import AnswererSource
-from pipelines.failures import user_error
 from pipelines.progress import Counting
 from vlm3.benchmarks.items import Benchmark
-from vlm3.errors import ConfigError
+from vlm3.errors import ConfigError, UserError
+from vlm3.evaluation.answering import Answerer
 from vlm3.evaluation.tables import TABLES, AnswerTable, concatenate, from_arrow, to_arrow
 from vlm3.storage.store import open_store
 
@@ -26,7 +26,7 @@ ROWS_A_BLOCK = 4
 """Few, so that replicas end together."""
 KEEP_EVERY_S = 15.0
 """Answers that a crash may cost."""
-_PART = pa.schema([("row", pa.string()), ("task", pa.string()), ("answers", pa.binary())])
+_PART = pa.schema([("row", pa.string()), ("task", pa.string()), ("answers", pa.binary()), ("error", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +40,29 @@ class Replicas:
 
 
 class AnswerActor:
-    """One replica."""
+    """One replica. A user's error comes back as data: Ray Data would lose it among its own."""
 
     def __init__(self, benchmark: Benchmark, source: AnswererSource, threads: int) -> None:
         torch.set_num_threads(threads)
         self._benchmark = benchmark
-        self._answerer = source.build()
+        self._source = source
+        self._answerer: Answerer | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Rows named in; their answers out, a row for each table of each, or an empty one where nothing is asked."""
-        found: list[tuple[str, str, bytes]] = []
+        """Rows named in; their answers out: a row for each table of each, an empty one where nothing is asked.
+
+        The first error ends the block.
+        """
+        found: list[tuple[str, str, bytes, str | None]] = []
         for row in block["row"].to_pylist():
-            items = self._benchmark.read(row)
-            tables = [table for item in items for table in self._answerer.answer(item)]
-            found += [(row, table.task, _pack(table)) for table in tables] or [(row, "", b"")]
+            try:
+                self._answerer = self._answerer or self._source.build()
+                items = self._benchmark.read(row)
+                tables = [table for item in items for table in self._answerer.answer(item)]
+            except UserError as error:
+                found.append((row, "", b"", str(error)))
+                break
+            found += [(row, table.task, _pack(table), None) for table in tables] or [(row, "", b"", None)]
         return pa.table(dict(zip(_PART.names, zip(*found, strict=True), strict=True)), _PART)
 
 
@@ -66,20 +75,14 @@ def predict(
 
     Raises:
         ConfigError: the folder holds answers of another model, to other data or asked otherwise.
-        UserError: the model cannot be asked; what was answered until then is kept.
+        UserError: the model cannot be asked, or a row is bad; what was answered until then is kept.
     """
     _claim(folder, benchmark, source)
     done = _kept(folder)
     missing = [row for row in rows if row not in done]
     with Counting(f"{benchmark.name}: rows", len(rows), len(rows) - len(missing)) as counting:
-        try:
-            for block in _kept_in_time(folder, _answers(benchmark, missing, source, replicas)):
-                counting.add(len(set(block["row"].to_pylist())))
-        except ray.exceptions.RayError as error:
-            understood = user_error(error)
-            if understood is None:
-                raise
-            raise understood from error
+        for block in _kept_in_time(folder, _answers(benchmark, missing, source, replicas)):
+            counting.add(len(set(block["row"].to_pylist())))
     return _joined(_kept(folder), rows)
 
 
@@ -104,12 +107,19 @@ def _answers(
 
 
 def _kept_in_time(folder: Path, blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The blocks, written to the folder every few seconds and at the end, also where that is an error."""
+    """The blocks, written to the folder every few seconds and at the end, also where that is an error.
+
+    Raises:
+        UserError: a replica met one.
+    """
     waiting: list[pa.Table] = []
     kept_s = time.monotonic()
     try:
         for block in blocks:
-            waiting.append(block)
+            failed = pc.is_valid(block["error"])
+            waiting.append(block.filter(pc.invert(failed)))
+            if pc.any(failed).as_py():
+                raise UserError(block["error"].filter(failed)[0].as_py())
             if time.monotonic() - kept_s >= KEEP_EVERY_S:
                 _keep(folder, pa.concat_tables(waiting))
                 waiting, kept_s = [], time.monotonic()
@@ -144,7 +154,7 @@ def _kept(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
     found: dict[str, list[tuple[str, bytes]]] = {}
     for path in sorted((folder / PARTS).glob("*.parquet")):
         part = pq.read_table(path)
-        for row, task, packed in zip(*(part[name].to_pylist() for name in _PART.names), strict=True):
+        for row, task, packed, _ in zip(*(part[name].to_pylist() for name in _PART.names), strict=True):
             tables = found.setdefault(row, [])
             if task:
                 tables.append((task, packed))
