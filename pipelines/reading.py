@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vlm3.errors import DamagedError, DataError
@@ -31,7 +30,8 @@ from vlm3.tasks.protocol import AnyTask, Labels
 from vlm3.train.parcels import Cost, EncodedParcel
 from vlm3.views.pair_choice import choose_pair
 from vlm3.views.pairs import Pair, clip_pairs
-from vlm3.views.unify import UnifyPolicy
+from vlm3.views.sample import regions_in_view
+from vlm3.views.unify import UnifyPolicy, unified_camera
 
 log = get_logger(__name__)
 Visit = tuple[int, int, int]
@@ -68,7 +68,7 @@ class Component:
         """A clip with the columns that the task needs. Raises as `ShardedSource.read_table`."""
         rows = self.source.read_table(Split.TRAIN, clip, self.columns)
         if self.task.asks_about is Labels.BOXES:
-            return Clip(rows.filter(pc.greater(pc.fill_null(pc.list_value_length(rows["boxes"]), 0), 0)))
+            return Clip(_with_boxes(rows, self.policy))
         if self.task.views == 1:
             return Clip(rows)
         pointed = self.task.asks_about is Labels.POINTS
@@ -81,7 +81,7 @@ class Component:
             DataError: it must be a pair, or a view with boxes, and the clip has none.
         """
         if not clip.rows.num_rows:
-            raise DataError("no frame of the clip has a box to ask about")
+            raise DataError("no frame of the clip has a box to ask about, where images are cut to the grid")
         if self.task.views == 1:
             # Visits of a clip go on where the one before ended, so that every frame is shown.
             return clip.rows.slice((epoch * self.source.slots + slot) % clip.rows.num_rows, 1), math.nan
@@ -242,6 +242,23 @@ def _draws(plan: MixturePlan, positions: NDArray[np.int64]) -> DrawBatch:
 
 def _own(draws: DrawBatch, index: int) -> Draw:
     return Draw(**{field.name: getattr(draws, field.name)[index].item() for field in fields(DrawBatch)}, attempt=0)
+
+
+def _with_boxes(rows: pa.Table, policy: UnifyPolicy) -> pa.Table:
+    """Rows whose unified image shows a box; no image is decoded. Rows that are no frames stay, to be named."""
+    kept = []
+    for frame in stored_frames(rows.drop_columns("encoded_image")):
+        if isinstance(frame, Exception):
+            kept.append(True)
+            continue
+        regions = [box.region_px for box in frame.boxes or () if box.region_px is not None]
+        try:
+            shown = regions_in_view(regions, frame.camera, unified_camera(frame.camera, policy))
+        except DataError:
+            kept.append(True)  # named when the image is to be unified
+        else:
+            kept.append(any(shown))
+    return rows.filter(pa.array(kept, pa.bool_()))
 
 
 def _pairs(rows: pa.Table) -> tuple[Pair, ...]:

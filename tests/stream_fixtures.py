@@ -56,6 +56,12 @@ def _nan_pose(frame: Frame) -> Frame:
     return dataclasses.replace(frame, world_T_cam=pose)
 
 
+def _with_region(frame: Frame, region_px: tuple[float, float, float, float]) -> Frame:
+    """Its box named by another region."""
+    assert frame.boxes is not None
+    return dataclasses.replace(frame, boxes=(dataclasses.replace(frame.boxes[0], region_px=region_px),))
+
+
 SPOILED: dict[str, Callable[[Frame], Frame]] = {
     "image": lambda frame: dataclasses.replace(frame, encoded_image=frame.encoded_image[:60]),
     "bomb": lambda frame: dataclasses.replace(frame, encoded_image=_png(60_000, 60_000)),
@@ -67,8 +73,11 @@ SPOILED: dict[str, Callable[[Frame], Frame]] = {
 _UNFIT: dict[str, Callable[[Frame], Frame]] = {
     "flat": lambda frame: dataclasses.replace(frame, small_depth=None),
     "unposed": lambda frame: dataclasses.replace(frame, world_T_cam=None),
+    "boxed": lambda frame: _with_region(frame, (12.0, 8.0, 20.0, 16.0)),
+    "cut": lambda frame: _with_region(frame, (0.0, 0.0, 4.0, 3.0)),
+    "boxless": lambda frame: dataclasses.replace(frame, boxes=None),
 }
-"""Sound, and of no use to tasks on pairs."""
+"""Sound, and of use to some tasks only."""
 
 
 def write_made_source(

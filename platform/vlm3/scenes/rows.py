@@ -210,7 +210,7 @@ def _chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _points(cells: list[Any]) -> NDArray[np.float32]:
-    if any(cell is None for cell in cells):
+    if any(cell is None or not cell.is_valid for cell in cells):
         return np.empty((0, 3), np.float32)
     return np.stack([cell.values.to_numpy() for cell in cells], axis=1)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth_along
 from vlm3.scenes.schema import Box, Frame
 from vlm3.views.samples import Provenance, ViewSample
@@ -49,8 +50,8 @@ def view_sample(frame: Frame, unified: UnifiedView, target: DepthKind, position:
     )
 
 
-def regions_in_view(regions_px: Sequence[Region], unified: UnifiedView) -> list[Region | None]:
-    """Regions x0, y0, x1, y1 of the original image in the pixels of the unified one, cut to it.
+def regions_in_view(regions_px: Sequence[Region], source: Camera, unified: Camera) -> list[Region | None]:
+    """Regions x0, y0, x1, y1 of the image of camera `source` in the pixels of the unified one, cut to it.
 
     A region becomes the rectangle around its mapped outline. None stands for one that the lens cannot show whole, or of
     which less than `MIN_REGION_KEPT` of the area is in the image.
@@ -58,9 +59,9 @@ def regions_in_view(regions_px: Sequence[Region], unified: UnifiedView) -> list[
     corners_px = np.array(regions_px, np.float64).reshape(-1, 4)
     low, high = corners_px[:, None, :2], corners_px[:, None, 2:]
     outlines_px = (low + (high - low) * _OUTLINE).reshape(-1, 2)
-    mapped_px = unified.camera.project(unified.source_camera.unproject(outlines_px)).reshape(-1, len(_OUTLINE), 2)
+    mapped_px = unified.project(source.unproject(outlines_px)).reshape(-1, len(_OUTLINE), 2)
     whole_px = np.concatenate([mapped_px.min(axis=1), mapped_px.max(axis=1)], axis=1)
-    last_px = np.array([unified.camera.width_px - 1, unified.camera.height_px - 1] * 2)
+    last_px = np.array([unified.width_px - 1, unified.height_px - 1] * 2)
     cut_px = whole_px.clip(0, last_px)
     # NaN, where the lens has no inverse, compares as False.
     kept = (_area(whole_px) > 0) & (_area(cut_px) >= MIN_REGION_KEPT * _area(whole_px))
@@ -70,7 +71,7 @@ def regions_in_view(regions_px: Sequence[Region], unified: UnifiedView) -> list[
 def _boxes_in_view(boxes: tuple[Box, ...], unified: UnifiedView) -> tuple[Box, ...]:
     """Boxes whose regions are in view, with these; the boxes themselves stay, as the camera's axes do."""
     named = [(box, box.region_px) for box in boxes if box.region_px is not None]
-    mapped = regions_in_view([region for _, region in named], unified)
+    mapped = regions_in_view([region for _, region in named], unified.source_camera, unified.camera)
     return tuple(replace(box, region_px=region) for (box, _), region in zip(named, mapped, strict=True) if region)
 
 
