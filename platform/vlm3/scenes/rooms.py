@@ -43,6 +43,8 @@ class RoomsConfig(StrictModel):
     """Shortest and longest of the source's four cameras, at 160 px of width; scaled with the width."""
     size_range_m: tuple[float, float] = (2.5, 10.0)
     """Shortest and longest side of a room."""
+    extra_furniture: Annotated[int, Field(ge=0, le=50)] = 0
+    """Pieces that are tried beside the 3 to 11 that go with a room's size: for questions about objects."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -80,7 +82,7 @@ class RoomsReader:
         """Render the frames of a scene."""
         number = int(scene.removeprefix("room-"))
         rng = generator(self.config.seed, "room", number)
-        room = furnish(rng, self.config.frames_per_scene, self.config.size_range_m)
+        room = furnish(rng, self.config.frames_per_scene, self.config.size_range_m, self.config.extra_furniture)
         lens = int(rng.integers(len(LENSES)))
         camera = camera_of(self.config, lens)
         for index, world_T_cam in enumerate(room.world_T_cam):

@@ -55,14 +55,23 @@ class Room:
     world_T_cam: tuple[Array, ...]
 
 
-def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, float]) -> Room:
-    """A random room with a camera path of `frames` poses."""
+def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, float], extra_furniture: int = 0) -> Room:
+    """A random room with a camera path of `frames` poses.
+
+    Args:
+        rng: decides everything.
+        frames: number of poses.
+        size_range_m: shortest and longest side.
+        extra_furniture: pieces tried beside those that go with the room's size.
+    """
     width, depth = rng.uniform(*size_range_m, size=2)
     height = rng.uniform(2.3, 3.2)
     low, high = np.array([-width / 2, -height, -depth / 2]), np.array([width / 2, 0.0, depth / 2])
     poses = _path(rng, low, high, frames)
     colours = rng.uniform(0.7, 0.9, (6, 3))
-    return Room(low, high, _place(rng, low, high, poses), colours, float(rng.choice([0.4, 0.5, 0.6])), poses)
+    return Room(
+        low, high, _place(rng, low, high, poses, extra_furniture), colours, float(rng.choice([0.4, 0.5, 0.6])), poses
+    )
 
 
 def _path(rng: np.random.Generator, low: Array, high: Array, frames: int) -> tuple[Array, ...]:
@@ -88,12 +97,14 @@ def _path(rng: np.random.Generator, low: Array, high: Array, frames: int) -> tup
     return tuple(poses)
 
 
-def _place(rng: np.random.Generator, low: Array, high: Array, poses: tuple[Array, ...]) -> tuple[Furniture, ...]:
+def _place(
+    rng: np.random.Generator, low: Array, high: Array, poses: tuple[Array, ...], extra: int
+) -> tuple[Furniture, ...]:
     """Furniture that neither overlaps nor stands in the camera's way; as much as fits of what was drawn."""
     path = np.array([pose[[0, 2], 3] for pose in poses])
     area = float((high[0] - low[0]) * (high[2] - low[2]))
     placed: list[Furniture] = []
-    for _ in range(int(rng.integers(3, 4 + min(8, int(area / 4))))):
+    for _ in range(int(rng.integers(3, 4 + min(8, int(area / 4)))) + extra):
         label = str(rng.choice(list(FURNITURE)))
         size = rng.uniform(*FURNITURE[label])
         reach = float(np.hypot(size[0], size[2])) / 2
