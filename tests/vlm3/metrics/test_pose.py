@@ -194,11 +194,14 @@ def test_two_decimals_of_the_unit_vector_cost_what_the_method_says() -> None:
     assert (scores.trapezoid_signed.at_5, scores.trapezoid_signed.at_30) == pytest.approx((0.96, 0.99), abs=0.006)
 
 
-def test_intervals_hold_their_figures() -> None:
+def test_each_interval_holds_the_figure_of_its_own_convention() -> None:
     rng = np.random.default_rng(5)
     true = poses(rng, 120)
     rotation = np.stack([turned(pose, deg) for pose, deg in zip(true, rng.gamma(2, 8, 120), strict=True)])
-    scores = score(true, cam1_R_cam2_predicted=rotation, groups=np.arange(120) // 4)
+    # Two of three directions are flipped: a signed figure lies far below an unsigned one.
+    direction = np.where(np.arange(120)[:, None] % 3, -1, 1) * true[:, :3, 3]
+    answers = {"cam1_R_cam2_predicted": rotation, "direction_predicted": direction}
+    scores = score(true, **answers, groups=np.arange(120) // 4)
     low, high = scores.trapezoid_signed_at_30_interval
     assert low < scores.trapezoid_signed.at_30 < high
     low, high = scores.histogram_unsigned_at_30_interval
