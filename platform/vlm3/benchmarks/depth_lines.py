@@ -6,7 +6,9 @@ from typing import Self
 
 from vlm3.benchmarks.frames import depth_item, sound
 from vlm3.benchmarks.items import Item
+from vlm3.errors import DataError
 from vlm3.scenes.jsonl import JsonLinesReader
+from vlm3.scenes.protocol import Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,12 @@ class DepthLines:
     def read(self, row: str) -> tuple[Item, ...]:
         """Depth at all pixels of a line. Raises DataError naming the line."""
         (frame,) = self.reader.frames(row)
-        return (depth_item(row, row, sound(frame)),)
+        if isinstance(frame, Rejection):
+            raise DataError(frame.reason)
+        try:
+            return (depth_item(row, row, sound(frame)),)
+        except DataError as error:
+            raise DataError(f"{self.reader.file.name} line {self.reader.lines[row].number}: {error}") from None
 
     def identity(self) -> str:
         """Of labels and images."""

@@ -7,7 +7,6 @@ from vlm3.benchmarks.items import MOST_POINTS, DepthItem, PairItem
 from vlm3.errors import DataError
 from vlm3.geometry.rigid import check_rigid, invert, orthonormalize, relative
 from vlm3.scenes.checks import check_frame, image_fault
-from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import Frame
 from vlm3.views.pair_sample import source_correspondences
 
@@ -20,16 +19,15 @@ NO_POINTS = np.empty((0, 3), np.float32)
 """Labels of a frame that has none."""
 
 
-def sound(frame: Frame | Rejection) -> Frame:
+def sound(frame: Frame) -> Frame:
     """The frame, if it is sound: `vlm3.scenes.checks.check_frame`.
 
     Raises:
         DataError: saying why it is not.
     """
-    fault = frame if isinstance(frame, Rejection) else check_frame(frame)
+    fault = check_frame(frame)
     if fault is not None:
         raise DataError(fault.reason)
-    assert isinstance(frame, Frame)
     return frame
 
 

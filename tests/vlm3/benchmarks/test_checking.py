@@ -1,0 +1,144 @@
+"""Bad rows of every kind of benchmark are named, counted, and end nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vlm3.benchmarks.checking import Checked, Fault, check_row, refusal
+from vlm3.benchmarks.opening import open_benchmark
+
+EYE = np.eye(4).tolist()
+MOVED = [[1.0, 0, 0, -0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+K = [60.0, 60.0, 31.5, 23.5]
+Index = dict[str, Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        image = np.random.default_rng(ord(name)).integers(0, 255, (48, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+        cv2.imwrite(str(tmp_path / f"{name}-depth.png"), np.full((48, 64), 2000, np.uint16))
+    return tmp_path
+
+
+def lines() -> list[Index]:
+    row = {"intrinsics": [60, 60, 31.5, 23.5, 64, 48], "pixel_coords": [[1, 2], [60, 40]], "depth": [1.5, 2.5]}
+    return [{"image": f"{name}.png"} | row for name in ("a", "b")]
+
+
+def pairs() -> Index:
+    images = [{"image": f"{n}.png", "width": 64, "height": 48, "K": K, "T_world_cam": EYE} for n in ("a", "b")]
+    images[1]["T_world_cam"] = np.linalg.inv(MOVED).tolist()
+    pair = {"a": "a.png", "b": "b.png", "T_b_from_a": MOVED, "correspondences": [[1, 2, 3, 4, 9, 9]], "scale": "metric"}
+    return {"images": images, "pairs": [pair, dict(pair)]}
+
+
+def boxes() -> Index:
+    thing = {
+        "category": "chair", "center_cam_m": [0, 0, 3], "size_lwh_m": [1, 1, 1], "R_cam_obj": np.eye(3).tolist(),
+        "bbox2d": [10, 10, 40, 40],
+    }  # fmt: skip
+    frame = {"image": "a.png", "width": 64, "height": 48, "K": K}
+    return {"frames": [frame | {"id": name, "objects": [dict(thing)]} for name in ("one", "two")]}
+
+
+def rgbd() -> Index:
+    frames = [
+        {"id": name, "image": f"{name}.png", "depth": f"{name}-depth.png", "K": K, "T_world_cam": EYE}
+        for name in ("a", "b")
+    ]
+    frames[1]["T_world_cam"] = np.linalg.inv(MOVED).tolist()
+    return {"frames": frames, "pairs": [{"a": "a", "b": "b", "T_b_from_a": MOVED}]}
+
+
+def found(folder: Path, index: Any) -> list[str | Fault | None]:
+    """What becomes of the rows of an index, whichever kind it is."""
+    if isinstance(index, list):
+        (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, index)))
+    else:
+        name = "pairs" if "images" in index else "boxes" if "objects" in index["frames"][0] else "frames"
+        (folder / f"{name}.json").write_text(json.dumps(index))
+    benchmark = open_benchmark(str(folder), "made")
+    return [check_row(benchmark, row) for row in benchmark.rows()]
+
+
+def changed(index: Any, path: tuple[Any, ...], value: Any) -> Any:
+    place = index
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return index
+
+
+@pytest.mark.parametrize(
+    ("make", "rows"),
+    [(lines, ["a", "b"]), (pairs, ["00000-a-b", "00001-a-b"]), (boxes, ["one", "two"]), (rgbd, ["a", "b", "a-b"])],
+)
+def test_sound_rows_are_kept(folder: Path, make: Callable[[], Any], rows: list[str]) -> None:
+    assert found(folder, make()) == rows
+
+
+NAN = float("nan")
+TURNED = np.diag([1.0, 1.0, -1.0, 1.0]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "value", "message"),
+    [
+        (lines, (1, "image"), "c.png", "labels.jsonl line 2: .*c.png: no such file"),
+        (lines, (1, "image"), "../c.png", "leaves its folder"),
+        (lines, (1, "intrinsics"), [60, 60, 31.5, 23.5, 65, 48], "line 2: image is 64x48 px, its camera says 65x48"),
+        (lines, (1, "pixel_coords"), [[1, 2], [64, 40]], "line 2: 1 of 2 labels .* outside the image"),
+        (lines, (1, "depth"), [1.5, NAN], "line 2: 1 of 2 labels .* out of the range of depth"),
+        (lines, (1, "depth"), [1.5, -1], "out of the range of depth"),
+        (lines, (1, "depth"), [1.5], "2 pixel_coords but 1 depths"),
+        (pairs, ("pairs", 1, "T_b_from_a"), TURNED, "T_b_from_a: not rigid"),
+        (pairs, ("pairs", 1, "T_b_from_a"), EYE, "differs from what the poses of its frames give"),
+        (pairs, ("pairs", 1, "T_b_from_a"), EYE[:3], "expected 4 rows"),
+        (pairs, ("pairs", 1, "b"), "c.png", "'c.png' is not listed"),
+        (pairs, ("pairs", 1, "correspondences"), [[1, 2, 64, 4]], "1 of 1 correspondences lie outside image b.png"),
+        (pairs, ("pairs", 1, "correspondences"), [[NAN, 2, 6, 4]], "outside image a.png"),
+        (pairs, ("pairs", 1, "scale"), "metres", "expected metric or relative"),
+        (boxes, ("frames", 1, "image"), "c.png", "no such file"),
+        (boxes, ("frames", 1, "width"), 65, "image is 64x48 px"),
+        (boxes, ("frames", 1, "objects", 0, "center_cam_m"), [0, NAN, 3], "hold NaN"),
+        (boxes, ("frames", 1, "objects", 0, "size_lwh_m"), [0, 1, 1], "sizes must be positive"),
+        (boxes, ("frames", 1, "objects", 0, "R_cam_obj"), np.diag([1, 1, -1]).tolist(), "R_cam_obj is no rotation"),
+        (boxes, ("frames", 1, "objects", 0, "bbox2d"), [70, 1, 90, 4], "region does not lie in the image"),
+        (boxes, ("frames", 1, "K"), [0, 60, 31.5, 23.5], "focal lengths must be positive"),
+    ],
+)
+def test_a_bad_row_is_named_and_the_other_one_kept(
+    folder: Path, make: Callable[[], Any], path: tuple[Any, ...], value: Any, message: str
+) -> None:
+    first, second = found(folder, changed(make(), path, value))
+    assert isinstance(first, str) and isinstance(second, Fault)
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(second.reason)
+
+
+def test_a_bad_frame_is_bad_in_its_pairs_too(folder: Path) -> None:
+    _, second, pair = found(folder, changed(rgbd(), ("frames", 1, "T_world_cam"), TURNED))
+    assert (
+        isinstance(second, Fault) and isinstance(pair, Fault) and pair.reason.startswith("frame b: pose is not rigid")
+    )
+    _, second, pair = found(folder, changed(rgbd(), ("frames", 1, "depth"), "a.png"))
+    assert isinstance(second, Fault) and "16 bits" in second.reason and isinstance(pair, Fault)
+
+
+def test_a_row_without_a_question_is_neither_good_nor_bad(folder: Path) -> None:
+    assert found(folder, changed(boxes(), ("frames", 1, "objects", 0, "bbox2d"), None)) == ["one", None]
+
+
+def test_a_refusal_counts_all_and_shows_the_first_ones() -> None:
+    checked = Checked.of(["a", None, *(Fault(f"r{n}", "broken") for n in range(7)), "b"])
+    assert checked.rows == ("a", "b")
+    text = refusal("set", checked)
+    assert "set: 7 of 9 rows are bad: r0: broken; " in text and "r4" in text and "r5" not in text
+    assert "and 2 more" in text and "--allow-skip" in text
