@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow.parquet as pq
-from vlm3.benchmarks.checking import Checked, check_row, refusal
 
 from pipelines.answerers import AnswererSource, DirectoryAnswerer
 from pipelines.cluster import connect
 from pipelines.predict import Replicas, predict
 from pipelines.progress import Counting
 from pipelines.runs import only_driver
+from vlm3.benchmarks.checking import Checked, check_row, refusal
 from vlm3.benchmarks.items import Benchmark
 from vlm3.errors import DataError
 from vlm3.evaluation.report import Coverage, Report
@@ -80,7 +80,8 @@ def run_benchmark(request: BenchmarkRequest) -> Report:
         store = open_store(str(folder))
         store.write_atomic("report.json", report.to_json().encode())
         store.write_atomic("report.md", report.to_markdown().encode())
-        _record(request, report, answers, folder)
+        asked = [(benchmark, checked[benchmark.name].rows) for benchmark in request.benchmarks]
+        _record(request, report, asked, answers, folder)
         return report
 
 
@@ -110,10 +111,14 @@ def _spread(rows: Sequence[str], limit: int | None) -> tuple[str, ...]:
 
 
 def _record(
-    request: BenchmarkRequest, report: Report, answers: Mapping[str, Mapping[str, AnswerTable]], folder: Path
+    request: BenchmarkRequest,
+    report: Report,
+    asked: Sequence[tuple[Benchmark, Sequence[str]]],
+    answers: Mapping[str, Mapping[str, AnswerTable]],
+    folder: Path,
 ) -> None:
     prepare_tracking(request.tracking, request.runs_dir)
     version = request.source.version if isinstance(request.source, DirectoryAnswerer) else None
     parent = None if version is None else version.run_id
     with start_run(request.tracking, request.runs_dir, request.name, KIND, parent) as run:
-        record_evaluation(run, report, request.benchmarks, answers, folder, version)
+        record_evaluation(run, report, asked, answers, folder, version)

@@ -186,9 +186,8 @@ def _question(category: str) -> ObjectQuestion:
     try:
         return ObjectQuestion(category)
     except ValueError:
-        raise DataError(
-            f"category {category!r} is none that is known{nearest(category, [question.value for question in ObjectQuestion])}"
-        ) from None
+        known = [question.value for question in ObjectQuestion]
+        raise DataError(f"category {category!r} is none that is known{nearest(category, known)}") from None
 
 
 def _check_region(region: tuple[float, float, float, float], info: ImageInfo) -> None:

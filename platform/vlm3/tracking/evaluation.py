@@ -35,7 +35,7 @@ PICTURED = 3
 def record_evaluation(
     run: TrackedRun,
     report: Report,
-    benchmarks: Sequence[Benchmark],
+    asked: Sequence[tuple[Benchmark, Sequence[str]]],
     answers: Mapping[str, Mapping[str, AnswerTable]],
     folder: Path,
     version: ResolvedModel | None,
@@ -45,7 +45,7 @@ def record_evaluation(
     Args:
         run: of the evaluation.
         report: its figures.
-        benchmarks: that were asked.
+        asked: benchmarks with the rows that were asked about.
         answers: benchmark → task → answers.
         folder: with report.md, report.json and NAME/TASK.parquet.
         version: the registered version, if it is one.
@@ -57,14 +57,14 @@ def record_evaluation(
         run.tags({"vlm3.model": version.name, "vlm3.version": version.version})
     for name in ("report.md", "report.json"):
         run.file(folder / name)
-    for benchmark in benchmarks:
+    for benchmark, rows in asked:
         run.dataset(benchmark.name, benchmark.name, benchmark.identity(), "evaluation")
         tables = answers[benchmark.name]
         for task, table in tables.items():
             run.file(folder / benchmark.name / f"{task}.parquet", f"answers/{benchmark.name}")
             for name, figure in _plots(table):
                 run.figure(f"pictures/{benchmark.name}/{task}-{name}.png", figure)
-        for name, figure in _overlays(benchmark, tables):
+        for name, figure in _overlays(benchmark, rows, tables):
             run.figure(f"pictures/{benchmark.name}/{name}.png", figure)
     for task in dict.fromkeys(score.task for score in report.scores):
         run.figure(f"pictures/{task}.png", score_by_benchmark(report, task))
@@ -76,11 +76,13 @@ def _plots(table: AnswerTable) -> Iterator[tuple[str, Figure]]:
         yield "by-depth", error_by_depth(table)
 
 
-def _overlays(benchmark: Benchmark, tables: Mapping[str, AnswerTable]) -> Iterator[tuple[str, Figure]]:
+def _overlays(
+    benchmark: Benchmark, rows: Sequence[str], tables: Mapping[str, AnswerTable]
+) -> Iterator[tuple[str, Figure]]:
     """Pictures of the first items of each task; rows are read again, since answers hold no pixels."""
     wanted = {task: list(dict.fromkeys(table.item))[:PICTURED] for task, table in tables.items()}
     missing = {(task, item) for task, items in wanted.items() for item in items}
-    for row in benchmark.rows():
+    for row in rows:
         if not missing:
             return
         for item in benchmark.read(row):
