@@ -15,6 +15,7 @@ from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
 from vlm3.tasks.correspondence import CorrespondenceTask
 from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.depth_marker import MarkerDepthTask
 from vlm3.tasks.joint import MetricTask, check_focals
 from vlm3.tasks.object_questions import AnswerForm
 from vlm3.tasks.objects import ObjectsTask
@@ -148,6 +149,10 @@ def _tasks(recipe: Recipe) -> dict[str, _TrainedTask]:
         depth = DepthTask(asked.depth.ask)
         trained.append(_TrainedTask(depth, asked.depth.focal_px, asked.depth.weight))
         metric.append(MetricTask(depth.name, asked.depth.focal_px, depth.names_focal))
+    if asked.depth_marker is not None:
+        marked = MarkerDepthTask(asked.depth_marker.ask)
+        trained.append(_TrainedTask(marked, asked.depth_marker.focal_px, asked.depth_marker.weight))
+        metric.append(MetricTask(marked.name, asked.depth_marker.focal_px, marked.names_focal))
     if asked.correspondence is not None:
         matching = CorrespondenceTask(asked.correspondence.ask)
         trained.append(_TrainedTask(matching, asked.correspondence.focal_px, asked.correspondence.weight))
@@ -173,7 +178,8 @@ def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tupl
         ConfigError: sources are named for evaluation, and depth is not trained.
         DataError: a source is named for evaluation but holds nothing out.
     """
-    if recipe.tasks.spec().depth is None:
+    spec = recipe.tasks.spec()
+    if spec.depth is None and spec.depth_marker is None:
         if recipe.evaluation.sources or recipe.evaluation.primary:
             raise ConfigError(
                 "evaluation: training measures δ1 of depth, which this recipe does not train: leave its sources and"

@@ -47,7 +47,7 @@ class TextAnswerer:
         ask = self.predictor.ask
         match item:
             case DepthItem():
-                return (self._depth(item),) if ask.depth else ()
+                return (self._depth(item),) if ask.depth or ask.depth_marker else ()
             case PairItem():
                 tables: list[AnswerTable] = []
                 if ask.correspondence and len(item.points1_px):

@@ -11,9 +11,11 @@ from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import trained_on
 from vlm3.infer.text_model import TextRequest
+from vlm3.seeds import generator
 from vlm3.tasks.depth import DepthTask
+from vlm3.tasks.depth_marker import MarkerDepthTask
 from vlm3.tasks.protocol import ParseFailure
-from vlm3.views.unify import unify
+from vlm3.views.unify import UnifiedView, unify
 
 MAX_ANSWER_TOKENS = 16
 """A length takes at most ten: five digits, point, two digits, unit, end."""
@@ -50,19 +52,18 @@ def answer_depth(
         ConfigError: the model was not trained on depth.
         DataError: the image cannot be read or unified.
     """
-    asked = trained_on(predictor.ask.depth, "depth")
-    task = DepthTask(asked.ask)
-    view = unify(encoded_image, camera, predictor.policy(asked.focal_px))
+    focal_px, task = _asked(predictor)
+    view = unify(encoded_image, camera, predictor.policy(focal_px))
     unified_px = view.map_points(points_px)
     inside: NDArray[np.bool_] = np.isfinite(unified_px[:, 0])
-    size_px = (view.image.shape[1], view.image.shape[0])
-    questions = tuple(task.question((float(x), float(y)), size_px, asked.focal_px) for x, y in unified_px[inside])
-    tokens = predictor.tokens(MAX_ANSWER_TOKENS)
-    texts = predictor.model.answer(TextRequest(item, (view.image,), questions, task.system, tokens))
+    if isinstance(task, MarkerDepthTask):
+        texts = _ask_marked(predictor, task, item, view, unified_px[inside])
+    else:
+        texts = _ask_named(predictor, task, item, view, unified_px[inside])
     said_m = np.array([_read(task, text) for text in texts], np.float64)
     # The unified camera has no distortion and looks along the same rays.
     z_depth_m, ray_depth_m = (
-        convert_depth(said_m, unified_px[inside], view.camera, asked.ask.depth_kind, target)
+        convert_depth(said_m, unified_px[inside], view.camera, task.depth_kind, target)
         for target in (DepthKind.Z, DepthKind.RAY)
     )
     answers = [DepthAnswer("", "outside", None, None)] * len(inside)
@@ -74,7 +75,38 @@ def answer_depth(
     return tuple(answers)
 
 
-def _read(task: DepthTask, text: str) -> float:
+def _asked(predictor: Predictor) -> tuple[float, DepthTask | MarkerDepthTask]:
+    """Focal length and task; points are named unless the model knows marked ones only."""
+    named, marked = predictor.ask.depth, predictor.ask.depth_marker
+    if named is None and marked is not None:
+        return marked.focal_px, MarkerDepthTask(marked.ask)
+    asked = trained_on(named, "depth")
+    return asked.focal_px, DepthTask(asked.ask)
+
+
+def _ask_named(
+    predictor: Predictor, task: DepthTask, item: str, view: UnifiedView, points_px: NDArray[np.float64]
+) -> list[str]:
+    """One image, each point named in a question."""
+    size_px, focal_px = (view.image.shape[1], view.image.shape[0]), view.camera.fx_px
+    questions = tuple(task.question((float(x), float(y)), size_px, focal_px) for x, y in points_px)
+    tokens = predictor.tokens(MAX_ANSWER_TOKENS)
+    return predictor.model.answer(TextRequest(item, (view.image,), questions, task.system, tokens))
+
+
+def _ask_marked(
+    predictor: Predictor, task: MarkerDepthTask, item: str, view: UnifiedView, points_px: NDArray[np.float64]
+) -> list[str]:
+    """An image a point, with an arrow at it."""
+    tokens, question = predictor.tokens(MAX_ANSWER_TOKENS), (task.question(view.camera.fx_px),)
+    texts = []
+    for number, (x, y) in enumerate(points_px.tolist()):
+        image = task.mark(view.image, (x, y), generator("marked point", item, number))
+        texts += predictor.model.answer(TextRequest(item, (image,), question, task.system, tokens))
+    return texts
+
+
+def _read(task: DepthTask | MarkerDepthTask, text: str) -> float:
     """Metres; NaN where the text does not say how many."""
     try:
         return task.read(text)

@@ -10,6 +10,7 @@ from vlm3.config import StrictModel, load_yaml
 from vlm3.errors import ConfigError
 from vlm3.tasks.correspondence import CorrespondenceTaskConfig
 from vlm3.tasks.depth import DepthTaskConfig
+from vlm3.tasks.depth_marker import MarkerDepthTaskConfig
 from vlm3.tasks.objects import ObjectsTaskConfig
 from vlm3.tasks.pose import PoseTaskConfig
 
@@ -24,6 +25,14 @@ class AskedDepth(StrictModel):
     focal_px: Focal = 1000.0
     """Focal length to which every image is unified (VLM3: 1000 px)."""
     ask: DepthTaskConfig = DepthTaskConfig()
+
+
+class AskedDepthMarker(StrictModel):
+    """Depth questions about a point that an arrow marks: for comparison with the text reference."""
+
+    focal_px: Focal = 1000.0
+    """Focal length to which every image is unified."""
+    ask: MarkerDepthTaskConfig = MarkerDepthTaskConfig()
 
 
 class AskedCorrespondence(StrictModel):
@@ -56,6 +65,8 @@ class AskSpec(StrictModel):
     schema_version: Literal[2] = 2
     depth: AskedDepth | None = None
     """None here and below: the model was not trained on such questions."""
+    depth_marker: AskedDepthMarker | None = None
+    """How depth is asked about where `depth` is None."""
     correspondence: AskedCorrespondence | None = None
     pose: AskedPose | None = None
     objects: AskedObjects | None = None

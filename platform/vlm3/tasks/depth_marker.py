@@ -98,6 +98,11 @@ class MarkerDepthTask:
         """The canonical question about a marked image that is unified to this focal length."""
         return self._wordings()[0].format(focal=round(focal_px))
 
+    @property
+    def system(self) -> str | None:
+        """System prompt of the template set."""
+        return template_set(self.config.templates).system
+
     def mark(
         self, image: NDArray[np.uint8], point_px: tuple[float, float], rng: np.random.Generator
     ) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vlm3.config import StrictModel, apply_overrides, load_yaml
 from vlm3.errors import ConfigError
-from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedObjects, AskedPose, AskSpec
+from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedDepthMarker, AskedObjects, AskedPose, AskSpec
 from vlm3.mixture.config import MixtureConfig
 from vlm3.models.load import ModelConfig
 from vlm3.scenes.rooms import RoomsConfig
@@ -41,6 +41,12 @@ class DepthComponentConfig(AskedDepth):
     weight: Weight = 1.0
 
 
+class DepthMarkerComponentConfig(AskedDepthMarker):
+    """Depth questions about a marked point on every source."""
+
+    weight: Weight = 1.0
+
+
 class CorrespondenceComponentConfig(AskedCorrespondence):
     """Correspondence questions on pairs of frames of every source."""
 
@@ -63,6 +69,7 @@ class TasksConfig(StrictModel):
     """The tasks that are trained, with their weights; null for those that are not."""
 
     depth: DepthComponentConfig | None = DepthComponentConfig()
+    depth_marker: DepthMarkerComponentConfig | None = None
     correspondence: CorrespondenceComponentConfig | None = None
     pose: PoseComponentConfig | None = None
     objects: ObjectsComponentConfig | None = None

@@ -1,5 +1,6 @@
 """Depth at points of an original image: mapped, asked, read, and given as z and ray."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.local_model import LocalModel
 from vlm3.infer.predictor import Predictor
-from vlm3.infer.spec import AskedDepth, AskSpec
+from vlm3.infer.spec import AskedDepth, AskedDepthMarker, AskSpec
+from vlm3.infer.text_model import ImageBounds, TextRequest
 from vlm3.models.export import export_model
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
 from vlm3.views.unify import unify
 
 FOCAL_PX = 70.0
+BOUNDS = ImageBounds(32, 1024, 1 << 22)
 CAMERA = Camera(160, 120, 100.0, 90.0, 79.5, 59.5)
 FISHEYE = Camera(160, 120, 140.0, 140.0, 79.5, 59.5, Distortion.FISHEYE, (-0.02, 0.004, 0.0, 0.0))
 POINTS_PX = np.array([[12.0, 9.0], [79.5, 59.5], [40.25, 100.0], [147.0, 108.0]])
@@ -76,6 +79,36 @@ def test_an_untrained_model_is_unreadable_not_zero(untrained: Any, encoded: byte
     answers = answer_depth(predictor(untrained), encoded, CAMERA, POINTS_PX)
     assert {answer.status for answer in answers} == {"unreadable"}
     assert all(answer.z_depth_m is None and answer.ray_depth_m is None and answer.text for answer in answers)
+
+
+@dataclass
+class Scripted:
+    """Answers from a list, and keeps what it was asked."""
+
+    answers: list[str]
+    asked: list[TextRequest] = field(default_factory=list)
+    bounds: ImageBounds = BOUNDS
+
+    def answer(self, request: TextRequest) -> list[str]:
+        self.asked.append(request)
+        return [self.answers[len(self.asked) - 1]]
+
+
+def test_a_model_that_knows_marked_points_only_sees_an_arrow_at_each(encoded: bytes) -> None:
+    model = Scripted(["1.5", "?", "2 m", "3.0"])
+    ask = AskSpec(depth_marker=AskedDepthMarker(focal_px=FOCAL_PX))
+    answers = answer_depth(Predictor(model, ask), encoded, CAMERA, POINTS_PX, "image-1")
+    assert [answer.ray_depth_m for answer in answers] == [1.5, None, 2.0, 3.0]
+    view = unify(encoded, CAMERA, Predictor(model, ask).policy(FOCAL_PX))
+    for request, (x, y) in zip(model.asked, view.map_points(POINTS_PX), strict=True):
+        (question,) = request.questions
+        assert "arrow" in question and not any(map(str.isdigit, question))
+        changed = np.argwhere((request.images[0] != view.image).any(axis=2))
+        assert np.abs(changed - (y, x)).sum(axis=1).min() < 3, "the arrow reaches its point"
+        assert 0 < len(changed) < view.image.shape[0] * view.image.shape[1] / 4
+    again = Scripted(["1"] * 4)
+    answer_depth(Predictor(again, ask), encoded, CAMERA, POINTS_PX, "image-1")
+    assert all((a.images[0] == b.images[0]).all() for a, b in zip(model.asked, again.asked, strict=True))
 
 
 def test_a_loaded_export_gives_the_same_answers(trained: Any, encoded: bytes, tmp_path: Path) -> None:
