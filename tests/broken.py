@@ -15,7 +15,7 @@ from vlm3.scenes.depth_labels import depth_camera
 from vlm3.scenes.reader import SceneReader, open_reader
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
-from vlm3.storage.manifest import Manifest, SourceInfo, write_manifest
+from vlm3.storage.manifest import Manifest, Role, SourceInfo, write_manifest
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
 
@@ -84,9 +84,9 @@ RAY_AS_Z = converted(DepthKind.Z, DepthKind.RAY)
 SHORTENED = converted(DepthKind.RAY, DepthKind.Z)
 
 
-def write_source(reader: SceneReader, folder: Path) -> Manifest:
+def write_source(reader: SceneReader, folder: Path, role: Role = "train", heldout_share: float = 0.3) -> Manifest:
     """Ingest in this process."""
-    config = IngestConfig(clip_frames=8, heldout_share=0.3)
+    config = IngestConfig(clip_frames=8, heldout_share=heldout_share, role=role)
     store = open_store(str(folder))
     writer = GroupWriter(reader, store, config, 0)
     results = [writer(group) for group in scene_groups(reader, config)]
