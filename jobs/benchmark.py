@@ -14,6 +14,9 @@ from pipelines.runs import runs_folder
 from vlm3.errors import ConfigError, run_job
 from vlm3.log import configure
 
+WIDTH = 200
+"""Of tables in logs, which have no width of their own."""
+
 
 def main() -> None:
     """Parse the command line, evaluate or compare, print the tables."""
@@ -38,6 +41,8 @@ def main() -> None:
     configure()
     runs_dir = runs_folder(arguments.runs)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     if arguments.compare:
         if arguments.model:
             raise ConfigError("--compare takes the names of two evaluations and nothing else")
@@ -52,11 +57,10 @@ def main() -> None:
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}: expected at least 1, found {getattr(arguments, name)}")
     # Takes seconds, which nobody wants to wait for who misspelt a flag.
-    from vlm3.benchmarks.opening import open_benchmarks
-
     from pipelines.answerers import answerer_source
     from pipelines.benchmark import BenchmarkRequest, run_benchmark
     from pipelines.predict import Replicas
+    from vlm3.benchmarks.opening import open_benchmarks
     from vlm3.tracking.client import tracking_uri
     from vlm3.tracking.config import TrackingConfig
 
@@ -79,7 +83,8 @@ def main() -> None:
     report = run_benchmark(request)
     for table in report.tables():
         console.print(table)
-    console.print(f"report, answers and pictures: {runs_dir / 'evaluation' / request.name}", soft_wrap=True)
+    where = runs_dir / "evaluation" / request.name
+    console.print(f"report and answers: {where}; with pictures: MLflow run {request.name}", soft_wrap=True)
 
 
 if __name__ == "__main__":

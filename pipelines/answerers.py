@@ -12,6 +12,7 @@ from vlm3.infer.local_model import LocalModel
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import FILE, AskSpec
 from vlm3.models.load import ModelConfig, resolve_model
+from vlm3.tasks.templates import template_set
 from vlm3.tracking.registry import ResolvedModel, resolve
 
 
@@ -30,7 +31,7 @@ class DirectoryAnswerer:
         """Names the weights' files and the way of asking."""
         files = sorted(path for path in self.directory.iterdir() if path.is_file())
         state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return _hash(f"{state} {self.ask.to_json()}")
+        return _hash(f"{state} {self.device} {_way(self.ask)}")
 
     def build(self) -> Answerer:
         """Load the weights."""
@@ -47,7 +48,7 @@ class EndpointAnswerer:
     @property
     def identity(self) -> str:
         """Names the server's model and the way of asking."""
-        return _hash(f"{self.endpoint} {self.ask.to_json()}")
+        return _hash(f"{self.endpoint} {_way(self.ask)}")
 
     def build(self) -> Answerer:
         """Connect."""
@@ -113,6 +114,13 @@ def answerer_source(
         raise DataError(f"model {model}: its directory has no {FILE}, which says how to ask it; give --ask FILE.yaml")
     version = None if found.version == "local" else found
     return DirectoryAnswerer(found.directory, given or AskSpec.read(found.directory), device, version)
+
+
+def _way(ask: AskSpec) -> str:
+    """All that decides how questions are worded: also the shipped template sets that a spec only names."""
+    parts = (ask.depth, ask.depth_marker, ask.correspondence, ask.pose, ask.objects)
+    sets = [template_set(part.ask.templates).model_dump_json() for part in parts if part is not None]
+    return f"{ask.to_json()} {sets}"
 
 
 def _hash(text: str) -> str:

@@ -141,7 +141,7 @@ def test_a_registered_version_is_asked_and_its_evaluation_lies_under_its_run(
     _, run = mlflow_run(runs, "version")
     tags = run.data.tags  # type: ignore[attr-defined]
     assert tags["mlflow.parentRunId"] == training.run_id
-    assert (tags["vlm3.model"], tags["vlm3.version"]) == ("vlm3-depth", "1")
+    assert (tags["vlm3.model"], tags["vlm3.model_version"]) == ("vlm3-depth", "1")
 
 
 def test_everyone_who_may_be_measured_is_understood(tmp_path: Path, export_dir: Path, labels: Path) -> None:

@@ -88,7 +88,8 @@ class BoxSet:
     def read(self, row: str) -> tuple[Item, ...]:
         """The objects of a frame; nothing where none of them can be named. Raises DataError naming what is bad."""
         entry = ListedFrame.parse(self.frames[row], INDEX)
-        boxes = tuple(_box(thing, entry) for thing in entry.objects if thing.bbox2d is not None)
+        named = (_box(thing, entry) for thing in entry.objects if thing.bbox2d is not None)
+        boxes = tuple(box for box in named if box.region_px is not None and _shows(box.region_px))
         if not boxes:
             return ()
         fx, fy, cx, cy = entry.K
@@ -115,6 +116,12 @@ class BoxSet:
             INDEX,
             [frame.get("image") if isinstance(frame, dict) else None for frame in self.frames.values()],
         )
+
+
+def _shows(region_px: tuple[float, float, float, float]) -> bool:
+    """Whether anything is left of a region that is cut to the image."""
+    x0, y0, x1, y1 = region_px
+    return x1 - x0 >= 1 and y1 - y0 >= 1
 
 
 def _box(thing: ListedObject, entry: ListedFrame) -> Box:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from vlm3.benchmarks.box_set import INDEX as BOXES
@@ -44,7 +45,8 @@ def open_benchmarks(paths: Sequence[str], images: Path | None) -> tuple[Benchmar
     for path in paths:
         name = source_name(Path(path.partition("://")[2] or path))
         taken = {benchmark.name for benchmark in found}
-        found.append(open_benchmark(path, name if name not in taken else f"{name}-{len(found) + 1}", images))
+        free = next(n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n not in taken)
+        found.append(open_benchmark(path, free, images))
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, finger
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 
 INDEX = "pairs.json"
+FEWEST_SCENES = 10
 Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
 
 
@@ -63,6 +64,8 @@ class PairSet:
     images: Mapping[str, Any]
     """Path of the image → its entry."""
     pairs: Mapping[str, Any]
+    by_scene: bool
+    """Whether there are scenes enough for the bootstrap to draw them; else it draws pairs."""
 
     @classmethod
     def open(cls, folder: Path, name: str) -> Self:
@@ -80,7 +83,9 @@ class PairSet:
         if not isinstance(images, list) or not isinstance(pairs, list) or not images or not pairs:
             raise DataError(f"{path}: expected lists `images` and `pairs`, found none or empty ones")
         by_path = {entry["image"]: entry for entry in images if isinstance(entry, dict) and "image" in entry}
-        return cls(name, folder, by_path, {_row(pair, number): pair for number, pair in enumerate(pairs)})
+        scenes = {str(pair.get("scene")) for pair in pairs if isinstance(pair, dict)}
+        rows = {_row(pair, number): pair for number, pair in enumerate(pairs)}
+        return cls(name, folder, by_path, rows, len(scenes) >= FEWEST_SCENES)
 
     def rows(self) -> tuple[str, ...]:
         """Pairs, called by their place and images."""
@@ -106,7 +111,17 @@ class PairSet:
         if cam1_T_cam2 is None and not len(points):
             raise DataError("the pair has neither a pose nor correspondences")
         points1_px, points2_px = (points[:, :2], points[:, 2:]) if len(points) else (NOTHING, NOTHING)
-        return (PairItem(row, row, frame1, frame2, cam1_T_cam2, points1_px, points2_px),)
+        return (
+            PairItem(
+                row,
+                pair.scene if self.by_scene and pair.scene else row,
+                frame1,
+                frame2,
+                cam1_T_cam2,
+                points1_px,
+                points2_px,
+            ),
+        )
 
     def identity(self) -> str:
         """Hash of the index and of the sizes of its images."""

@@ -18,8 +18,9 @@ from vlm3.scenes.schema import Scale
 
 
 class Following(NamedTuple):
-    """Entries of two frames as they stand in the file."""
+    """Entries of two frames of a scene as they stand in the file."""
 
+    scene: str
     first: Any
     second: Any
 
@@ -49,7 +50,11 @@ class PosedImages:
         if not isinstance(entries, list) or len(entries) < 2:
             raise DataError(f"{path}: expected a list `frames` of at least two posed images, found none")
         scale = Scale.METRIC if index.get("scale") == Scale.METRIC.value else Scale.RELATIVE
-        pairs = {f"{n:05d}-{_stem(a)}-{_stem(b)}": Following(a, b) for n, (a, b) in enumerate(pairwise(entries))}
+        by_scene: dict[str, list[Any]] = {}
+        for entry in entries:
+            by_scene.setdefault(_scene(entry, name), []).append(entry)
+        following = [Following(scene, a, b) for scene, listed in by_scene.items() for a, b in pairwise(listed)]
+        pairs = {f"{n:05d}-{_stem(pair.first)}-{_stem(pair.second)}": pair for n, pair in enumerate(following)}
         return cls(name, folder, scale, pairs)
 
     def rows(self) -> tuple[str, ...]:
@@ -58,8 +63,9 @@ class PosedImages:
 
     def read(self, row: str) -> tuple[Item, ...]:
         """One pair. Raises DataError naming what is bad."""
-        listed = [ListedImage.parse(entry, INDEX) for entry in self.pairs[row]]
-        frame1, frame2 = (image_frame(entry, self.folder, self.name, self.name, self.scale) for entry in listed)
+        pair = self.pairs[row]
+        listed = [ListedImage.parse(entry, INDEX) for entry in (pair.first, pair.second)]
+        frame1, frame2 = (image_frame(entry, self.folder, self.name, pair.scene, self.scale) for entry in listed)
         if frame1.world_T_cam is None or frame2.world_T_cam is None:
             raise DataError("expected T_world_cam of both frames")
         moved = relative(frame1.world_T_cam, frame2.world_T_cam)
@@ -67,7 +73,12 @@ class PosedImages:
 
     def identity(self) -> str:
         """Hash of the index and of the sizes of its images."""
-        return fingerprint(self.folder, INDEX, [_image(entry) for pair in self.pairs.values() for entry in pair])
+        return fingerprint(self.folder, INDEX, [_image(entry) for pair in self.pairs.values() for entry in pair[1:]])
+
+
+def _scene(entry: object, default: str) -> str:
+    scene = entry.get("scene") if isinstance(entry, dict) else None
+    return scene if isinstance(scene, str) else default
 
 
 def _image(entry: object) -> str | None:

@@ -1,6 +1,7 @@
 """RGB-D folders (`frames.json`): depth of each frame; pose and correspondence of pairs where frames have poses."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,14 @@ class RgbdFolder:
             DataError: as `RgbdReader.open`, or a listed pair names a frame that is not there.
         """
         reader = RgbdReader.open(folder, name)
-        scene_of = {frame: scene for scene, frames in reader.entries.items() for frame, _ in frames}
+        named = [(frame, scene) for scene, frames in reader.entries.items() for frame, _ in frames]
+        twice = sorted({frame for frame, count in Counter(frame for frame, _ in named).items() if count > 1})
+        if twice:
+            raise DataError(
+                f"{folder / INDEX}: {len(twice)} frames share their name with another, {twice[0]!r} first: give each an"
+                " `id` of its own"
+            )
+        scene_of = dict(named)
         shown = {frame: Row(scene, frame, None, None) for frame, scene in scene_of.items()}
         if reader.posed:
             listed = json.loads(read_bounded(folder / INDEX, MAX_INDEX_BYTES)).get("pairs")
@@ -107,6 +115,8 @@ def _listed(listed: object, scene_of: Mapping[str, str], folder: Path) -> list[R
         for frame in (pair.a, pair.b):
             if frame not in scene_of:
                 raise DataError(f"{folder / INDEX}: pairs.{number} names frame {frame!r}, which is not listed")
+        if scene_of[pair.a] != scene_of[pair.b]:
+            raise DataError(f"{folder / INDEX}: pairs.{number}: {pair.a} and {pair.b} are of different scenes")
         rows.append(Row(scene_of[pair.a], pair.a, pair.b, entry))
     return rows
 

@@ -9,6 +9,7 @@ import numpy as np
 from vlm3.benchmarks.frames import depth_item, pair_item, sound
 from vlm3.benchmarks.items import MOST_POINTS, Item, ObjectItem
 from vlm3.errors import DataError
+from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ALL_COLUMNS, PAIR_COLUMNS, ShardedSource
 from vlm3.storage.split import Split
 from vlm3.views.pairs import clip_pairs
@@ -74,7 +75,10 @@ class HeldOut:
         frame1 = sound(frames[shown.frame1])
         if shown.frame2 is not None:
             return (pair_item(row, frame1.scene, frame1, sound(frames[shown.frame2])),)
-        items: list[Item] = [depth_item(row, frame1.scene, frame1, MOST_POINTS)] if len(frame1.points) else []
+        items: list[Item] = []
+        # Metres of a scene without scale are nobody's to know.
+        if len(frame1.points) and frame1.scale is Scale.METRIC:
+            items.append(depth_item(row, frame1.scene, frame1, MOST_POINTS))
         if frame1.boxes:
             items.append(ObjectItem(row, frame1.scene, frame1, None))
         return tuple(items)

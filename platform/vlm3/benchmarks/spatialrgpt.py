@@ -31,10 +31,10 @@ from vlm3.tasks.reading import METRES_PER_UNIT
 HORIZONTAL_FOV_DEG = 60.0
 """Where an entry has no intrinsics: that of common cameras. Only the scale of what the model sees hangs on it."""
 Side = Annotated[int, Field(ge=1, le=65536)]
-_LENGTH = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)", re.ASCII | re.IGNORECASE)
+_LENGTH = re.compile(r"(?<![0-9.,])([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\b", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"\b(1[0-2]|[1-9])(?::00)?\s*o['’]?\s*clock", re.ASCII | re.IGNORECASE)
 _REGION = re.compile(r"\[([01])\]", re.ASCII)
-_YES, _NO = ("yes", "indeed", "correct"), ("no", "incorrect", "in fact", "actually")
+_YES_NO = re.compile(r"\s*(?:(?P<yes>yes|indeed|correct)|no|incorrect|in fact|actually)\b", re.ASCII | re.IGNORECASE)
 
 
 class ImageInfo(StrictModel):
@@ -132,8 +132,15 @@ class SpatialRgptBench:
         return (ObjectItem(row, entry.image_info.file_path, frame, (asked,)),)
 
     def identity(self) -> str:
-        """Hash of the file."""
-        return hashlib.blake2b(self.file.read_bytes(), digest_size=16).hexdigest()
+        """Hash of the file and of the sizes of its images."""
+        named = (entry.get("image_info") if isinstance(entry, dict) else None for entry in self.entries.values())
+        infos = [_plain(info) for info in named]
+        images = sorted({str(info.get("file_path")) for info in infos if isinstance(info, dict)})
+        digest = hashlib.blake2b(self.file.read_bytes(), digest_size=16)
+        for image in images:
+            place = self.images / image
+            digest.update(f"{image} {place.stat().st_size if place.is_file() else -1}\n".encode())
+        return digest.hexdigest()
 
     def _frame(self, row: str, entry: Entry) -> Frame:
         info = entry.image_info
@@ -166,9 +173,8 @@ def published_value(question: ObjectQuestion, answer: str) -> float:
     """
     match question.form:
         case AnswerForm.YES_NO:
-            start = answer.strip().lower()
-            if start.startswith(_NO) or start.startswith(_YES):
-                return 0.0 if start.startswith(_NO) else 1.0
+            if start := _YES_NO.match(answer):
+                return 1.0 if start["yes"] else 0.0
         case AnswerForm.CHOICE:
             if region := _REGION.search(answer):
                 return float(region[1]) + 1
@@ -176,9 +182,10 @@ def published_value(question: ObjectQuestion, answer: str) -> float:
             if hour := _CLOCK.search(answer):
                 return float(hour[1])
         case AnswerForm.LENGTH:
-            for length in _LENGTH.finditer(answer):
-                if (metres := METRES_PER_UNIT.get(length[2].lower())) is not None:
-                    return float(length[1]) * metres
+            units = [(float(length[1]), METRES_PER_UNIT.get(length[2].lower())) for length in _LENGTH.finditer(answer)]
+            lengths = [number * metres for number, metres in units if metres is not None]
+            if len(lengths) == 1:
+                return lengths[0]
     raise DataError(f"published answer {answer!r:.200} to {question.value} states no {question.form.value}")
 
 
@@ -201,7 +208,11 @@ def _check_region(region: tuple[float, float, float, float], info: ImageInfo) ->
 def _entries(file: Path) -> list[Any]:
     text = read_bounded(file, MAX_INDEX_BYTES).decode("utf-8", "replace").strip()
     try:
-        found = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines() if line]
+        found = (
+            json.loads(text)
+            if text.startswith("[")
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
+        )
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not JSON: {error}") from None
     return found if isinstance(found, list) else [found]

@@ -9,8 +9,10 @@ from rich.table import Table
 
 from vlm3.errors import DataError
 from vlm3.evaluation.scoring import per_answer
-from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow
+from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow, question_columns
 from vlm3.metrics.paired import PairedDifference, paired_bootstrap
+
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def comparison_table(comparisons: tuple[Comparison, ...], name_a: str, name_b: s
 
 def _verdict(entry: Comparison) -> str:
     low, high = entry.found.interval
-    if low <= 0 <= high:
+    if low <= 0 <= high or entry.found.p_value >= SIGNIFICANT:
         return "no difference shown"
     return "better" if (entry.found.difference > 0) is entry.greater_is_better else "worse"
 
@@ -100,7 +102,12 @@ def _read(path: Path, task: str) -> AnswerTable:
 
 
 def _same_questions(a: AnswerTable, b: AnswerTable) -> bool:
-    """The same truth at the same items, in the same order."""
-    if len(a) != len(b) or (a.item != b.item).any():
+    """The same truth of the same items, in the same order; wordings may differ."""
+    if len(a) != len(b):
         return False
-    return np.array_equal(a.truth, b.truth, equal_nan=True)
+    for name in question_columns(type(a)):
+        mine, other = getattr(a, name), getattr(b, name)
+        numbers = mine.dtype.kind == "f"
+        if not (np.array_equal(mine, other, equal_nan=True) if numbers else np.array_equal(mine, other)):
+            return False
+    return True

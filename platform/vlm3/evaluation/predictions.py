@@ -1,12 +1,12 @@
 """Predictions that another model made, from a Parquet file: values at the asked points, or dense maps.
 
-One row an item and task: `item`, `task` (depth, correspondence, pose, objects) and `values` (a list of numbers, row
-by row), with `height` and `width` where the values are a dense map, and `kind` (z or ray) of depths. docs/evaluation.md
-says what `values` holds for each task.
+One row an item and task: `item`, `task` and `values` (a list of numbers, row by row), with `height` and `width` where
+the values are a dense map, and `kind` (z or ray) of depths. docs/evaluation.md says what `values` holds for each task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -16,16 +16,37 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlm3.benchmarks.items import DepthItem, Item, ObjectItem, PairItem
-from vlm3.errors import DataError
+from vlm3.errors import DataError, nearest
 from vlm3.evaluation.answering import KINDS, correspondence_table, depth_table, is_metric, repeated, texts_of
-from vlm3.evaluation.tables import AnswerTable, PoseTable
+from vlm3.evaluation.object_questions import family_of, questions_of
+from vlm3.evaluation.tables import AnswerTable, ObjectTable, PoseTable
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.geometry.rotation import rotation_angle_deg
+from vlm3.tasks.objects import ObjectsTaskConfig
 
-COLUMNS = {"item": pa.string(), "task": pa.string(), "values": pa.list_(pa.float64())}
-OPTIONAL = {"height": pa.int32(), "width": pa.int32(), "kind": pa.string()}
-MAX_FILE_BYTES = 64 << 30
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_numbers(kind: pa.DataType) -> bool:
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return lists and any(
+        is_kind(kind.value_type) for is_kind in (pa.types.is_floating, pa.types.is_integer, pa.types.is_null)
+    )
+
+
+COLUMNS: dict[str, Callable[[pa.DataType], bool]] = {"item": _is_text, "task": _is_text, "values": _is_numbers}
+OPTIONAL: dict[str, Callable[[pa.DataType], bool]] = {
+    "height": pa.types.is_integer,
+    "width": pa.types.is_integer,
+    "kind": _is_text,
+}
+TASKS = ("depth", "correspondence", "pose", "objects")
+MAX_GROUP_BYTES = 4 << 30
+"""Of a row group, which is read whole: it is kept while its items are asked about."""
+RIGID_ROW = (0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,57 +67,82 @@ class PredictionFile:
     path: Path
     rows: Mapping[tuple[str, str], tuple[int, int]]
     """(item, task) → (row group, row in it)."""
+    tasks: frozenset[str]
+    changed_ns: int
+    """When the file was written."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Index a file; values are read when they are needed.
 
         Raises:
-            DataError: no such file, not Parquet, a column is missing or of another type, an item comes twice.
+            DataError: no such file, not Parquet, a column is missing or of another type, an item comes twice, an
+                unknown task, or a row group that is too large.
         """
         try:
             file = pq.ParquetFile(path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
         with file:
-            for name in COLUMNS:
-                if name not in file.schema_arrow.names:
-                    raise DataError(f"{path}: expected columns {', '.join(COLUMNS)}, found no {name!r}")
+            _check_columns(path, file.schema_arrow)
             rows: dict[tuple[str, str], tuple[int, int]] = {}
             for group in range(file.num_row_groups):
+                size = file.metadata.row_group(group).total_byte_size
+                if size > MAX_GROUP_BYTES:
+                    raise DataError(
+                        f"{path}: row group {group} has {size} bytes, at most {MAX_GROUP_BYTES} are read at once: write"
+                        " the file with a smaller row_group_size, e.g. 16"
+                    )
                 keys = file.read_row_group(group, columns=["item", "task"])
                 pairs = zip(keys["item"].to_pylist(), keys["task"].to_pylist(), strict=True)
-                for number, key in enumerate(pairs):
-                    if key in rows:
-                        raise DataError(f"{path}: item {key[0]!r} has two predictions for {key[1]}")
-                    rows[key] = (group, number)
-        return cls(path, rows)
+                for number, (item, task) in enumerate(pairs):
+                    if task not in TASKS:
+                        raise DataError(f"{path}: item {item!r} has task {task!r}{nearest(str(task), TASKS)}")
+                    if (item, task) in rows:
+                        raise DataError(f"{path}: item {item!r} has two predictions for {task}")
+                    rows[item, task] = (group, number)
+        return cls(path, rows, frozenset(task for _, task in rows), path.stat().st_mtime_ns)
 
     def find(self, item: str, task: str) -> Prediction:
-        """The prediction for an item.
+        """The prediction for an item; what is not finite is NaN.
 
         Raises:
-            DataError: there is none, or it is not of the types of the columns.
+            DataError: there is none, or its map or kind is impossible.
         """
         if (item, task) not in self.rows:
             raise DataError(f"{self.path}: no {task} prediction for item {item!r}: every item of a benchmark needs one")
         group, number = self.rows[item, task]
-        with pq.ParquetFile(self.path) as file:
-            present = [name for name in (*COLUMNS, *OPTIONAL) if name in file.schema_arrow.names]
-            try:
-                table = file.read_row_group(group, columns=present).slice(number, 1)
-                row = table.cast(pa.schema([(name, (COLUMNS | OPTIONAL)[name]) for name in present])).to_pylist()[0]
-            except pa.ArrowException as error:
-                raise DataError(f"{self.path}: {error}") from None
+        table = _row_group(self.path, group, self.changed_ns)
         where = f"{self.path.name}: {task} prediction for item {item!r}"
-        height, width, kind = (row.get(name) for name in OPTIONAL)
+        height, width, kind = (table[n][number].as_py() if n in table.column_names else None for n in OPTIONAL)
         if (height is None) != (width is None) or (height is not None and min(height, width) < 1):
             raise DataError(f"{where}: a dense map needs height and width, both positive; found {height}, {width}")
         if kind is not None and kind not in set(DepthKind):
             raise DataError(f"{where}: kind {kind!r}, expected {' or '.join(DepthKind)}")
-        values = np.array([np.nan if value is None else value for value in row["values"] or ()], np.float64)
-        size = None if height is None else (height, width)
+        cell = table["values"][number]
+        values = cell.values.to_numpy(zero_copy_only=False).astype(np.float64) if cell.is_valid else np.empty(0)
+        values[~np.isfinite(values)] = np.nan
+        size = None if height is None or width is None else (int(height), int(width))
         return Prediction(where, values, size, None if kind is None else DepthKind(kind))
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    for name, right in COLUMNS.items():
+        if name not in schema.names:
+            raise DataError(f"{path}: expected columns {', '.join(COLUMNS)}, found no {name!r}")
+        if not right(schema.field(name).type):
+            raise DataError(f"{path}: column {name!r} is of type {schema.field(name).type}")
+    for name, right in OPTIONAL.items():
+        if name in schema.names and not (right(schema.field(name).type) or pa.types.is_null(schema.field(name).type)):
+            raise DataError(f"{path}: column {name!r} is of type {schema.field(name).type}")
+
+
+@lru_cache(maxsize=1)
+def _row_group(path: Path, group: int, changed_ns: int) -> pa.Table:
+    """Kept until another one is asked for, or the file is written anew."""
+    with pq.ParquetFile(path) as file:
+        names = [name for name in (*COLUMNS, *OPTIONAL) if name in file.schema_arrow.names]
+        return file.read_row_group(group, columns=names).combine_chunks()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +153,7 @@ class PredictedAnswerer:
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:
         """What the file says of an item; nothing for tasks of which it holds no prediction at all."""
-        tasks = {task for _, task in self.file.rows}
+        tasks = self.file.tasks
         match item:
             case DepthItem() if "depth" in tasks:
                 return (self._depth(item, self.file.find(item.id, "depth")),)
@@ -118,6 +164,8 @@ class PredictedAnswerer:
                 if "pose" in tasks and item.cam1_T_cam2 is not None:
                     tables.append(self._pose(item, item.cam1_T_cam2, self.file.find(item.id, "pose")))
                 return tuple(tables)
+            case ObjectItem() if "objects" in tasks:
+                return self._objects(item)
             case ObjectItem() | DepthItem():
                 return ()
 
@@ -134,12 +182,15 @@ class PredictedAnswerer:
         said = _at_points(found, points1_px, item.frame1.camera, 2, len(points1_px))
         # A dense map is a flow: where the pixel has gone, less where it was.
         predicted2_px = (said if found.size is None else points1_px + said)[seen]
+        predicted2_px[np.isnan(predicted2_px).any(axis=1)] = np.nan
         return correspondence_table(item, seen, predicted2_px, [""] * int(seen.sum()), _statuses(predicted2_px[:, 0]))
 
     def _pose(self, item: PairItem, true: NDArray[np.float64], found: Prediction) -> PoseTable:
         if len(found.values) != 16:
             raise DataError(f"{found.where}: expected cam1_T_cam2 as 16 numbers, row by row, found {len(found.values)}")
         cam1_T_cam2 = found.values.reshape(4, 4)
+        if np.isfinite(cam1_T_cam2).all() and not np.allclose(cam1_T_cam2[3], RIGID_ROW):
+            raise DataError(f"{found.where}: the last row of cam1_T_cam2 is {cam1_T_cam2[3]}, expected 0 0 0 1")
         rotation, moved = cam1_T_cam2[:3, :3], cam1_T_cam2[:3, 3]
         length = float(np.linalg.norm(moved))
         turned, has_moved = bool(np.isfinite(rotation).all()), length > 0
@@ -157,6 +208,27 @@ class PredictedAnswerer:
             predicted_direction=(moved / length if has_moved else np.full(3, np.nan))[None],
             predicted_distance_m=np.array([length if is_metric(item) and np.isfinite(length) else np.nan]),
         )
+
+    def _objects(self, item: ObjectItem) -> tuple[AnswerTable, ...]:
+        questions = questions_of(item, ObjectsTaskConfig())
+        if not questions:
+            return ()
+        found, count = self.file.find(item.id, "objects"), len(questions)
+        if len(found.values) != count:
+            raise DataError(f"{found.where}: expected {count} values, one a question, found {len(found.values)}")
+        blank = repeated("", count)
+        table = ObjectTable(
+            item=repeated(item.id, count),
+            group=repeated(item.group, count),
+            category=texts_of([question.question.value for question in questions]),
+            family=texts_of([family_of(question.question).value for question in questions]),
+            question=blank,
+            text=blank,
+            status=texts_of(_statuses(found.values)),
+            true=np.array([question.value for question in questions], np.float64),
+            predicted=found.values,
+        )
+        return (table,)
 
 
 def _at_points(

@@ -13,11 +13,11 @@ from vlm3.metrics.correspondence import PCK_THRESHOLDS, correspondence_scores, e
 from vlm3.metrics.depth import align_scale, depth_scores, within
 from vlm3.metrics.intervals import Interval
 from vlm3.metrics.objects import QuestionFamily, object_right, object_scores
-from vlm3.metrics.pose import AUC_THRESHOLDS_DEG, HEADLINE_DEG, pose_error_deg, pose_scores
+from vlm3.metrics.pose import AUC_THRESHOLDS_DEG, HEADLINE_DEG, PoseScores, pose_error_deg, pose_scores
 
 Array = NDArray[np.float64]
 Figure = tuple[str, float] | tuple[str, float, Interval]
-UNREADABLE = "unreadable"
+UNREADABLE, NOT_ASKED = "unreadable", "not asked"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +57,8 @@ def per_answer(table: AnswerTable) -> dict[str, PerAnswer]:
             error = end_point_error(table.predicted2_px[seen], table.true2_px[seen], table.size2_px[seen])
             return {"end-point error, px": PerAnswer(error, table.group[seen], False)} if seen.any() else {}
         case PoseTable():
+            if not (_asked(table)["turns"] and _asked(table)["direction"]):
+                return {}
             error = pose_error_deg(table.predicted_cam1_R_cam2, table.predicted_direction, table.true_cam1_T_cam2)
             return {"error, degrees": PerAnswer(error, table.group, False)}
         case ObjectTable():
@@ -100,7 +102,7 @@ def _depth(table: DepthTable, seed: int) -> Iterator[Figure]:
     # δ and AbsRel are ratios, the same for z and ray; metres are not.
     for column, kind in enumerate(("z", "ray")):
         yield f"{kind}_rmse_m", depth_scores(table.predicted_m[:, column], table.true_m[:, column], groups, seed).rmse_m
-    aligned = depth_scores(align_scale(said, true, groups), true, groups, seed)
+    aligned = depth_scores(align_scale(said, true, table.item.astype(str)), true, groups, seed)
     yield "aligned_delta1", aligned.delta1, aligned.delta1_interval
     yield "aligned_abs_rel", aligned.abs_rel, aligned.abs_rel_interval
 
@@ -144,9 +146,27 @@ def _pose(table: PoseTable, seed: int) -> Iterator[Figure]:
         seed,
     )
     yield "count", float(found.count)
-    for name in ("rotation_mean_deg", "rotation_median_deg", "direction_mean_deg", "direction_median_deg"):
-        yield name, getattr(found, name)
-    yield "direction_unsigned_median_deg", found.direction_unsigned_median_deg
+    # What nobody was asked about has no figures: it would look like the worst answers.
+    asked = _asked(table)
+    if asked["turns"]:
+        for name in ("rotation_mean_deg", "rotation_median_deg", "rotation_unreadable_share"):
+            yield name, getattr(found, name)
+    if asked["direction"]:
+        for name in ("mean_deg", "median_deg", "unsigned_median_deg", "unreadable_share"):
+            yield f"direction_{name}", getattr(found, f"direction_{name}")
+    if asked["turns"] and asked["direction"]:
+        yield from _areas(found)
+    if asked["distance"]:
+        for name in ("abs_rel", "right_share", "unreadable_share"):
+            yield f"distance_{name}", getattr(found, f"distance_{name}")
+    if asked["angle"]:
+        yield "angle_mean_error_deg", found.angle_mean_error_deg
+        yield "angle_unreadable_share", found.angle_unreadable_share
+    said = table.status[table.status != NOT_ASKED]
+    yield "unreadable_share", float((said == UNREADABLE).mean()) if len(said) else float("nan")
+
+
+def _areas(found: PoseScores) -> Iterator[Figure]:
     intervals = {
         "trapezoid_signed": found.trapezoid_signed_at_30_interval,
         "histogram_unsigned": found.histogram_unsigned_at_30_interval,
@@ -155,12 +175,12 @@ def _pose(table: PoseTable, seed: int) -> Iterator[Figure]:
         for place, k in enumerate(AUC_THRESHOLDS_DEG):
             interval = (intervals[way],) if k == HEADLINE_DEG and way in intervals else ()
             yield f"auc_{k}_{way}", getattr(found, way)[place], *interval
-    for name in ("distance_abs_rel", "distance_right_share", "angle_mean_error_deg"):
-        yield name, getattr(found, name)
-    for question in ("rotation", "direction", "distance", "angle"):
-        yield f"{question}_unreadable_share", getattr(found, f"{question}_unreadable_share")
-    asked = table.status != "not asked"
-    yield "unreadable_share", float((table.status[asked] == UNREADABLE).mean()) if asked.any() else float("nan")
+
+
+def _asked(table: PoseTable) -> dict[str, bool]:
+    """Which of the questions was asked of any pair."""
+    columns = (table.status != NOT_ASKED).any(axis=0)
+    return dict(zip(("angle", "turns", "direction", "distance"), columns.tolist(), strict=True))
 
 
 def _objects(table: ObjectTable, seed: int) -> Iterator[Figure]:

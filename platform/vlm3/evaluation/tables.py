@@ -47,11 +47,6 @@ class AnswerTable:
         """Answers."""
         return len(self.item)
 
-    @property
-    def truth(self) -> NDArray[np.float64]:
-        """(N, …) what would be right."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthTable(AnswerTable):
@@ -73,11 +68,6 @@ class DepthTable(AnswerTable):
     predicted_m: Pairs
     """(N, 2) z and ray, NaN without a value."""
 
-    @property
-    def truth(self) -> NDArray[np.float64]:
-        """`true_m`."""
-        return self.true_m
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorrespondenceTable(AnswerTable):
@@ -94,11 +84,6 @@ class CorrespondenceTable(AnswerTable):
     predicted2_px: Pairs
     """(N, 2), NaN without a place."""
     size2_px: Pairs
-
-    @property
-    def truth(self) -> NDArray[np.float64]:
-        """`true2_px`."""
-        return self.true2_px
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,11 +104,6 @@ class PoseTable(AnswerTable):
     predicted_direction: Vectors
     predicted_distance_m: Numbers
 
-    @property
-    def truth(self) -> NDArray[np.float64]:
-        """`true_cam1_T_cam2`."""
-        return self.true_cam1_T_cam2
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectTable(AnswerTable):
@@ -140,11 +120,6 @@ class ObjectTable(AnswerTable):
     true: Numbers
     """(N,) metres, clock hour, 1 or 0 for yes or no, number of the region chosen."""
     predicted: Numbers
-
-    @property
-    def truth(self) -> NDArray[np.float64]:
-        """`true`."""
-        return self.true
 
 
 TABLES: dict[str, type[AnswerTable]] = {
@@ -184,6 +159,12 @@ def concatenate(tables: Sequence[TableT]) -> TableT:
 def take(table: TableT, rows: NDArray[np.bool_] | NDArray[np.intp]) -> TableT:
     """Some rows of a table."""
     return type(table)(**{name: getattr(table, name)[rows] for name in _columns(type(table))})
+
+
+def question_columns(kind: type[AnswerTable]) -> list[str]:
+    """Names of the columns that say what was asked and what is true, not what was answered."""
+    answered = ("text", "status", "question", "group")
+    return [name for name in _columns(kind) if name not in answered and not name.startswith("predicted")]
 
 
 def _columns(kind: type[AnswerTable]) -> dict[str, Column]:

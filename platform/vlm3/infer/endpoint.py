@@ -1,6 +1,7 @@
 """A model behind an OpenAI-compatible endpoint: one request a question, the images as PNG inside it."""
 
 import base64
+import json
 import os
 import random
 import time
@@ -59,7 +60,9 @@ class EndpointModel:
     _client: httpx2.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        key = os.environ.get(KEY_VARIABLE)
+        key = os.environ.get(KEY_VARIABLE, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(f"${KEY_VARIABLE} holds characters that no key has: copy it anew, without line ends")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(headers=headers, timeout=TIMEOUT_S, trust_env=True)
 
@@ -98,15 +101,19 @@ class EndpointModel:
         url = f"{self.endpoint.url.rstrip('/')}/chat/completions"
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                reply = self._client.post(url, json=body)
-            except httpx2.TransportError as error:
+                reply, content = self._post(url, body)
+            except httpx2.RequestError as error:
                 fault, wait_s = f"{type(error).__name__}: {error}", 0.0
             else:
                 if reply.status_code == 200:
-                    return _text(reply, url)
-                fault, wait_s = f"status {reply.status_code}: {reply.text[:300]}", _retry_after_s(reply)
+                    return _text(content, url)
+                said = content[:300].decode("utf-8", "replace")
+                fault, wait_s = f"status {reply.status_code}: {said}", _retry_after_s(reply)
                 if reply.status_code in (401, 403):
-                    raise ConfigError(f"{url}: {fault}; the key is read from ${KEY_VARIABLE}")
+                    raise ConfigError(
+                        f"{url}: {fault}; the key is read from ${KEY_VARIABLE} where the replica runs: on a cluster,"
+                        " set it before `ray start`"
+                    )
                 if reply.status_code not in BUSY:
                     raise ConfigError(f"{url} refuses a question about {item}: {fault}")
             if attempt < ATTEMPTS:
@@ -115,6 +122,16 @@ class EndpointModel:
                 log.warning("%s: %s; trying again in %.1f s", url, fault, pause_s)
                 time.sleep(pause_s)
         raise DataError(f"{url}: no answer about {item} after {ATTEMPTS} attempts: {fault}")
+
+    def _post(self, url: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, bytes]:
+        """The reply and its first bytes: no more than are read of any reply are ever held."""
+        content = bytearray()
+        with self._client.stream("POST", url, json=body) as reply:
+            for part in reply.iter_bytes(1 << 16):
+                content += part
+                if len(content) > MAX_REPLY_BYTES:
+                    raise DataError(f"{url}: a reply of more than {MAX_REPLY_BYTES} bytes")
+        return reply, bytes(content)
 
 
 def _png(image: NDArray[np.uint8]) -> str:
@@ -125,16 +142,17 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(encoded.tobytes()).decode()
 
 
-def _text(reply: httpx2.Response, url: str) -> str:
-    if len(reply.content) > MAX_REPLY_BYTES:
-        raise DataError(f"{url}: a reply of {len(reply.content)} bytes, at most {MAX_REPLY_BYTES} are read")
+def _text(content: bytes, url: str) -> str:
     try:
-        text = reply.json()["choices"][0]["message"]["content"]
+        text = json.loads(content)["choices"][0]["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{url}: expected choices[0].message.content, found {reply.text[:300]!r}") from error
+        raise DataError(f"{url}: expected choices[0].message.content, found {content[:300]!r}") from error
+    if text is None:
+        return ""  # cut off before anything was said: an answer that cannot be read
     if not isinstance(text, str):
         raise DataError(f"{url}: expected a text as the answer, found {text!r:.300}")
-    return text
+    # Half of a character that was cut in two cannot be stored.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _retry_after_s(reply: httpx2.Response) -> float:

@@ -102,6 +102,9 @@ class AskSpec(StrictModel):
             ) from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not readable as JSON: {error}") from None
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version not in (None, 2):
+            raise ConfigError(f"{path}: schema_version {version}, expected 2: export the model with this version")
         return cls.parse(data, str(path))
 
     @classmethod

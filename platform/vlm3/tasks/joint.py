@@ -36,5 +36,5 @@ def check_focals(tasks: Sequence[MetricTask]) -> None:
         raise ConfigError(
             f"tasks: metres are asked for at different focal lengths ({listed}), which the questions of"
             f" {', '.join(silent)} do not name: give these tasks one focal_px, or a template set whose questions about"
-            " metres all use the field {focal}"
+            " metres all use the field {focal} (those about objects have none)"
         )

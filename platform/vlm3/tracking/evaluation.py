@@ -40,7 +40,7 @@ def record_evaluation(
     folder: Path,
     version: ResolvedModel | None,
 ) -> None:
-    """Log everything to a run; a registered version gets the figures as tags too, and the run its name.
+    """Log everything to a run, which bears the name of a registered version as tags.
 
     Args:
         run: of the evaluation.
@@ -54,7 +54,7 @@ def record_evaluation(
     run.metrics(figures)
     run.params({"model": report.model, "benchmarks": list(answers)}, "evaluation.yaml")
     if version is not None:
-        run.tags({"vlm3.model": version.name, "vlm3.version": version.version})
+        run.tags({"vlm3.model": version.name, "vlm3.model_version": version.version})
     for name in ("report.md", "report.json"):
         run.file(folder / name)
     for benchmark, rows in asked:

@@ -161,13 +161,14 @@ def error_by_depth(table: DepthTable) -> Figure:
 
 
 def score_by_benchmark(report: Report, task: str) -> Figure:
-    """The first headline figure of a task on every benchmark, beside the baselines, with intervals.
+    """The first headline figure of a task that there is, on every benchmark, beside the baselines, with intervals.
 
     Args:
         report: of the evaluation.
         task: which it holds.
     """
-    column = HEADLINES[task][0]
+    scored = {score.metric for score in report.scores if score.task == task}
+    column = next(column for column in HEADLINES[task] if column.metric in scored)
     found = [score for score in report.scores if score.task == task and score.metric == column.metric]
     names = list(dict.fromkeys(score.benchmark for score in found))
     answerers = list(dict.fromkeys(score.by for score in found))

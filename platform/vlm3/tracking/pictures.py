@@ -23,6 +23,8 @@ ERROR_COLOURS = "RdYlGn_r"
 WORST_ERROR = 0.5
 """Relative error at which the colour scale ends."""
 DELTA1 = 1.25
+FARTHEST = 30.0
+"""How many times beyond the truths answers are drawn."""
 MAX_DRAWN_POINTS = 150
 MAX_LISTED_POINTS = 16
 MAX_LINES = 12
@@ -137,7 +139,9 @@ def scatter_true_predicted(true_m: NDArray[np.floating], predicted_m: NDArray[np
     figure = Figure(figsize=(5.6, 5.8), layout="constrained")
     axes = figure.subplots()
     drawable = (predicted_m > 0) & (true_m > 0)
-    true, predicted = true_m[drawable], predicted_m[drawable]
+    true = true_m[drawable]
+    # An absurd answer is drawn at the border, or nothing else could be seen.
+    predicted = np.clip(predicted_m[drawable], true.min() / FARTHEST, true.max() * FARTHEST) if len(true) else true
     right = np.maximum(true / predicted, predicted / true) < DELTA1
     both = np.concatenate([true, predicted]) if len(true) else np.array([1.0, 10.0])
     low, high = float(both.min()) / 1.3, float(both.max()) * 1.3

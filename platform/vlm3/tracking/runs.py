@@ -32,6 +32,7 @@ RunKind = Literal["train", "trial", "search", "evaluation"]
 KIND_TAG = "vlm3.kind"
 MAX_PARAM_CHARACTERS = 500
 """MLflow's oldest limit; the whole recipe is an artifact anyway."""
+METRICS_BATCH = 1000
 BATCH = 100
 """MLflow's limit of params and tags per request."""
 
@@ -91,10 +92,11 @@ class TrackedRun:
         self.text(artifact, dump_yaml(dict(data)))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log one value per name at `step`, in one request."""
+        """Log one value per name at `step`, in as few requests as MLflow allows."""
         now_ms = int(time.time() * 1000)
         batch = [Metric(_key(name), float(value), now_ms, step) for name, value in values.items()]
-        retry_locked(self._client.log_batch, self.run_id, metrics=batch)
+        for start in range(0, len(batch), METRICS_BATCH):
+            retry_locked(self._client.log_batch, self.run_id, metrics=batch[start : start + METRICS_BATCH])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags, replacing those of the same name."""

@@ -28,6 +28,7 @@ Publish = Callable[[dict[str, float]], None]
 class ComponentLosses:
     """Mean loss of an answer token of each component, over the first steps and over the last ones."""
 
+    components: int
     start: list[NDArray[np.float64]] = field(default_factory=list)
     end: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=LOSS_STEPS))
 
@@ -39,11 +40,17 @@ class ComponentLosses:
 
     def first(self) -> NDArray[np.float64]:
         """(components,) over the first steps; NaN where they have no token of it."""
-        return _means(self.start)
+        return self._means(self.start)
 
     def last(self) -> NDArray[np.float64]:
         """The same over the last steps."""
-        return _means(self.end)
+        return self._means(self.end)
+
+    def _means(self, steps: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+        # No step at all where a run that had ended is only exported again.
+        sums, tokens = sum(steps, np.zeros((self.components, 2))).T
+        means: NDArray[np.float64] = np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
+        return means
 
 
 @dataclass(slots=True)
@@ -61,11 +68,14 @@ class StepMetrics:
     watch: ShareWatch = field(default_factory=lambda: ShareWatch(SHARE_WINDOW))
     first_loss: float = float("nan")
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=10))
-    component_losses: ComponentLosses = field(default_factory=ComponentLosses)
+    component_losses: ComponentLosses = field(init=False)
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
     told: MixturePlan | None = None
     """The plan whose changes were told last."""
     mixture_logged_s: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self.component_losses = ComponentLosses(len(self.component_names))
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Log the step."""
@@ -101,8 +111,8 @@ class StepMetrics:
         first, last = self.component_losses.first(), self.component_losses.last()
         for i, name in enumerate(self.component_names):
             result |= {f"asked/{name}": float(asked[i]), f"realised/{name}": float(realised[i])}
-            if state.seen[i]:
-                result |= {f"loss_first/{name}": float(first[i]), f"loss_last/{name}": float(last[i])}
+            losses = {f"loss_first/{name}": float(first[i]), f"loss_last/{name}": float(last[i])}
+            result |= {key: loss for key, loss in losses.items() if np.isfinite(loss)}
         return result
 
     def _mixture_is_due(self, step: int) -> bool:
@@ -160,12 +170,6 @@ class StepMetrics:
             step = segment.from_position // self.global_batch + 1
             lines.append(f"{segment.from_position}\t{step}\t{segment.reason}\t{shares}")
         self.run.text("mixture/changes.tsv", "\n".join(lines) + "\n")
-
-
-def _means(steps: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    sums, tokens = np.sum(list(steps), axis=0).T
-    means: NDArray[np.float64] = np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
-    return means
 
 
 def _by_segment(received: NDArray[np.int64], plan: MixturePlan) -> list[NDArray[np.int64]]:

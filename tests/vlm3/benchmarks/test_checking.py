@@ -11,6 +11,7 @@ import pytest
 
 from vlm3.benchmarks.checking import Checked, Fault, check_row, refusal
 from vlm3.benchmarks.opening import open_benchmark
+from vlm3.errors import DataError
 
 EYE = np.eye(4).tolist()
 MOVED = [[1.0, 0, 0, -0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -130,6 +131,29 @@ def test_a_bad_frame_is_bad_in_its_pairs_too(folder: Path) -> None:
     )
     _, second, pair = found(folder, changed(rgbd(), ("frames", 1, "depth"), "a.png"))
     assert isinstance(second, Fault) and "16 bits" in second.reason and isinstance(pair, Fault)
+
+
+def test_frames_of_one_name_and_pairs_across_scenes_are_refused(folder: Path) -> None:
+    twice = changed(rgbd(), ("frames", 1, "id"), "a")
+    with pytest.raises(DataError, match="1 frames share their name with another, 'a' first"):
+        found(folder, twice)
+    apart = changed(changed(rgbd(), ("frames", 0, "scene"), "one"), ("frames", 1, "scene"), "two")
+    with pytest.raises(DataError, match="a and b are of different scenes"):
+        found(folder, apart)
+
+
+def test_following_frames_are_of_one_scene(folder: Path) -> None:
+    index = rgbd()
+    for number, frame in enumerate(index["frames"] * 2):
+        frame.pop("depth", None)
+        frame["scene"] = f"scene-{number % 2}"
+    index["frames"] = [dict(frame, width=64, height=48) for frame in index["frames"] for _ in range(2)]
+    index.pop("pairs")
+    assert found(folder, index) == ["00000-a-a", "00001-b-b"]
+
+
+def test_a_region_of_which_nothing_is_in_the_image_is_left_out(folder: Path) -> None:
+    assert found(folder, changed(boxes(), ("frames", 1, "objects", 0, "bbox2d"), [63.4, 10, 70, 40])) == ["one", None]
 
 
 def test_a_row_without_a_question_is_neither_good_nor_bad(folder: Path) -> None:

@@ -104,6 +104,22 @@ def test_published_answers_are_read(category: str, answer: str, value: float) ->
 
 
 @pytest.mark.parametrize(
+    ("category", "answer"),
+    [
+        ("height_data", "1,200.5 centimeters"),
+        ("height_data", "5 feet 6 inches"),
+        ("height_data", ".5 m"),
+        ("distance_data", "The 2 in the back is 3 meters away."),
+        ("left_predicate", "Nope"),
+        ("left_predicate", "Now yes"),
+    ],
+)
+def test_published_answers_are_never_guessed(category: str, answer: str) -> None:
+    with pytest.raises(DataError, match="states no"):
+        published_value(ObjectQuestion(category), answer)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"qa_info": {"category": "left_predicat"}}, "did you mean 'left_predicate'"),

@@ -57,7 +57,11 @@ def test_the_identity_moves_forward() -> None:
 def test_objects_get_the_answer_that_is_right_most_often() -> None:
     rows = [("left", "qualitative", value, NAN) for value in (1.0, 0.0, 1.0)]
     rows += [("width", "length", value, NAN) for value in (1.0, 1.1, 1.2, 9.0)]
-    rows += [("direction", "clock", value, NAN) for value in (3.0, 12.0, 12.0)]
+    # Nearby hours count: 4 is right three times, 12 twice.
+    rows += [("direction", "clock", value, NAN) for value in (12.0, 12.0, 3.0, 4.0, 5.0)]
+    rows += [("distance", "length", value, NAN) for value in (0.0, 0.0, 5.0)]
+    rows += [("height", "length", value, NAN) for value in (1.0, 1.55, 1.6)]
     said = baselines(object_answers(rows))["best constant"].predicted  # type: ignore[attr-defined]
-    assert said[:3].tolist() == [1, 1, 1] and said[7:].tolist() == [12, 12, 12]
-    assert (np.abs(said[3:6] - [1, 1.1, 1.2]) < 0.25 * np.array([1, 1.1, 1.2])).all()
+    assert said[:3].tolist() == [1, 1, 1] and said[7:12].tolist() == [4] * 5 and said[12:15].tolist() == [0] * 3
+    assert (np.abs(said[15:] - [1, 1.55, 1.6]) <= 0.25 * np.array([1, 1.55, 1.6]) + 1e-9).all()
+    assert (np.abs(said[3:6] - [1, 1.1, 1.2]) <= 0.25 * np.array([1, 1.1, 1.2]) + 1e-9).all()

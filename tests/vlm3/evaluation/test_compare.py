@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tests.answer_tables import correspondence_answers, depth_answers
+from tests.answer_tables import correspondence_answers, depth_answers, object_answers
 from vlm3.errors import DataError
 from vlm3.evaluation.compare import compare, comparison_table
 from vlm3.evaluation.tables import AnswerTable, to_arrow
@@ -43,6 +43,15 @@ def test_a_clear_difference_is_shown_and_a_small_one_is_not(tmp_path: Path) -> N
     assert "better" in text and "no difference shown" in text
 
 
+def test_a_single_image_proves_nothing(tmp_path: Path) -> None:
+    groups = ["image"] * 200
+    a = kept(tmp_path / "a", depth_answers(TRUE, wrong_at(range(200)), groups))
+    b = kept(tmp_path / "b", depth_answers(TRUE, wrong_at(range(0)), groups))
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(comparison_table(compare(a, b, 0), "a", "b"))
+    assert "no difference shown" in console.export_text()
+
+
 def test_less_error_is_better(tmp_path: Path) -> None:
     true = [(float(n), 50.0) for n in range(60)]
     a = kept(tmp_path / "a", correspondence_answers(true, [(x + 20, y) for x, y in true]))
@@ -64,6 +73,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(a, kept(tmp_path / "c", depth_answers(TRUE[1:], TRUE[1:])), 0)
     with pytest.raises(DataError, match="answer different questions"):
         compare(a, kept(tmp_path / "d", depth_answers([2 * true for true in TRUE], TRUE)), 0)
+    pairs = [(f"{side}_predicate", "qualitative", 1.0, 1.0) for side in ("left", "above")]
+    left, above = (kept(tmp_path / row[0], object_answers([row])) for row in pairs)
+    with pytest.raises(DataError, match="answer different questions"):
+        compare(left, above, 0)
     (tmp_path / "e" / "rooms").mkdir(parents=True)
     (tmp_path / "e" / "rooms" / "depth.parquet").write_bytes(b"no")
     with pytest.raises(DataError, match="not a table of depth answers"):

@@ -12,11 +12,14 @@ import pytest
 from tests.frames import make_frame
 from vlm3.benchmarks.items import DepthItem, ObjectItem, PairItem
 from vlm3.errors import DataError
+from vlm3.evaluation.object_questions import questions_of
 from vlm3.evaluation.predictions import PredictedAnswerer, PredictionFile
-from vlm3.evaluation.tables import CorrespondenceTable, DepthTable, PoseTable
+from vlm3.evaluation.scoring import score
+from vlm3.evaluation.tables import CorrespondenceTable, DepthTable, ObjectTable, PoseTable
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_of
 from vlm3.scenes.schema import Scale
+from vlm3.tasks.objects import ObjectsTaskConfig
 
 FRAME1, FRAME2 = make_frame("s", 0), make_frame("s", 1)
 POINTS = np.array([[0.0, 0.0], [31.0, 23.0], [15.4, 11.6]])
@@ -80,6 +83,32 @@ def test_a_pose_gives_all_four_answers_and_no_metres_without_scale(tmp_path: Pat
     assert isinstance(table, PoseTable) and set(table.status[0]) == {"unreadable"}
 
 
+def test_what_is_not_finite_is_no_prediction(tmp_path: Path) -> None:
+    (table,) = answerer(tmp_path, {"item": "s/0", "task": "depth", "values": [1.0, float("inf"), 3.0]}).answer(DEPTH)
+    assert isinstance(table, DepthTable)
+    assert np.isnan(table.predicted_m[1]).all() and table.status[1] == "unreadable"
+    half = {"item": "s/0-1", "task": "correspondence", "values": [None, 5.0, 1, 1, 9, 9]}
+    (places,) = answerer(tmp_path, half).answer(PAIR)
+    assert isinstance(places, CorrespondenceTable)
+    assert np.isnan(places.predicted2_px[0]).all() and places.status.tolist() == ["unreadable", "ok"]
+    assert next(s.value for s in score("set", places, 0) if s.metric == "unreadable_share") == 0.5
+
+
+def test_objects_are_numbers_in_the_order_of_the_questions(tmp_path: Path) -> None:
+    item = ObjectItem("s/0", "s", FRAME1, None)
+    asked = questions_of(item, ObjectsTaskConfig())
+    row = {"item": "s/0", "task": "objects", "values": [question.value for question in asked]}
+    (table,) = answerer(tmp_path, row).answer(item)
+    assert isinstance(table, ObjectTable) and table.predicted.tolist() == table.true.tolist() and len(table) >= 2
+    with pytest.raises(DataError, match="one a question"):
+        answerer(tmp_path, row | {"values": [1.0]}).answer(item)
+
+
+def test_a_transposed_pose_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"last row of cam1_T_cam2 is \[0. 0. 2. 1.\], expected 0 0 0 1"):
+        answerer(tmp_path, {"item": "s/0-1", "task": "pose", "values": MOVED.T.ravel().tolist()}).answer(PAIR)
+
+
 def test_tasks_the_file_does_not_know_are_not_asked(tmp_path: Path) -> None:
     found = answerer(tmp_path, {"item": "s/0", "task": "depth", "values": [1.0, 2.0, 3.0]})
     assert found.answer(PAIR) == () and found.answer(ObjectItem("s/0", "s", FRAME1, None)) == ()
@@ -114,6 +143,10 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         PredictionFile.open(tmp_path / "none.parquet")
     with pytest.raises(DataError, match="found no 'values'"):
         answerer(tmp_path, {"item": "s/0", "task": "depth"})
+    with pytest.raises(DataError, match="column 'values' is of type string"):
+        answerer(tmp_path, {"item": "s/0", "task": "depth", "values": "1.0"})
+    with pytest.raises(DataError, match="did you mean 'depth'"):
+        answerer(tmp_path, {"item": "s/0", "task": "Depth", "values": [1.0]})
     row = {"item": "s/0", "task": "depth", "values": [1.0]}
     with pytest.raises(DataError, match="'s/0' has two predictions for depth"):
         answerer(tmp_path, row, row)

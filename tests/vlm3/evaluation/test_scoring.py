@@ -54,6 +54,21 @@ def test_pose() -> None:
     assert identity["direction_mean_deg"] == pytest.approx(90) and identity["auc_30_trapezoid_signed"] == 0
 
 
+def test_what_was_not_asked_has_no_figures() -> None:
+    table = pose_answers([STILL, STILL], [STILL, STILL])
+    table.status[:, 2:] = "not asked"
+    found = figures(table)
+    assert found["rotation_mean_deg"] == 0 and found["unreadable_share"] == 0
+    assert not any(name.startswith(("direction", "distance", "auc")) for name in found)
+    assert per_answer(table) == {}
+
+
+def test_scale_is_aligned_image_by_image_also_where_the_scene_is_what_is_drawn() -> None:
+    table = depth_answers([1.0, 2.0, 4.0, 5.0], [2.0, 4.0, 2.0, 2.5], ["a", "a", "b", "b"])
+    table.group[:] = "scene"
+    assert figures(table)["aligned_delta1"] == 1
+
+
 def test_objects() -> None:
     table = object_answers(
         [

@@ -109,8 +109,8 @@ def test_nobody_there_is_said_within_moments(monkeypatch: pytest.MonkeyPatch) ->
         (401, "who are you", ConfigError, "VLM3_ENDPOINT_KEY"),
         (404, "no model m", ConfigError, "refuses a question about set/scene/frame: status 404: no model m"),
         (200, "{}", DataError, r"expected choices\[0\].message.content"),
-        (200, '{"choices": [{"message": {"content": null}}]}', DataError, "expected a text"),
-        (200, "x" * (endpoint.MAX_REPLY_BYTES + 1), DataError, "at most"),
+        (200, '{"choices": [{"message": {"content": 3}}]}', DataError, "expected a text"),
+        (200, "x" * (endpoint.MAX_REPLY_BYTES + 1), DataError, "a reply of more than 1048576 bytes"),
     ],
 )
 def test_what_cannot_help_is_said_at_once(
@@ -120,6 +120,29 @@ def test_what_cannot_help_is_said_at_once(
     with pytest.raises(error, match=message):
         EndpointModel(Endpoint(server.url, "m")).answer(request("a"))
     assert len(server.bodies) == 1
+
+
+def test_an_answer_that_was_cut_off_is_an_unreadable_one(server: Server) -> None:
+    server.faults = [
+        (200, '{"choices": [{"message": {"content": null}, "finish_reason": "length"}]}'),
+        (200, '{"choices": [{"message": {"content": "2.4 \\ud83d"}}]}'),
+    ]
+    model = EndpointModel(Endpoint(server.url, "m"))
+    assert model.answer(request("a")) == [""] and model.answer(request("a")) == ["2.4 ?"]
+
+
+@pytest.mark.parametrize("key", ["sk-SECRET\r\nx", "sk-SECRÉT", "sk-SECRET\x00"])
+def test_a_broken_key_is_refused_and_not_repeated(server: Server, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setattr(endpoint.os, "environ", {endpoint.KEY_VARIABLE: key})
+    with pytest.raises(ConfigError, match="VLM3_ENDPOINT_KEY holds characters") as caught:
+        EndpointModel(Endpoint(server.url, "m"))
+    assert "SECR" not in str(caught.value)
+
+
+def test_line_ends_around_a_key_are_taken_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(endpoint.KEY_VARIABLE, "secret\r\n")
+    EndpointModel(Endpoint(server.url, "m")).answer(request("a"))
+    assert server.keys == ["Bearer secret"]
 
 
 @pytest.mark.parametrize("url", ["host/v1", "ftp://host/v1", "http://", "http://me:secret@host/v1"])

@@ -88,6 +88,8 @@ def test_the_headline_of_a_task_stands_beside_its_baselines() -> None:
         Score("rooms", "depth", "best constant", "delta1", 0.3),
         Score("ibims", "depth", "model", "delta1", 0.5, 0.4, 0.6),
     )
+    lengths = Score("kitti", "objects", "model", "quantitative_micro", 0.5, 0.4, 0.6)
+    assert score_by_benchmark(Report("m", (), (lengths,)), "objects").axes[0].get_title() == "objects: quantitative"
     figure = score_by_benchmark(Report("m", (), scores), "depth")
     (axes,) = figure.axes
     assert sorted(bar.get_width() for bar in axes.patches) == [0.3, 0.5, 0.7]  # type: ignore[attr-defined]

@@ -45,6 +45,14 @@ def watched(run: TrackedRun, folder: Path, plan: MixturePlan) -> tuple[StepMetri
     return metrics, state, published
 
 
+def test_a_run_that_ended_and_is_exported_again_has_a_summary(run: TrackedRun, tmp_path: Path) -> None:
+    metrics = StepMetrics(run, tmp_path, STEPS, BATCH, NAMES, lambda: MixturePlan.start(SIZES, [1, 1], 0, 1024), dict)
+    state = LoopState.fresh(2)
+    state.seen[:] = 5
+    summary = metrics.summary(state)
+    assert "loss_last/a/depth" not in summary and summary["realised/a/depth"] == 0.5
+
+
 def test_shares_and_rates_are_those_of_the_samples(run: TrackedRun, tmp_path: Path) -> None:
     plan = MixturePlan.start(SIZES, [0.75, 0.25], 0, 1024)
     metrics, state, published = watched(run, tmp_path, plan)
