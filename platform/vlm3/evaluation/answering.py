@@ -57,8 +57,7 @@ class TextAnswerer:
                 return tuple(table for table in tables if len(table))
             case ObjectItem():
                 questions = questions_of(item, ask.objects.ask) if ask.objects else ()
-                table = self._objects(item, questions)
-                return (table,) if len(table) else ()
+                return (self._objects(item, questions),) if questions else ()
 
     def _depth(self, item: DepthItem) -> DepthTable:
         frame = item.frame
@@ -105,20 +104,18 @@ class TextAnswerer:
         )
 
     def _objects(self, item: ObjectItem, questions: Sequence[RegionQuestion]) -> ObjectTable:
-        regions = [RegionAsked(question.question, question.regions_px) for question in questions]
-        answers = answer_objects(self.predictor, item.frame, regions, item.id) if regions else ()
-        # A region that the lens cannot show whole was not asked about, of any model.
-        asked = [(q, a) for q, a in zip(questions, answers, strict=True) if a.status != "outside"]
+        asked = [RegionAsked(question.question, question.regions_px) for question in questions]
+        answers = answer_objects(self.predictor, item.frame, asked, item.id)
         return ObjectTable(
-            item=repeated(item.id, len(asked)),
-            group=repeated(item.group, len(asked)),
-            category=texts_of([question.question.value for question, _ in asked]),
-            family=texts_of([family_of(question.question).value for question, _ in asked]),
-            question=texts_of([answer.asked for _, answer in asked]),
-            text=texts_of([answer.text for _, answer in asked]),
-            status=texts_of([answer.status for _, answer in asked]),
-            true=np.array([question.value for question, _ in asked], np.float64),
-            predicted=np.array([np.nan if a.value is None else a.value for _, a in asked], np.float64),
+            item=repeated(item.id, len(questions)),
+            group=repeated(item.group, len(questions)),
+            category=texts_of([question.question.value for question in questions]),
+            family=texts_of([family_of(question.question).value for question in questions]),
+            question=texts_of([answer.asked for answer in answers]),
+            text=texts_of([answer.text for answer in answers]),
+            status=texts_of([answer.status for answer in answers]),
+            true=np.array([question.value for question in questions], np.float64),
+            predicted=np.array([np.nan if a.value is None else a.value for a in answers], np.float64),
         )
 
 

@@ -193,7 +193,7 @@ def _objects(table: ObjectTable, seed: int) -> Iterator[Figure]:
         seed=seed,
     )
     yield "count", float(len(table))
-    yield "unreadable_share", float((table.status == UNREADABLE).mean())
+    yield "unreadable_share", float(np.isnan(table.predicted).mean())
     for name, family in (("qualitative", found.qualitative), ("quantitative", found.quantitative)):
         yield f"{name}_count", float(family.count)
         if family.count:

@@ -36,7 +36,7 @@ class ObjectAnswer:
     """The question in words; empty where it could not be asked."""
     text: str
     status: Literal["ok", "unreadable", "outside"]
-    """`outside`: no ray of the camera leads to a whole region."""
+    """`outside`: the unified image shows nothing of a region."""
     value: float | None
     """The number of `vlm3.tasks.object_questions.AnswerForm`; None when unreadable."""
 
@@ -61,7 +61,7 @@ def answer_objects(
     view = unify(frame.encoded_image, frame.camera, predictor.policy(asked.focal_px))
     size_px = (view.image.shape[1], view.image.shape[0])
     flat = [region for question in questions for region in question.regions_px]
-    mapped = iter(regions_in_view(flat, view.source_camera, view.camera))
+    mapped = iter(regions_in_view(flat, view.source_camera, view.camera, least_kept=0.0))
     regions = [[next(mapped) for _ in question.regions_px] for question in questions]
     texts = [
         task.question(question.question, [region for region in found if region], size_px) if all(found) else ""

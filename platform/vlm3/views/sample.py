@@ -1,5 +1,6 @@
 """A frame and its unified view become the sample that tasks receive."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -50,21 +51,30 @@ def view_sample(frame: Frame, unified: UnifiedView, target: DepthKind, position:
     )
 
 
-def regions_in_view(regions_px: Sequence[Region], source: Camera, unified: Camera) -> list[Region | None]:
+def regions_in_view(
+    regions_px: Sequence[Region], source: Camera, unified: Camera, least_kept: float = MIN_REGION_KEPT
+) -> list[Region | None]:
     """Regions x0, y0, x1, y1 of the image of camera `source` in the pixels of the unified one, cut to it.
 
-    A region becomes the rectangle around its mapped outline. None stands for one that the lens cannot show whole, or of
-    which less than `MIN_REGION_KEPT` of the area is in the image.
+    A region becomes the rectangle around its mapped outline. None stands for one whose outline the lens cannot show
+    whole, or of which less than `least_kept` of the area is in the image; with 0 what can be shown of it is enough.
     """
     corners_px = np.array(regions_px, np.float64).reshape(-1, 4)
     low, high = corners_px[:, None, :2], corners_px[:, None, 2:]
     outlines_px = (low + (high - low) * _OUTLINE).reshape(-1, 2)
     mapped_px = unified.project(source.unproject(outlines_px)).reshape(-1, len(_OUTLINE), 2)
-    whole_px = np.concatenate([mapped_px.min(axis=1), mapped_px.max(axis=1)], axis=1)
+    if least_kept == 0:
+        # Beyond the lens nothing is shown; a region none of whose outline is stays NaN.
+        mapped_px = np.where(np.isfinite(mapped_px), mapped_px, np.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            whole_px = np.concatenate([np.nanmin(mapped_px, axis=1), np.nanmax(mapped_px, axis=1)], axis=1)
+    else:
+        whole_px = np.concatenate([mapped_px.min(axis=1), mapped_px.max(axis=1)], axis=1)
     last_px = np.array([unified.width_px - 1, unified.height_px - 1] * 2)
     cut_px = whole_px.clip(0, last_px)
     # NaN, where the lens has no inverse, compares as False.
-    kept = (_area(whole_px) > 0) & (_area(cut_px) >= MIN_REGION_KEPT * _area(whole_px))
+    kept = (_area(cut_px) > 0) & (_area(cut_px) >= least_kept * _area(whole_px))
     return [(x0, y0, x1, y1) if keep else None for (x0, y0, x1, y1), keep in zip(cut_px.tolist(), kept, strict=True)]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from tests.frames import make_frame
@@ -55,7 +56,7 @@ def test_regions_are_named_in_the_image_that_the_model_sees() -> None:
     assert answers[2].asked.count("(") < answers[0].asked.count("(")
 
 
-def test_a_region_beyond_the_lens_is_not_asked_about() -> None:
+def test_a_region_beyond_the_lens_cannot_be_asked_about() -> None:
     # This lens turns back at a tangent of 0.58, which is 0.385 in the image: the left region lies beyond.
     near = (22.0, 8.0, 30.0, 16.0)
     lens = Camera(32, 24, 30.0, 31.0, 27.0, 11.5, Distortion.BROWN, (-1.0, 0.0, 0.0, 0.0))
@@ -67,7 +68,8 @@ def test_a_region_beyond_the_lens_is_not_asked_about() -> None:
     assert len(model.asked[0].questions) == 1
     asked = tuple(RegionQuestion(question.question, question.regions_px, 1.0) for question in questions)
     (table,) = TextAnswerer(Predictor(Scripted(["1.0"]), ASK)).answer(ObjectItem("i", "g", frame, asked))
-    assert isinstance(table, ObjectTable) and table.status.tolist() == ["ok"] and table.true.tolist() == [1.0]
+    assert isinstance(table, ObjectTable) and table.status.tolist() == ["outside", "ok", "outside"]
+    assert np.isnan(table.predicted).tolist() == [True, False, True]
 
 
 def test_nothing_is_asked_of_a_model_that_was_not_trained_on_objects() -> None:
