@@ -14,6 +14,9 @@ Region = tuple[float, float, float, float]
 MOST_POINTS = 50
 """Points of an image or pair that are asked about where its depth would give any number of them."""
 
+FEWEST_SCENES = 10
+"""From so many scenes on the bootstrap draws scenes; of fewer it would say little, and draws the items themselves."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthItem:

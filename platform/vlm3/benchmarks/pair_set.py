@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from vlm3.benchmarks.frames import NO_POINTS, NOTHING, check_agrees, rigid, sound_image
-from vlm3.benchmarks.items import Item, PairItem
+from vlm3.benchmarks.items import FEWEST_SCENES, Item, PairItem
 from vlm3.config import StrictModel
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera, Distortion
@@ -20,7 +20,6 @@ from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, finger
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 
 INDEX = "pairs.json"
-FEWEST_SCENES = 10
 Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
 
 

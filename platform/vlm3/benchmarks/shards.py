@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from vlm3.benchmarks.frames import depth_item, pair_item, sound
-from vlm3.benchmarks.items import MOST_POINTS, Item, ObjectItem
+from vlm3.benchmarks.items import FEWEST_SCENES, MOST_POINTS, Item, ObjectItem
 from vlm3.errors import DataError
 from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ALL_COLUMNS, PAIR_COLUMNS, ShardedSource
@@ -36,6 +36,8 @@ class HeldOut:
     name: str
     source: ShardedSource
     shown: Mapping[str, Row]
+    by_scene: bool
+    """Whether there are scenes enough for the bootstrap to draw them."""
 
     @classmethod
     def open(cls, uri: str, name: str | None) -> Self:
@@ -60,8 +62,9 @@ class HeldOut:
             for pair in posed[:: max(1, -(-len(posed) // PAIRS_A_CLIP))]:
                 first, second = frames[pair.first], frames[pair.second]
                 pairs[f"{first.scene}/{first.frame}-{second.frame}"] = Row(clip, pair.first, pair.second)
+        scenes = {row.rpartition("/")[0] for row in shown}
         kept = list(pairs)[:: max(1, -(-len(pairs) // MOST_PAIRS))]
-        return cls(name or source.name, source, shown | {row: pairs[row] for row in kept})
+        return cls(name or source.name, source, shown | {row: pairs[row] for row in kept}, len(scenes) >= FEWEST_SCENES)
 
     def rows(self) -> tuple[str, ...]:
         """Frames, then pairs."""
@@ -73,14 +76,15 @@ class HeldOut:
         columns = FRAME_COLUMNS if shown.frame2 is None else PAIR_COLUMNS
         frames = self.source.read_clip(Split.EVAL, shown.clip, columns)
         frame1 = sound(frames[shown.frame1])
+        group = frame1.scene if self.by_scene else row
         if shown.frame2 is not None:
-            return (pair_item(row, frame1.scene, frame1, sound(frames[shown.frame2])),)
+            return (pair_item(row, group, frame1, sound(frames[shown.frame2])),)
         items: list[Item] = []
         # Metres of a scene without scale are nobody's to know.
         if len(frame1.points) and frame1.scale is Scale.METRIC:
-            items.append(depth_item(row, frame1.scene, frame1, MOST_POINTS))
+            items.append(depth_item(row, group, frame1, MOST_POINTS))
         if frame1.boxes:
-            items.append(ObjectItem(row, frame1.scene, frame1, None))
+            items.append(ObjectItem(row, group, frame1, None))
         return tuple(items)
 
     def identity(self) -> str:

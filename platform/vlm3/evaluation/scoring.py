@@ -39,8 +39,10 @@ def score(benchmark: str, table: AnswerTable, seed: int) -> tuple[Score, ...]:
         seed: of the bootstrap.
     """
     answerers = {MODEL: table} | baselines(table)
+    # A single group drawn again and again has an interval of no width, which would say too much.
+    drawn = len(set(table.group)) > 1
     return tuple(
-        Score(benchmark, table.task, by, figure[0], figure[1], *(figure[2] if len(figure) == 3 else (None, None)))
+        Score(benchmark, table.task, by, *figure[:2], *(figure[2] if len(figure) == 3 and drawn else (None, None)))
         for by, answers in answerers.items()
         for figure in _figures(answers, seed)
     )

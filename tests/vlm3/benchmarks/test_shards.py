@@ -38,7 +38,14 @@ def test_every_task_is_asked_about_the_held_out_frames(folder: Path, items: list
     assert counts[DepthItem] == source.frames(Split.EVAL) == 36
     assert counts[PairItem] >= 6 and counts[ObjectItem] >= 25
     assert len({item.id for item in items if isinstance(item, DepthItem)}) == 36
-    assert {item.group for item in items} == {f"room-{number:06d}" for number in range(6)}
+    assert all(item.group == item.id for item in items), "six scenes are too few for the bootstrap"
+
+
+def test_many_scenes_are_what_the_bootstrap_draws(tmp_path: Path) -> None:
+    write_source(RoomsReader(RoomsConfig(scenes=12, frames_per_scene=2)), tmp_path / "rooms", role="eval")
+    benchmark = open_benchmark(str(tmp_path / "rooms"), "rooms")
+    groups = {item.group for row in benchmark.rows() for item in benchmark.read(row)}
+    assert groups == {f"room-{number:06d}" for number in range(12)}
 
 
 def test_pairs_have_pose_and_places_and_views_have_labels(items: list[Item]) -> None:

@@ -54,6 +54,16 @@ def test_pose() -> None:
     assert identity["direction_mean_deg"] == pytest.approx(90) and identity["auc_30_trapezoid_signed"] == 0
 
 
+def test_a_single_image_has_no_interval() -> None:
+    def interval(groups: list[str]) -> tuple[float | None, float | None]:
+        table = depth_answers([1.0, 2.0, 4.0], [1.1, 4.0, 4.0], groups)
+        return next((s.low, s.high) for s in score("set", table, 0) if s.metric == "delta1")
+
+    assert interval(["a"] * 3) == (None, None)
+    low, high = interval(["a", "b", "c"])
+    assert low is not None and high is not None and low < high
+
+
 def test_what_was_not_asked_has_no_figures() -> None:
     table = pose_answers([STILL, STILL], [STILL, STILL])
     table.status[:, 2:] = "not asked"
