@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("data", nargs="*", help="benchmarks: folders, .jsonl or .json files, ingested sources")
     parser.add_argument("--name", help="name of the evaluation; an interrupted one goes on under its name")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two evaluations by name: how much better is B?")
+    parser.add_argument("--list-items", type=Path, metavar="FILE.parquet", help="write what DATA asks, and stop")
     parser.add_argument("--ask", type=Path, metavar="YAML", help="how to ask a model that was trained elsewhere")
     parser.add_argument("--endpoint-model", metavar="NAME", help="what an endpoint calls its model")
     parser.add_argument("--images", type=Path, help="folder of a benchmark's images, where its file lies elsewhere")
@@ -50,6 +51,9 @@ def main() -> None:
 
         folders = [runs_dir / "evaluation" / name for name in arguments.compare]
         console.print(comparison_table(compare(folders[0], folders[1], arguments.seed), *arguments.compare))
+        return
+    if arguments.list_items:
+        _list_items([path for path in (arguments.model, *arguments.data) if path], arguments)
         return
     if not arguments.model or not arguments.data:
         raise ConfigError("expected a model and at least one benchmark: python jobs/benchmark.py MODEL DATA...")
@@ -85,6 +89,22 @@ def main() -> None:
         console.print(table)
     where = runs_dir / "evaluation" / request.name
     console.print(f"report and answers: {where}; with pictures: MLflow run {request.name}", soft_wrap=True)
+
+
+def _list_items(paths: list[str], arguments: argparse.Namespace) -> None:
+    """Write the items of one benchmark, for who makes a file of predictions."""
+    import pyarrow.parquet as pq
+
+    from vlm3.benchmarks.opening import open_benchmarks
+    from vlm3.evaluation.listing import list_items
+
+    if len(paths) != 1:
+        raise ConfigError(f"--list-items lists one benchmark, found {len(paths)} paths; give the path of its data only")
+    (benchmark,) = open_benchmarks(paths, arguments.images)
+    table = list_items(benchmark, benchmark.rows())
+    arguments.list_items.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, arguments.list_items)
+    Console().print(f"{table.num_rows} items of {benchmark.name}: {arguments.list_items}", soft_wrap=True)
 
 
 if __name__ == "__main__":

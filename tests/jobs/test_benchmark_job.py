@@ -46,6 +46,15 @@ def test_one_command_measures_all_tasks_of_several_benchmarks(data_dir: Path, ex
     assert other.returncode == 2 and "choose another --name" in other.stderr
 
 
+def test_what_is_asked_is_listed(data_dir: Path, tmp_path: Path) -> None:
+    done = benchmark(data_dir / "depth_ibims1", "--list-items", tmp_path / "new" / "items.parquet", "--runs", tmp_path)
+    assert done.returncode == 0 and "30 items of depth_ibims1" in done.stdout, done.stderr
+    listed = pq.read_table(tmp_path / "new" / "items.parquet")
+    assert listed["item"][0].as_py() == "corridor_01" and len(listed["points_px"][0]) == 200
+    done = benchmark("a", "b", "--list-items", tmp_path / "items.parquet", "--runs", tmp_path)
+    assert done.returncode == 2 and "lists one benchmark, found 2 paths" in done.stderr
+
+
 def test_two_evaluations_are_compared(tmp_path: Path) -> None:
     true = [1.0 + n / 10 for n in range(40)]
     for name, factor in (("a", 2.0), ("b", 1.0)):

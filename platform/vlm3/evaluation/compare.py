@@ -49,7 +49,10 @@ def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]
         if (folder_b / path.parent.name / path.name).is_file()
     ]
     if not shared:
-        raise DataError(f"{folder_a.name} and {folder_b.name} have no benchmark and task in common")
+        raise DataError(
+            f"no benchmark and task in common: {folder_a.name} has {_listed(folder_a)}, {folder_b.name} has"
+            f" {_listed(folder_b)} (an evaluation that has not ended has none)"
+        )
     found = []
     for benchmark, task, path in shared:
         a, b = _read(path, task), _read(folder_b / benchmark / path.name, task)
@@ -85,6 +88,10 @@ def comparison_table(comparisons: tuple[Comparison, ...], name_a: str, name_b: s
             _verdict(entry),
         )
     return table
+
+
+def _listed(folder: Path) -> str:
+    return ", ".join(f"{path.parent.name}/{path.stem}" for path in sorted(folder.glob("*/*.parquet"))) or "none"
 
 
 def _verdict(entry: Comparison) -> str:

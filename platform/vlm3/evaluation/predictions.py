@@ -59,6 +59,18 @@ class Prediction:
     """(height, width) of a dense map."""
     kind: DepthKind | None
 
+    def numbers(self, count: int, what: str) -> NDArray[np.float64]:
+        """(count,) values; NaN where the row holds none at all.
+
+        Raises:
+            DataError: it holds another number of them.
+        """
+        if not len(self.values):
+            return np.full(count, np.nan)
+        if len(self.values) != count:
+            raise DataError(f"{self.where}: expected {what}, found {len(self.values)}")
+        return self.values
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionFile:
@@ -186,9 +198,7 @@ class PredictedAnswerer:
         return correspondence_table(item, seen, predicted2_px, [""] * int(seen.sum()), _statuses(predicted2_px[:, 0]))
 
     def _pose(self, item: PairItem, true: NDArray[np.float64], found: Prediction) -> PoseTable:
-        if len(found.values) != 16:
-            raise DataError(f"{found.where}: expected cam1_T_cam2 as 16 numbers, row by row, found {len(found.values)}")
-        cam1_T_cam2 = found.values.reshape(4, 4)
+        cam1_T_cam2 = found.numbers(16, "cam1_T_cam2 as 16 numbers, row by row").reshape(4, 4)
         if np.isfinite(cam1_T_cam2).all() and not np.allclose(cam1_T_cam2[3], RIGID_ROW):
             raise DataError(f"{found.where}: the last row of cam1_T_cam2 is {cam1_T_cam2[3]}, expected 0 0 0 1")
         rotation, moved = cam1_T_cam2[:3, :3], cam1_T_cam2[:3, 3]
@@ -214,8 +224,7 @@ class PredictedAnswerer:
         if not questions:
             return ()
         found, count = self.file.find(item.id, "objects"), len(questions)
-        if len(found.values) != count:
-            raise DataError(f"{found.where}: expected {count} values, one a question, found {len(found.values)}")
+        values = found.numbers(count, f"{count} values, one a question")
         blank = repeated("", count)
         table = ObjectTable(
             item=repeated(item.id, count),
@@ -224,9 +233,9 @@ class PredictedAnswerer:
             family=texts_of([family_of(question.question).value for question in questions]),
             question=blank,
             text=blank,
-            status=texts_of(_statuses(found.values)),
+            status=texts_of(_statuses(values)),
             true=np.array([question.value for question in questions], np.float64),
-            predicted=found.values,
+            predicted=values,
         )
         return (table,)
 
@@ -236,9 +245,7 @@ def _at_points(
 ) -> NDArray[np.float64]:
     """(count, channels) values at points of the original image: as listed, or the nearest pixel of a dense map."""
     if found.size is None:
-        if len(found.values) != count * channels:
-            raise DataError(f"{found.where}: expected {count} points × {channels} values, found {len(found.values)}")
-        return found.values.reshape(count, channels)
+        return found.numbers(count * channels, f"{count} points × {channels} values").reshape(count, channels)
     height, width = found.size
     if len(found.values) != height * width * channels:
         raise DataError(

@@ -114,6 +114,10 @@ class AskSpec(StrictModel):
         Raises:
             ConfigError: no such file, or a wrong key.
         """
+        if not path.is_file():
+            raise ConfigError(
+                f"{path}: no such file; expected YAML that says how to ask each task (docs/evaluation.md)"
+            )
         return cls.parse(load_yaml(path), str(path))
 
 

@@ -104,6 +104,13 @@ def test_objects_are_numbers_in_the_order_of_the_questions(tmp_path: Path) -> No
         answerer(tmp_path, row | {"values": [1.0]}).answer(item)
 
 
+def test_a_row_without_values_is_a_missing_prediction_of_everything(tmp_path: Path) -> None:
+    rows = [{"item": DEPTH.id, "task": "depth", "values": None}, {"item": "x", "task": "depth", "values": [1.0]}]
+    (table,) = answerer(tmp_path, *rows).answer(DEPTH)
+    assert isinstance(table, DepthTable)
+    assert np.isnan(table.predicted_m).all() and set(table.status) == {"unreadable"}
+
+
 def test_a_transposed_pose_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"last row of cam1_T_cam2 is \[0. 0. 2. 1.\], expected 0 0 0 1"):
         answerer(tmp_path, {"item": "s/0-1", "task": "pose", "values": MOVED.T.ravel().tolist()}).answer(PAIR)
