@@ -1,6 +1,5 @@
 """Images with oriented boxes in the camera's frame (`boxes.json`): questions about objects are made from them."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from vlm3.config import StrictModel
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded, read_json
 from vlm3.scenes.schema import Box, Frame, IntrinsicsSource, Scale
 
 INDEX = "boxes.json"
@@ -68,10 +67,7 @@ class BoxSet:
             DataError: no such file, or it lists no frames.
         """
         path = folder / INDEX
-        try:
-            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        index = read_json(path)
         frames = index.get("frames") if isinstance(index, dict) else None
         if not isinstance(frames, list) or not frames:
             raise DataError(f"{path}: expected a list `frames` with `image`, `K` and `objects`, found none")

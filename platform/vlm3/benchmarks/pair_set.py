@@ -1,6 +1,5 @@
 """Image pairs (`pairs.json`): relative pose, listed correspondences, or both."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import invert, relative
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded, read_json
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 
 INDEX = "pairs.json"
@@ -74,10 +73,7 @@ class PairSet:
             DataError: no such file, or it lists no images or no pairs.
         """
         path = folder / INDEX
-        try:
-            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        index = read_json(path)
         images, pairs = (index.get(key) if isinstance(index, dict) else None for key in ("images", "pairs"))
         if not isinstance(images, list) or not isinstance(pairs, list) or not images or not pairs:
             raise DataError(f"{path}: expected lists `images` and `pairs`, found none or empty ones")
@@ -163,8 +159,8 @@ def image_frame(entry: ListedImage, folder: Path, source: str, scene: str, scale
 
 
 def _row(pair: object, number: int) -> str:
-    named = isinstance(pair, dict) and isinstance(pair.get("a"), str) and isinstance(pair.get("b"), str)
-    return f"{number:05d}-{Path(pair['a']).stem}-{Path(pair['b']).stem}" if named else f"{number:05d}"  # type: ignore[index]
+    images = [pair.get("a"), pair.get("b")] if isinstance(pair, dict) else []
+    return "-".join([f"{number:05d}", *(Path(image).stem for image in images if isinstance(image, str))])
 
 
 def _scale(given: str) -> Scale:

@@ -1,6 +1,5 @@
 """Posed images without depth (`frames.json`): the pose between frames that follow each other."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +11,7 @@ from vlm3.benchmarks.items import Item, PairItem
 from vlm3.benchmarks.pair_set import ListedImage, image_frame
 from vlm3.errors import DataError
 from vlm3.geometry.rigid import relative
-from vlm3.scenes.foreign import MAX_INDEX_BYTES, fingerprint, read_bounded
+from vlm3.scenes.foreign import fingerprint, read_json
 from vlm3.scenes.rgbd import INDEX
 from vlm3.scenes.schema import Scale
 
@@ -42,10 +41,7 @@ class PosedImages:
             DataError: no such file, or fewer than two posed frames in it.
         """
         path = folder / INDEX
-        try:
-            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        index = read_json(path)
         entries = index.get("frames") if isinstance(index, dict) else None
         if not isinstance(entries, list) or len(entries) < 2:
             raise DataError(f"{path}: expected a list `frames` of at least two posed images, found none")

@@ -1,6 +1,5 @@
 """RGB-D folders (`frames.json`): depth of each frame; pose and correspondence of pairs where frames have poses."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from vlm3.benchmarks.items import MOST_POINTS, Item
 from vlm3.config import StrictModel
 from vlm3.errors import DataError, UserError
 from vlm3.geometry.rigid import invert
-from vlm3.scenes.foreign import MAX_INDEX_BYTES, Number, read_bounded
+from vlm3.scenes.foreign import Number, read_json
 from vlm3.scenes.rgbd import INDEX, RgbdReader
 from vlm3.scenes.schema import Frame
 from vlm3.views.pairs import clip_pairs
@@ -72,7 +71,7 @@ class RgbdFolder:
         scene_of = dict(named)
         shown = {frame: Row(scene, frame, None, None) for frame, scene in scene_of.items()}
         if reader.posed:
-            listed = json.loads(read_bounded(folder / INDEX, MAX_INDEX_BYTES)).get("pairs")
+            listed = read_json(folder / INDEX).get("pairs")
             pairs = _listed(listed, scene_of, folder) if listed else _chosen(reader)
             shown |= {f"{row.frame1}-{row.frame2}": row for row in pairs}
         return cls(name, reader, shown)

@@ -1,9 +1,10 @@
 """Reading of files that others wrote: sizes are bounded, and paths named inside them never leave their folder."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -51,6 +52,18 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise DataError(f"{path}: {path.stat().st_size} bytes, at most {most_bytes} are read")
     return data
+
+
+def read_json(path: Path) -> Any:
+    """The plain data of an index file.
+
+    Raises:
+        DataError: as `read_bounded`, or it is not JSON.
+    """
+    try:
+        return json.loads(read_bounded(path, MAX_INDEX_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from None
 
 
 def fingerprint(folder: Path, index: str, names: Iterable[object]) -> str:

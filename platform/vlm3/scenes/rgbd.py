@@ -4,7 +4,6 @@ Depth is along the optical axis and aligned with colour; 0 and 65535 mean none. 
 as many as they name; frames without are scenes of their own.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import check_rigid, orthonormalize
 from vlm3.scenes.depth_labels import random_labels, shrink_depth
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded, read_json
 from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import Frame, FullDepth, IntrinsicsSource, Scale
 from vlm3.seeds import generator
@@ -68,10 +67,7 @@ class RgbdReader:
             DataError: `frames.json` is missing, is no such file, or lists no frame with depth.
         """
         path = folder / INDEX
-        try:
-            index = json.loads(read_bounded(path, MAX_INDEX_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+        index = read_json(path)
         entries = index.get("frames") if isinstance(index, dict) else None
         if not isinstance(entries, list) or not any(isinstance(entry, dict) and "depth" in entry for entry in entries):
             raise DataError(f"{path}: expected a list `frames` of mappings with `image`, `depth` and `K`, found none")
