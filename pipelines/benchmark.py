@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.answerers import AnswererSource, DirectoryAnswerer
@@ -66,7 +67,9 @@ def run_benchmark(request: BenchmarkRequest) -> Report:
             where = folder / benchmark.name
             answers[benchmark.name] = predict(benchmark, rows, request.source, where, request.replicas)
             for task, table in answers[benchmark.name].items():
-                pq.write_table(to_arrow(table), where / f"{task}.parquet")
+                sink = pa.BufferOutputStream()
+                pq.write_table(to_arrow(table), sink)
+                open_store(str(where)).write_atomic(f"{task}.parquet", sink.getvalue().to_pybytes())
         scores = [
             found
             for name, tables in answers.items()
