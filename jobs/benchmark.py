@@ -8,14 +8,10 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.runs import runs_folder
-from vlm3.errors import ConfigError, run_job
-from vlm3.log import configure
-
-WIDTH = 200
-"""Of tables in logs, which have no width of their own."""
+from vlm3 import terminal
+from vlm3.errors import ConfigError
+from vlm3.job import going_on, resume_command, run_job
 
 
 def main() -> None:
@@ -38,19 +34,17 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, help="folder of runs and the MLflow database (default: $VLM3_RUNS or ./runs)"
     )
+    terminal.add_verbose(parser)
     arguments = parser.parse_args()
-    configure()
+    terminal.start(verbose=arguments.verbose)
     runs_dir = runs_folder(arguments.runs)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
     if arguments.compare:
         if arguments.model:
             raise ConfigError("--compare takes the names of two evaluations and nothing else")
         from vlm3.evaluation.compare import compare, comparison_table
 
         folders = [runs_dir / "evaluation" / name for name in arguments.compare]
-        console.print(comparison_table(compare(folders[0], folders[1], arguments.seed), *arguments.compare))
+        terminal.out().print(comparison_table(compare(folders[0], folders[1], arguments.seed), *arguments.compare))
         return
     if arguments.list_items:
         _list_items([path for path in (arguments.model, *arguments.data) if path], arguments)
@@ -60,6 +54,8 @@ def main() -> None:
     for name in ("replicas", "limit"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}: expected at least 1, found {getattr(arguments, name)}")
+    name = arguments.name or f"evaluation-{datetime.now():%Y%m%d-%H%M%S}"
+    terminal.keep_log(runs_dir / "evaluation" / name / "log")
     # Takes seconds, which nobody wants to wait for who misspelt a flag.
     from pipelines.answerers import answerer_source
     from pipelines.benchmark import BenchmarkRequest, run_benchmark
@@ -71,7 +67,7 @@ def main() -> None:
     tracking = TrackingConfig()
     uri = tracking_uri(tracking, runs_dir)
     request = BenchmarkRequest(
-        name=arguments.name or f"evaluation-{datetime.now():%Y%m%d-%H%M%S}",
+        name=name,
         model=arguments.model,
         source=answerer_source(
             arguments.model, arguments.endpoint_model, arguments.ask, arguments.device, uri, runs_dir
@@ -84,11 +80,12 @@ def main() -> None:
         tracking=tracking,
         seed=arguments.seed,
     )
-    report = run_benchmark(request)
+    with going_on(lambda: f"go on with: {resume_command(name, flag='--name')}"):
+        report = run_benchmark(request)
     for table in report.tables():
-        console.print(table)
-    where = runs_dir / "evaluation" / request.name
-    console.print(f"report and answers: {where}; with pictures: MLflow run {request.name}", soft_wrap=True)
+        terminal.out().print(table)
+    where = runs_dir / "evaluation" / name
+    terminal.out().print(f"report and answers: {where}; with pictures: MLflow run {name}", soft_wrap=True)
 
 
 def _list_items(paths: list[str], arguments: argparse.Namespace) -> None:
@@ -104,7 +101,7 @@ def _list_items(paths: list[str], arguments: argparse.Namespace) -> None:
     table = list_items(benchmark, benchmark.rows())
     arguments.list_items.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, arguments.list_items)
-    Console().print(f"{table.num_rows} items of {benchmark.name}: {arguments.list_items}", soft_wrap=True)
+    terminal.out().print(f"{table.num_rows} items of {benchmark.name}: {arguments.list_items}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.cluster import connect
@@ -18,8 +17,8 @@ from pipelines.search import run_search
 from pipelines.sources import open_sources
 from pipelines.train import RunRequest, TrainResult, run_training
 from serve.once import answer_once
-from vlm3.errors import run_job
-from vlm3.log import configure
+from vlm3 import terminal
+from vlm3.job import run_job
 from vlm3.scenes.reader import find_sources, open_reader
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.search.config import SearchConfig
@@ -29,7 +28,6 @@ from vlm3.train.recipe import Recipe, SourceConfig, load_recipe
 
 RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
 TRIALS, TRIAL_STEPS = 2, 40
-console = Console()
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ class Timer:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Announce a part and time it."""
-        console.rule(name, align="left")
+        terminal.out().rule(name, align="left")
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started
@@ -52,11 +50,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of supported data (or of such folders): train on it too")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
+    terminal.add_verbose(parser)
     arguments = parser.parse_args()
-    configure()
+    terminal.start(verbose=arguments.verbose)
     runs_dir = runs_folder()
     timer = Timer()
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+    terminal.keep_log(runs_dir / "train" / f"demo-{stamp}" / "log")
     with timer.part("start Ray"):
         connect()
     with timer.part("data"):
@@ -75,7 +75,7 @@ def main() -> None:
     with timer.part("serve one answer"):
         frame = next(iter(held_out_frames(sources["rooms"], 1)))
         answer = answer_once(recipe.tracking, runs_dir, frame)
-        console.print(answer)
+        terminal.out().print(answer)
     show_result(recipe, result, best, timer, runs_dir)
 
 
@@ -107,7 +107,7 @@ def show_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> None:
     for name, source in sources.items():
         frames = (f"{source.frames(split)}" for split in (Split.TRAIN, Split.EVAL))
         table.add_row(name, source.role, f"{recipe.sources[name].weight:.3g}", *frames)
-    console.print(table)
+    terminal.out().print(table)
 
 
 def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], timer: Timer, runs_dir: Path) -> None:
@@ -134,7 +134,7 @@ def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], tim
     table.add_row("model", f"{recipe.tracking.registered_model} version {result.version} ({champion})")
     table.add_row("MLflow run", f"{result.run_id} in {runs_dir}")
     table.add_row("open its dashboard", "make dashboard")
-    console.print(table)
+    terminal.out().print(table)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from vlm3.errors import ConfigError, DataError, run_job
-from vlm3.log import configure
+from vlm3 import terminal
+from vlm3.errors import ConfigError, DataError
+from vlm3.job import run_job
 from vlm3.scenes.diagnosis import Finding, Verdict, failed
 from vlm3.scenes.diagnosis_frames import diagnose_frames
 from vlm3.scenes.diagnosis_samples import Group, chosen_clips, clip_group, reader_groups, spread
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a picture of samples")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings for machines")
     arguments = parser.parse_args()
-    configure()
+    terminal.start()
     if arguments.samples < 2 or not 0 < arguments.focal < 1e5:
         raise ConfigError("expected --samples of at least 2 and --focal between 0 and 100000 px")
     if arguments.sheet and arguments.sheet.suffix != ".png":
@@ -68,7 +68,7 @@ def main() -> None:
     split = arguments.split and Split(arguments.split)
     patient = examine(arguments.source, split, arguments.samples, full=arguments.full)
     findings = [*patient.findings, *_geometry(patient, arguments.focal)]
-    Console().print(table(patient.name, findings))
+    terminal.out().print(table(patient.name, findings))
     if arguments.json:
         _write(arguments.json, json.dumps({"source": arguments.source, "findings": [*map(asdict, findings)]}, indent=2))
     if arguments.sheet:
@@ -125,12 +125,12 @@ def _geometry(patient: Patient, focal_px: float) -> list[Finding]:
     if not any(groups):
         return []
     frames = [frame for group in groups for frame in group]
-    with Console(stderr=True).status("comparing views"):
+    with terminal.err().status("comparing views"):
         return [diagnose_unification(frames, focal_px), *diagnose_views(groups)]
 
 
 def _shown(groups: Iterable[Group], total: int | None) -> Iterator[Group]:
-    console = Console(stderr=True)
+    console = terminal.err()
     yield from track(groups, "reading", total=total, console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -3,15 +3,15 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.cluster import connect
 from pipelines.ingest import REPORT, IngestConfig, IngestReport, ingest
 from pipelines.runs import runs_folder
+from vlm3 import terminal
 from vlm3.config import apply_overrides
-from vlm3.errors import ConfigError, run_job
-from vlm3.log import configure
+from vlm3.errors import ConfigError
+from vlm3.job import going_on, run_job
 from vlm3.scenes.reader import find_sources, open_reader, source_name
 
 
@@ -25,8 +25,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. clip_frames=32")
     parser.add_argument("--replace", action="store_true", help="ingest anew although the source is there")
     parser.add_argument("--runs", type=Path, help="folder of runs (default: $VLM3_RUNS or ./runs)")
+    terminal.add_verbose(parser)
     arguments = parser.parse_args()
-    configure()
+    terminal.start(verbose=arguments.verbose)
     role = {} if arguments.role is None else {"role": arguments.role}
     config = IngestConfig.parse(apply_overrides(role, arguments.set), "--set")
     folder = arguments.folder
@@ -39,10 +40,12 @@ def main() -> None:
             )
         found = ((arguments.source, found[0][1]),)
     readers = [open_reader(path, name) for name, path in found]
-    connect()
-    for reader in readers:
-        uri = place(arguments.to, reader.source, len(readers), arguments.runs)
-        report(ingest(reader, uri, config, replace=arguments.replace), config.role)
+    terminal.keep_log(runs_folder(arguments.runs) / "ingest" / source_name(folder.resolve()) / "log")
+    with going_on(lambda: "the same command starts again; what is whole stays as it is"):
+        connect()
+        for reader in readers:
+            uri = place(arguments.to, reader.source, len(readers), arguments.runs)
+            report(ingest(reader, uri, config, replace=arguments.replace), config.role)
 
 
 def place(to: str | None, name: str, sources: int, runs: Path | None) -> str:
@@ -61,7 +64,7 @@ def report(done: IngestReport, role: str) -> None:
     if not done.reused:
         table.add_row("frames read, rejected", f"{done.frames_read}, {len(done.rejections)}")
         table.add_row("seconds", f"{done.seconds:.1f}")
-    console = Console()
+    console = terminal.out()
     console.print(table)
     for rejection in done.rejections[:5]:
         console.print(f"rejected {rejection.scene}/{rejection.frame}: {rejection.reason}", markup=False, soft_wrap=True)

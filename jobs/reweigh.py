@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.runs import runs_folder
-from vlm3.errors import ConfigError, nearest, run_job
+from vlm3 import terminal
+from vlm3.errors import ConfigError, nearest
+from vlm3.job import run_job
 from vlm3.mixture.components import weights_by_name
 from vlm3.mixture.keeper import read_plan
 from vlm3.mixture.plan import MixturePlan
@@ -93,7 +94,7 @@ def report(run_dir: Path, outcome: WeightsOutcome | None, timeout_s: float) -> N
         table.add_column(column, justify="left" if column == "component" else "right")
     for size, old, new in zip(plan.components, plan.asked_at(max(start - 1, 0)), plan.asked_at(start), strict=True):
         table.add_row(size.name, f"{old:.2%}", f"{new:.2%}")
-    Console().print(table)
+    terminal.out().print(table)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from serve.app import CHAMPION, ServeConfig
 from serve.limits import DEPTH_PATH
 from serve.running import running
 from serve.schemas import Intrinsics
-from vlm3.errors import run_job
-from vlm3.log import configure
+from vlm3 import terminal
+from vlm3.job import run_job
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
 from vlm3.tracking.config import TrackingConfig
@@ -20,8 +20,7 @@ from vlm3.tracking.config import TrackingConfig
 EXAMPLE = """\
 serving {model} on {url} until Ctrl-C; ask about a rendered room, or an image of your own:
   curl -s -F image=@{image} -F 'points=[[80, 60]]' -F 'intrinsics={intrinsics}' {url}{path}
-  curl -s -F image=@photo.jpg -F 'points=[[80, 60]]' -F horizontal_fov_deg=65 {url}{path}
-"""
+  curl -s -F image=@photo.jpg -F 'points=[[80, 60]]' -F horizontal_fov_deg=65 {url}{path}"""
 
 
 def main() -> None:
@@ -33,18 +32,21 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of runs (default: $VLM3_RUNS or ./runs)")
     parser.add_argument("--tracking-uri", help="MLflow store (default: the runs folder's own)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    terminal.add_verbose(parser)
     arguments = parser.parse_args()
-    configure()
+    terminal.start(verbose=arguments.verbose)
+    runs_dir = runs_folder(arguments.runs)
     config = ServeConfig(
-        runs_dir=str(runs_folder(arguments.runs)),
+        runs_dir=str(runs_dir),
         model=arguments.model,
         tracking=TrackingConfig(uri=arguments.tracking_uri),
         device=arguments.device,
     )
     config.resolve()  # a wrong name costs no start of Ray
+    terminal.keep_log(runs_dir / "served" / "log")
     connect()
     with running(config, arguments.host, arguments.port) as url:
-        print(example(arguments.model, url, Path(config.runs_dir)), end="", flush=True)
+        terminal.out().print(example(arguments.model, url, runs_dir), markup=False, soft_wrap=True)
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())

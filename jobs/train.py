@@ -5,12 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.runs import runs_folder
-from vlm3.errors import run_job
-from vlm3.log import configure
+from vlm3 import terminal
+from vlm3.job import going_on, resume_command, run_job
 from vlm3.train.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -46,20 +45,24 @@ def main() -> None:
         help="folder of runs, checkpoints and the MLflow database (default: $VLM3_RUNS or ./runs)",
     )
     parser.add_argument("--no-register", action="store_true", help="do not register the exported model")
+    terminal.add_verbose(parser)
     arguments = parser.parse_args()
     if arguments.name and arguments.resume:
         parser.error("--name starts a new run, --resume continues one: give only one of them")
-    configure()
+    terminal.start(verbose=arguments.verbose)
     recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
-    # Takes seconds, which nobody wants to wait for who misspelt a key.
-    from pipelines.train import RunRequest, run_training
-
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
+    terminal.keep_log(runs_dir / "train" / name / "log")
+    # Takes seconds, which nobody wants to wait for who misspelt a key.
+    from pipelines.train import RUN_FILE, RunRequest, run_training
+
+    begun = runs_dir / "train" / name / RUN_FILE
     request = RunRequest(
         name=name, runs_dir=runs_dir, resume=bool(arguments.resume), register=not arguments.no_register
     )
-    report(name, run_training(recipe, request))
+    with going_on(lambda: f"go on with: {resume_command(name)}" if begun.exists() else None):
+        report(name, run_training(recipe, request))
 
 
 def report(name: str, result: "TrainResult") -> None:
@@ -69,14 +72,15 @@ def report(name: str, result: "TrainResult") -> None:
     table.add_column("value", justify="right")
     for key, value in sorted(result.metrics.items()):
         table.add_row(key, f"{value:.4g}")
-    console = Console()
-    console.print(table)
+    terminal.out().print(table)
     registered = (
         "not registered"
         if result.version is None
         else f"version {result.version}" + (", now champion" if result.promoted else "")
     )
-    console.print(f"MLflow run {result.run_id}; model: {registered}; export: {result.export_dir}", soft_wrap=True)
+    terminal.out().print(
+        f"MLflow run {result.run_id}; model: {registered}; export: {result.export_dir}", soft_wrap=True
+    )
 
 
 if __name__ == "__main__":

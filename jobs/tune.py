@@ -4,12 +4,11 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.runs import runs_folder
+from vlm3 import terminal
 from vlm3.config import apply_overrides, load_yaml
-from vlm3.errors import ConfigError, run_job
-from vlm3.log import configure
+from vlm3.errors import ConfigError
+from vlm3.job import going_on, resume_command, run_job
 from vlm3.search.config import SearchConfig
 from vlm3.search.report import results_table
 from vlm3.train.recipe import load_recipe
@@ -30,20 +29,24 @@ def main() -> None:
     parser.add_argument("--name", help="name of the search (default: the recipe's name and the time)")
     parser.add_argument("--resume", metavar="NAME", help="go on with this search; finished trials are kept")
     parser.add_argument("--runs", type=Path, default=None, help="folder of runs (default: $VLM3_RUNS or ./runs)")
+    terminal.add_verbose(parser)
     arguments = parser.parse_args()
     if arguments.name and arguments.resume:
         parser.error("--name starts a new search, --resume continues one: give only one of them")
-    configure()
+    terminal.start(verbose=arguments.verbose)
     config = load_search(arguments.search, arguments.set)
     recipe_path = arguments.recipe or arguments.search.parent / config.recipe
     recipe = load_recipe(recipe_path)
-    # Takes seconds, which nobody wants to wait for who misspelt a key.
-    from pipelines.search import run_search
-
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
-    result = run_search(config, recipe, name, runs_dir, resume=bool(arguments.resume))
-    console = Console()
+    terminal.keep_log(runs_dir / "search" / name / "log")
+    # Takes seconds, which nobody wants to wait for who misspelt a key.
+    from pipelines.search import STATE_FILE, run_search
+
+    begun = runs_dir / "search" / name / STATE_FILE
+    with going_on(lambda: f"go on with: {resume_command(name)}" if begun.exists() else None):
+        result = run_search(config, recipe, name, runs_dir, resume=bool(arguments.resume))
+    console = terminal.out()
     console.print(results_table(result.space, result.trials, config.metric, config.mode))
     console.print(f"MLflow run {result.run_id}; table and picture: {result.folder}", soft_wrap=True)
     console.print(

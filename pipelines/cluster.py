@@ -4,15 +4,21 @@ import atexit
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from vlm3 import terminal
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 
 log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
+GCS_PORT = "RAY_GCS_SERVER_PORT"
 MIN_LOGICAL_CPUS = 4
 KNOCK_TIMEOUT_S = 5
 
@@ -37,23 +43,38 @@ def connect(num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     address = os.environ.get(ADDRESS)
-    if address:
-        _join(address)
-        return
+    with _own_signals():
+        if address:
+            _join(address)
+        else:
+            _start(num_cpus or max(MIN_LOGICAL_CPUS, os.cpu_count() or 1))
+
+
+def starts_its_own() -> bool:
+    """Whether `connect` would start a private cluster: what this machine lacks, it would lack too."""
+    import ray
+
+    return not ray.is_initialized() and not os.environ.get(ADDRESS)
+
+
+def _start(cpus: int) -> None:
+    """Start a private cluster that ends with this process."""
+    import ray
+
     # Ray's socket paths are limited to 107 bytes, so the folder's own name is short.
     folder = Path(tempfile.mkdtemp(prefix="vlm3_", dir=os.environ.get("RAY_TMPDIR") or None))
-    cpus = num_cpus or max(MIN_LOGICAL_CPUS, os.cpu_count() or 1)
-    # The dashboard stays on: without it Ray Tune leaks placement groups.
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        include_dashboard=True,
-        dashboard_host="127.0.0.1",
-        logging_level=logging.WARNING,
-        _temp_dir=str(folder),
-    )
     atexit.register(_end, folder)
-    log.info("started Ray on this machine (%d logical CPUs)", cpus)
+    with _address_for_processes():
+        # The dashboard stays on: without it Ray Tune leaks placement groups.
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            logging_level=logging.WARNING,
+            _temp_dir=str(folder),
+        )
+    log.info("Ray on this machine, %d logical CPUs%s", cpus, _where_the_log_is())
 
 
 def _join(address: str) -> None:
@@ -67,7 +88,51 @@ def _join(address: str) -> None:
             f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give"
             f" this process the RAY_ variables it was started with, or unset {ADDRESS} to run on this machine alone"
         ) from error
-    log.info("connected to the Ray cluster at %s", address)
+    log.info("joined the Ray cluster at %s%s", address, _where_the_log_is())
+
+
+def _where_the_log_is() -> str:
+    kept = terminal.log_file()
+    return "" if kept is None else f"; what libraries print: {kept}"
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM: Ray's would end it with exit code 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _address_for_processes() -> Iterator[None]:
+    """Start a cluster whose processes have its address in their environment.
+
+    Parts of Ray ask "the" cluster of their machine, such as the one that removes the placement groups of a training
+    whose controller died. Beside another Ray they would find that one, or none. The port is chosen here, since the
+    environment of a node's processes is what it is when the node starts.
+    """
+    port = free_port()
+    given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def free_port() -> int:
+    """A loopback port that nothing uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _knock(address: str) -> None:

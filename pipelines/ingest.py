@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 import ray.data
 import ray.exceptions
 from pydantic import TypeAdapter
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.failures import user_error
+from pipelines.progress import Counting
 from pipelines.shard_groups import GroupResult, GroupWriter, IngestConfig, SceneGroup, scene_groups
 from vlm3.errors import DataError
 from vlm3.log import get_logger
@@ -86,7 +85,7 @@ def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool
                 f"{store.uri}: holds source {existing.info.source!r}, ingested from other data or with another config;"
                 f" give {reader.source!r} another place, or replace what is there: python jobs/ingest.py … --replace"
             )
-        log.info("%s: source %r is there already, nothing to do", store.uri, reader.source)
+        log.debug("%s: source %r is there already, nothing to do", store.uri, reader.source)
         return _report(store, existing, started)
     _clear(store, existing)
     generation = 0 if existing is None else existing.info.generation + 1
@@ -136,15 +135,12 @@ def _write_shards(writer: GroupWriter, groups: Sequence[SceneGroup]) -> list[Gro
 
 def _shown(dataset: ray.data.Dataset, source: str, scenes: int) -> Iterator[GroupResult]:
     """Results as they come, with a progress bar."""
-    columns = (TextColumn("ingest {task.fields[source]}"), BarColumn(), MofNCompleteColumn(), TextColumn("scenes"))
-    figures = (TimeElapsedColumn(), TextColumn("{task.fields[frames]} frames, {task.fields[rejected]} rejected"))
-    with Progress(*columns, *figures, console=Console(stderr=True)) as bar:
-        task = bar.add_task("ingest", total=scenes, source=source, frames=0, rejected=0)
+    with Counting(f"ingest {source}: scene", scenes, lines=3) as counting:
         frames = rejected = 0
         for row in dataset.iter_rows():
             result = RESULT.validate_json(row["result"])
             frames, rejected = frames + result.frames_kept, rejected + len(result.rejections)
-            bar.update(task, advance=len(result.group.scenes), frames=frames, rejected=rejected)
+            counting.add(len(result.group.scenes), f"{frames} frames, {rejected} rejected")
             yield result
 
 

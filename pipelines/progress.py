@@ -1,28 +1,104 @@
-"""Progress bars of work that happens in other processes."""
+"""Progress of work that happens in other processes: one bar on a terminal, a few lines elsewhere (job logs)."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from vlm3.train.progress import read_progress
+from vlm3 import terminal
+from vlm3.train.progress import TRAINING, read_progress
+from vlm3.train.progress import Progress as RunProgress
 
 POLL_S = 0.5
 
 
+@dataclass(slots=True)
+class Counting:
+    """A bar that its owner moves."""
+
+    what: str
+    total: int
+    done: int = 0
+    figures: str = ""
+    """Beside the numbers, such as how many rows were bad."""
+    lines: int = 10
+    """Elsewhere than on a terminal."""
+    _bar: Progress | None = field(init=False, default=None)
+    _next: int = field(init=False, default=0)
+    _told: int = field(init=False, default=-1)
+
+    def __enter__(self) -> Self:
+        """Show it."""
+        self._told = self.done
+        if terminal.err().is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            # What libraries print meanwhile goes to the log, not above the bar; with --verbose it does go there.
+            self._bar = Progress(
+                *columns,
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=terminal.err(),
+                redirect_stdout=terminal.verbose(),
+                redirect_stderr=terminal.verbose(),
+            )
+            self._bar.add_task(self.what, total=self.total, completed=self.done, figures=self.figures)
+            self._bar.start()
+        return self
+
+    def add(self, count: int, figures: str = "") -> None:
+        """So many more are done."""
+        self.reach(self.done + count, figures)
+
+    def reach(self, done: int, figures: str = "") -> None:
+        """So many are done."""
+        self.done, self.figures = done, figures
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, figures=figures)
+        elif done >= self._next:
+            self._tell()
+            self._next = done + max(1, self.total // self.lines)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave it as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._told != self.done and error is None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = self.done
+        terminal.say(f"{self.what} {self.done}/{self.total}" + (f"  {self.figures}" if self.figures else ""))
+
+
 @contextmanager
-def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
-    """Show the run's progress file as a bar on a terminal, as a line per tenth elsewhere (job logs)."""
-    console = Console(stderr=True)
+def watching(what: str, total: int, look: Callable[[], tuple[int, str] | None]) -> Iterator[None]:
+    """Show how far work is that goes on while the block runs.
+
+    Args:
+        what: is done.
+        total: of it.
+        look: how much is done and the figures to show; None while there is nothing to tell.
+    """
     stop = threading.Event()
-    show = _bar if console.is_terminal else _lines
-    thread = threading.Thread(target=show, args=(console, run_dir, total_steps, stop), daemon=True)
+
+    def follow() -> None:
+        with Counting(what, total, figures="starting") as counting:
+            while True:
+                last = stop.wait(POLL_S)
+                now = look()
+                if now is not None:
+                    counting.reach(*now)
+                if last:
+                    return
+
+    thread = threading.Thread(target=follow, name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -31,81 +107,19 @@ def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
         thread.join()
 
 
-@dataclass(slots=True)
-class Counting:
-    """A bar that its owner moves; elsewhere than on a terminal a line per tenth."""
+@contextmanager
+def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
+    """Show the run's progress file while the block runs."""
 
-    what: str
-    total: int
-    done: int = 0
-    _bar: Progress | None = field(init=False, default=None)
-    _console: Console = field(init=False, default_factory=lambda: Console(stderr=True))
-    _next: int = field(init=False, default=0)
-
-    def __enter__(self) -> Self:
-        """Show it."""
-        if self._console.is_terminal:
-            columns = (
-                TextColumn(self.what),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=self._console)
-            self._bar.add_task(self.what, total=self.total, completed=self.done)
-            self._bar.start()
-        return self
-
-    def add(self, count: int) -> None:
-        """So many more are done."""
-        self.done += count
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self.done)
-        elif self.done >= self._next:
-            self._console.print(f"{self.what} {self.done}/{self.total}", highlight=False)
-            self._next = self.done + max(1, self.total // 10)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave it as it stands."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _bar(console: Console, run_dir: Path, total_steps: int, stop: threading.Event) -> None:
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=total_steps, figures="starting workers")
-        while True:
-            finished = stop.wait(POLL_S)
-            now = read_progress(run_dir)
-            if now is not None:
-                rates = f"{now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"
-                figures = f"loss {now.loss:.3f}  {rates}"
-                bar.update(task, completed=now.step, figures=figures)
-            if finished:
-                return
-
-
-def _lines(console: Console, run_dir: Path, total_steps: int, stop: threading.Event) -> None:
-    next_step = 0
-    while True:
-        finished = stop.wait(POLL_S)
+    def look() -> tuple[int, str] | None:
         now = read_progress(run_dir)
-        if now is not None and (now.step >= next_step or finished):
-            console.print(
-                f"step {now.step}/{total_steps}  loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s",
-                highlight=False,
-            )
-            next_step = now.step + max(1, total_steps // 10)
-        if finished:
-            return
+        return None if now is None else (now.step, figures(now))
+
+    with watching("training: step", total_steps, look):
+        yield
+
+
+def figures(now: RunProgress) -> str:
+    """What matters of a run at a glance."""
+    rates = f"loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"
+    return rates if now.activity == TRAINING else f"{rates}  {now.activity}"

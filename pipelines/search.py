@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.cluster import connect
 from pipelines.sources import open_sources
 from pipelines.train import RunRequest, run_training
 from vlm3.config import apply_overrides
@@ -82,7 +81,6 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
     folder = runs_dir / SEARCH_FOLDER / name
     identity = _identity(config, recipe)
     known = _claim(folder, identity, resume)
-    connect()
     open_sources(recipe, runs_dir)  # renders what is missing once, before trials would each do it
     run_id = known.run_id if known else None
     with start_run(recipe.tracking, runs_dir, name, "search", run_id=run_id) as run:

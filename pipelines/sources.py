@@ -1,6 +1,6 @@
 """The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,13 @@ def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
     return recipe.sources[name].uri or str(runs_dir / "data" / name)
 
 
-def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
+def open_sources(recipe: Recipe, runs_dir: Path, prepare: Callable[[], None] = connect) -> dict[str, ShardedSource]:
     """Every source that is trained on or evaluated, opened; rendered rooms are made first where they are not there yet.
+
+    Args:
+        recipe: names the sources.
+        runs_dir: rendered sources lie below it.
+        prepare: called before anything is rendered and once all is checked that needs no cluster; connects to one.
 
     Raises:
         ConfigError: an evaluated source is not in the recipe, the primary one is not evaluated, or as `components`.
@@ -54,10 +59,10 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
     opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
     # What is wrong with the weights is told before anything is rendered.
     _mixture(recipe, {name: _drawn(recipe, name, opened.get(name)) for name in recipe.sources})
+    prepare()
     for name, source in recipe.sources.items():
         if source.render is not None:
-            # Last, since it takes a cluster and a while: what is missing is told at once.
-            connect()
+            # Last, since it takes a while: what is missing is told at once.
             ingest(RoomsReader(source.render, name), uris[name], RENDERED)
             opened[name] = ShardedSource.open(uris[name])
     return {name: opened[name] for name in recipe.sources}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,9 @@ import ray.data
 import ray.train
 import ray.train.torch
 
-from pipelines.cluster import connect
+from pipelines.cluster import connect, starts_its_own
 from pipelines.failures import user_error
+from pipelines.interrupts import interruptible
 from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
 from pipelines.runs import only_driver
@@ -106,9 +108,9 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     run_dir = (request.runs_dir / request.kind / request.name).resolve()
     log.info("run %s in %s", request.name, run_dir)
     saved_run_id = _claim(run_dir, recipe, request)
-    sources = open_sources(recipe, request.runs_dir)
-    connect()
-    _check_sizes(recipe)
+    if starts_its_own():
+        require_device(recipe.train.device)
+    sources = open_sources(recipe, request.runs_dir, partial(_connect_and_check, recipe))
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
     parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
     sizes = component_sizes([(part.name, part.source) for part in parts])
@@ -152,7 +154,7 @@ def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
     while True:
         try:
             with progress_bar(worker.run_dir, worker.recipe.train.steps):
-                _trainer(worker, factory).fit()
+                interruptible(_trainer(worker, factory).fit)
             return read_summary(worker.run_dir)
         except ray.train.TrainingFailedError as error:
             understood = user_error(error)
@@ -205,6 +207,11 @@ def _finish(
         version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], fingerprint)
         promoted = promote_if_better(recipe.tracking, uri, version, metric, metrics[metric])
     return TrainResult(run.run_id, metrics, export_dir, version, promoted)
+
+
+def _connect_and_check(recipe: Recipe) -> None:
+    connect()
+    _check_sizes(recipe)
 
 
 def _check_sizes(recipe: Recipe) -> None:

@@ -1,11 +1,11 @@
 """One question over HTTP to a freshly started server: the last part of the demo."""
 
-import socket
 from pathlib import Path
 
 import httpx2
 import numpy as np
 
+from pipelines.cluster import free_port
 from serve.app import ServeConfig
 from serve.limits import DEPTH_PATH
 from serve.running import running
@@ -69,11 +69,3 @@ def ask(url: str, frame: Frame, points_px: list[list[float]]) -> DepthResponse:
     if response.status_code != 200:
         raise DataError(f"{url}{DEPTH_PATH} answers {response.status_code}: {response.text}")
     return DepthResponse.model_validate_json(response.content)
-
-
-def free_port() -> int:
-    """A loopback port that nothing uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -1,9 +1,7 @@
 """Errors a user can act on: one line that says what was expected, what was found, where, and what to do."""
 
 import difflib
-import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -37,20 +35,3 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; valid: {', '.join(names)}" if names else ""
-
-
-def run_job(main: Callable[[], None]) -> None:
-    """Run a job's `main`: a UserError becomes one line on stderr and exit code 2; bugs keep their traceback.
-
-    Set VLM3_DEBUG=1 to see the traceback of a UserError as well.
-    """
-    try:
-        main()
-    except UserError as error:
-        if os.environ.get("VLM3_DEBUG"):
-            raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)

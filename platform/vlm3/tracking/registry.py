@@ -1,6 +1,7 @@
 """Exported models as versions of a registered model, and the alias `champion` on the best of them."""
 
 import hashlib
+import logging
 import math
 import re
 import shutil
@@ -25,6 +26,8 @@ METRIC_TAG = "vlm3.metric"
 VALUE_TAG = "vlm3.value"
 EVALUATION_TAG = "vlm3.evaluation"
 DECISION_TAG = "vlm3.champion"
+LARGE_BYTES = 100_000_000
+"""Files that take long enough to copy that the user is told."""
 
 logger = get_logger(__name__)
 
@@ -70,15 +73,11 @@ def register(
     client = connect(uri)
     sums = []
     for number, path in enumerate(files, 1):
-        relative = path.relative_to(export_dir)
-        logger.info(
-            "registering %s: file %d of %d, %s (%.1f MB)",
-            config.registered_model,
-            number,
-            len(files),
-            relative,
-            path.stat().st_size / 1e6,
-        )
+        relative, size = path.relative_to(export_dir), path.stat().st_size
+        # What takes a moment needs no line.
+        level = logging.INFO if size >= LARGE_BYTES else logging.DEBUG
+        place = f"file {number} of {len(files)}"
+        logger.log(level, "registering %s: %s, %s (%.1f MB)", config.registered_model, place, relative, size / 1e6)
         folder = (Path(MODEL_FOLDER) / relative.parent).as_posix()
         retry_locked(client.log_artifact, run_id, str(path), folder)
         sums.append(f"{_sha256(path)}  {relative.as_posix()}\n")

@@ -31,11 +31,14 @@ class Evaluation:
     total_steps: int
     run: TrackedRun | None
     """Rank 0's run; None elsewhere."""
+    tell: Callable[[str], None] = lambda _: None
+    """Says what goes on, on rank 0."""
     latest: dict[str, float] = field(default_factory=dict)
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Evaluate every `every_steps` steps and after the last."""
         if self.frames and (outcome.step % self.every_steps == 0 or outcome.step == self.total_steps):
+            self.tell("evaluating")
             self.evaluate(outcome.step)
 
     def evaluate(self, step: int) -> dict[str, float]:

@@ -2,11 +2,12 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 FILE_NAME = "progress.json"
 SUMMARY_FILE = "summary.json"
+TRAINING = "training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Progress:
     samples_per_s: float
     data_wait_share: float
     """Share of the step's time that the trainer waited for data."""
-    activity: str = "training"
+    activity: str = TRAINING
+    """What the workers do at the moment."""
 
     def write(self, run_dir: Path) -> None:
         """Replace the run's progress file atomically."""
@@ -32,6 +34,13 @@ def read_progress(run_dir: Path) -> Progress | None:
         return Progress(**json.loads((run_dir / FILE_NAME).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+
+
+def tell_activity(run_dir: Path, activity: str) -> None:
+    """Say what the run does between two steps: evaluating, saving. The next step says "training" again."""
+    now = read_progress(run_dir)
+    if now is not None:
+        replace(now, activity=activity).write(run_dir)
 
 
 def write_summary(run_dir: Path, figures: dict[str, float]) -> None:

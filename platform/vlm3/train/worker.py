@@ -1,7 +1,7 @@
 """One training worker under Ray Train: builds model and engine, restores, trains, evaluates, checkpoints, exports."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from vlm3.train.gauges import StepGauges
 from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
 from vlm3.train.parcels import RowParcel
 from vlm3.train.plan_watch import PlanWatch
-from vlm3.train.progress import write_summary
+from vlm3.train.progress import tell_activity, write_summary
 from vlm3.train.quarantine_table import Quarantine
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
@@ -89,6 +89,10 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         with engine.evaluation() as module:
             yield Predictor(LocalModel(module, encoder, vision), ask)
 
+    def tell(activity: str) -> None:
+        if rank == 0:
+            tell_activity(worker.run_dir, activity)
+
     plan = PlanWatch(worker.run_dir, worker.plan)
     quarantine = Quarantine(
         QuarantineLimit(recipe.stream.max_bad_per_1000), worker.component_names, worker.run_dir, run
@@ -103,13 +107,15 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         every_steps=recipe.evaluation.every_steps,
         total_steps=recipe.train.steps,
         run=run,
+        tell=tell,
     )
-    checkpoints = Checkpointing(worker, engine, evaluation, quarantine, plan)
+    checkpoints = Checkpointing(worker, engine, evaluation, quarantine, plan, tell)
     callbacks: list[Callback] = [*([metrics] if metrics is not None else []), quarantine, evaluation, checkpoints]
     shape = StepShape(recipe.train.global_batch, world, recipe.engine.micro_batch)
     inputs = _step_inputs(shape, vision, encoder.pad_id)
     run_steps(engine, inputs, state, recipe.train.steps, callbacks)
 
+    tell("exporting")
     weights = engine.full_state_dict()
     summary: dict[str, float] = dict(evaluation.latest)
     if metrics is not None:
@@ -132,12 +138,15 @@ class Checkpointing:
     evaluation: Evaluation
     quarantine: Quarantine
     plan: PlanWatch
+    tell: Callable[[str], None]
+    """Says what goes on, on rank 0."""
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Checkpoint every `checkpoint_every_steps` steps and after the last."""
         train = self.worker.recipe.train
         if outcome.step % train.checkpoint_every_steps and outcome.step != train.steps:
             return
+        self.tell("saving a checkpoint")
         context = ray.train.get_context()
         recipe = self.worker.recipe
         with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as name:

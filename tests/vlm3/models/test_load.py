@@ -40,7 +40,7 @@ def test_what_is_neither_directory_nor_hub_id_is_refused(tmp_path: Path, name: s
 
 def test_hub_id_without_a_network_is_one_clear_line(tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from vlm3.errors import run_job; from vlm3.models.load import *;"
+        "from pathlib import Path; from vlm3.job import run_job; from vlm3.models.load import *;"
         "run_job(lambda: print(resolve_model(ModelConfig(id='Qwen/Qwen3-VL-4B-Instruct'), Path('.'), 0)))"
     )
     done = run(program, tmp_path)

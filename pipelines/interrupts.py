@@ -1,0 +1,33 @@
+"""Ctrl-C reaches our own code while Ray works."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """The result of `work`, which runs in a thread of its own where this is the main thread.
+
+    Ray Train and Ray Tune take SIGINT over where they are started in the main thread, and then end the process with
+    exit code 0 or go on for a while. In another thread they leave it alone: Ctrl-C raises KeyboardInterrupt here, the
+    callers put away what they hold, and Ray's processes end with this one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="ray work", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

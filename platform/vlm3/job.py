@@ -1,0 +1,90 @@
+"""How a job ends: done, refused in one line, interrupted with a word on how to go on, or with a bug's traceback."""
+
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from vlm3 import terminal
+from vlm3.errors import UserError
+
+REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+"""Exit codes: the user can put it right; a bug; Ctrl-C; SIGTERM."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a supervisor sends it: the job ends as on Ctrl-C, with another exit code."""
+
+
+def run_job(main: Callable[[], None]) -> None:
+    """Run a job's `main` and end the process as its user, or a supervisor, expects.
+
+    A UserError becomes one line on stderr and exit code 2. Ctrl-C ends with 130, SIGTERM with 143: never with 0, so
+    that whoever supervises sees that the job has not finished. Any other exception keeps its traceback, ends with one
+    line that says where the log is, and exit code 1. Set VLM3_DEBUG=1 to see the traceback of a UserError as well.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main()
+        terminal.finish()
+    except UserError as error:
+        if os.environ.get("VLM3_DEBUG"):
+            _fail(error)
+        terminal.finish(forget_log=True)
+        terminal.say(f"error: {' '.join(str(error).split())}")
+        _end(REFUSED)
+    except KeyboardInterrupt as stop:
+        # A second Ctrl-C while Ray ends would leave its processes behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        terminal.finish()
+        terminal.say("interrupted" + (f"; {stop}" if stop.args else ""))
+        _end(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the end of the job
+        _fail(error)
+
+
+@contextmanager
+def going_on(hint: Callable[[], str | None]) -> Iterator[None]:
+    """Where the user interrupts this block, say how to go on (None: nothing to go on with)."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        said = hint()
+        stop.args = () if said is None else (said,)
+        raise
+
+
+def resume_command(name: str, flag: str = "--resume") -> str:
+    """The command line of this process with `--resume NAME`, or another flag, in place of `--name`."""
+    given = sys.argv
+    kept = [
+        word
+        for place, word in enumerate(given)
+        if word not in ("--name", "--resume")
+        and not word.startswith(("--name=", "--resume="))
+        and (place == 0 or given[place - 1] not in ("--name", "--resume"))
+    ]
+    return shlex.join(["python", *kept, flag, name])
+
+
+def _fail(error: BaseException) -> NoReturn:
+    terminal.finish()
+    terminal.say("".join(traceback.format_exception(error)).rstrip())
+    kept = terminal.log_file()
+    where = f"; what libraries said: {kept}" if kept is not None else ""
+    text = " ".join(str(error).split())
+    terminal.say(f"error: {type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}{where}")
+    _end(FAILED)
+
+
+def _end(code: int) -> NoReturn:
+    sys.exit(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated

@@ -1,0 +1,202 @@
+"""The terminal of a job: what we say to its user appears there, all that libraries print goes to the job's log file.
+
+Libraries write to file descriptors 1 and 2, from Python, from C++ and from the processes they start. `keep_log` gives
+both to the log file and keeps the terminal for ourselves, so nothing foreign can get through.
+"""
+
+import logging
+import os
+import re
+import sys
+import threading
+from argparse import ArgumentParser
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from vlm3.log import FORMATTER, LINE, configure, send_to
+
+WARNINGS_A_MODULE = 3
+"""Different warnings of one module that are shown; the log file has all of them."""
+WIDTH = 200
+"""Of output that is no terminal and so has no width of its own: lines are not cut, tables not squeezed."""
+POLL_S = 0.2
+NUMBERS = re.compile(r"\d+")
+FORWARDED = re.compile(rf"(?:\x1b\[[0-9;]*m)*\(.*?\bpid=\d+[^)]*\)(?:\x1b\[[0-9;]*m)* {LINE.pattern}")
+"""A line of our log that another process wrote and Ray brought here."""
+REPEATED = re.compile(r" ?(?:\x1b\[[0-9;]*m)*\[repeated \d+x across cluster\].*")
+
+
+@dataclass(slots=True)
+class _Terminal:
+    """Where to print, and what was said already."""
+
+    out: Console
+    """For results."""
+    err: Console
+    """For progress, warnings and errors."""
+    verbose: bool = False
+    log_file: Path | None = None
+    said: set[str] = field(default_factory=set)
+    warned: Counter[str] = field(default_factory=Counter)
+    held_back: int = 0
+    """Warnings that were not shown."""
+    reader: "_LogReader | None" = None
+
+
+def _console(descriptor: int | None, *, stderr: bool) -> Console:
+    """A console on a descriptor of its own, or on whatever sys.stdout or sys.stderr is at the moment."""
+    file = None if descriptor is None else os.fdopen(descriptor, "w", encoding="utf-8", errors="replace")
+    console = Console(file=file, stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH
+    return console
+
+
+_now = _Terminal(_console(None, stderr=False), _console(None, stderr=True))
+
+
+def add_verbose(parser: ArgumentParser) -> None:
+    """The flag of every job that keeps a log."""
+    parser.add_argument("--verbose", action="store_true", help="show all that libraries print here, keep no log file")
+
+
+def start(*, verbose: bool = False) -> None:
+    """Show our own log on the terminal: notes as they are, each warning once. With `verbose` as log lines, all."""
+    _now.verbose = verbose
+    if verbose:
+        configure()
+    else:
+        send_to(_OnTerminal())
+
+
+def keep_log(folder: Path) -> None:
+    """From now until the process ends, send all that libraries print to a new file in `folder`; not with `verbose`."""
+    if _now.verbose or _now.log_file is not None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    _now.log_file = folder / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The copies are not inherited: no process that is started from here can reach the terminal.
+    _now.out, _now.err = _console(os.dup(1), stderr=False), _console(os.dup(2), stderr=True)
+    log = os.open(_now.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # the log is to be whole after a crash
+    _now.reader = _LogReader(_now.log_file)
+    _now.reader.start()
+
+
+def log_file() -> Path | None:
+    """Where the log of libraries is; None where none is kept."""
+    return _now.log_file
+
+
+def out() -> Console:
+    """For results: tables, paths, what to do next."""
+    return _now.out
+
+
+def err() -> Console:
+    """For what goes on meanwhile: progress, warnings, errors."""
+    return _now.err
+
+
+def verbose() -> bool:
+    """Whether libraries print to the terminal too."""
+    return _now.verbose
+
+
+def say(text: str) -> None:
+    """One line about what goes on."""
+    _now.err.print(text, markup=False, soft_wrap=True)
+
+
+def finish(*, forget_log: bool = False) -> None:
+    """The last of what other processes said, and how many warnings were not shown. Nothing is said after it.
+
+    Args:
+        forget_log: remove the log file, and the folders above it that hold nothing else: where a job is refused
+            before it has begun anything, nothing of it remains.
+    """
+    if _now.reader is not None:
+        _now.reader.stop()
+    if forget_log and _now.log_file is not None and _only_a_log(_now.log_file):
+        _forget(_now.log_file)
+    elif _now.held_back:
+        say(f"{_now.held_back} more warnings of these kinds: {_now.log_file or 'set --verbose'}")
+    _now.held_back = 0
+
+
+class _OnTerminal(logging.Handler):
+    """This process's own log, told to the user and kept in the log file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _tell(record.levelno, record.name, record.getMessage())
+        if _now.log_file is not None:
+            sys.stderr.write(f"{FORMATTER.format(record)}\n")
+
+
+class _LogReader(threading.Thread):
+    """Follows the log file for what our loggers say in other processes, such as a warning about a bad sample."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="terminal", daemon=True)
+        self._path = path
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        with self._path.open(encoding="utf-8", errors="replace") as log:
+            rest = ""
+            while True:
+                # Looked at before reading: what was written until then is read once more.
+                last = self._stopped.wait(POLL_S)
+                *lines, rest = (rest + log.read()).split("\n")
+                for line in lines:
+                    self._take(line)
+                if last:
+                    return
+
+    def _take(self, line: str) -> None:
+        found = FORWARDED.match(line)
+        if found is not None:
+            level = {"I": logging.INFO, "W": logging.WARNING}.get(found["level"], logging.ERROR)
+            _tell(level, found["name"], REPEATED.sub("", found["text"]))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(timeout=5)
+
+
+def _tell(level: int, name: str, text: str) -> None:
+    if level < logging.WARNING:
+        if text not in _now.said:
+            _now.said.add(text)
+            say(text)
+        return
+    line = NUMBERS.sub("#", f"{name}: {text}")
+    if line in _now.said or _now.warned[name] == WARNINGS_A_MODULE:
+        _now.held_back += 1
+        return
+    _now.said.add(line)
+    _now.warned[name] += 1
+    _now.err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _only_a_log(path: Path) -> bool:
+    """Whether the folder of the run holds nothing but this log file."""
+    return [*path.parent.parent.iterdir()] == [path.parent] and [*path.parent.iterdir()] == [path]
+
+
+def _forget(path: Path) -> None:
+    path.unlink()
+    for folder in list(path.parents)[:3]:
+        if any(folder.iterdir()):
+            return
+        folder.rmdir()
