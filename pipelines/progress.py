@@ -8,13 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vlm3 import terminal
 from vlm3.train.progress import TRAINING, read_progress
 from vlm3.train.progress import Progress as RunProgress
 
 POLL_S = 0.5
+BAR_WIDTH = 14
+"""Leaves room for the figures in a terminal of 100 columns."""
 
 
 @dataclass(slots=True)
@@ -36,12 +38,14 @@ class Counting:
         """Show it."""
         self._told = self.done
         if terminal.err().is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             # What libraries print meanwhile goes to the log, not above the bar; with --verbose it does go there.
             self._bar = Progress(
-                *columns,
-                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(BAR_WIDTH),
+                MofNCompleteColumn(),
                 TextColumn("{task.fields[figures]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=True),
                 console=terminal.err(),
                 redirect_stdout=terminal.verbose(),
                 redirect_stderr=terminal.verbose(),
@@ -121,5 +125,6 @@ def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
 
 def figures(now: RunProgress) -> str:
     """What matters of a run at a glance."""
-    rates = f"loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"
-    return rates if now.activity == TRAINING else f"{rates}  {now.activity}"
+    if now.activity != TRAINING:
+        return f"loss {now.loss:.3f}  {now.activity}"
+    return f"loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"

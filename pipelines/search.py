@@ -5,8 +5,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from pipelines.interrupts import interruptible
+from pipelines.progress import figures, watching
 from pipelines.sources import open_sources
 from pipelines.train import RunRequest, run_training
 from vlm3.config import apply_overrides
@@ -18,6 +21,7 @@ from vlm3.search.report import winning_mixture, write_report
 from vlm3.search.space import MixtureSpace
 from vlm3.search.trials import SearchState, Trial, TrialState, best_first, metric_value, read_state
 from vlm3.tracking.runs import TrackedRun, start_run
+from vlm3.train.progress import read_progress
 from vlm3.train.recipe import Recipe
 
 log = get_logger(__name__)
@@ -50,7 +54,7 @@ class RecipeTrial:
 
     def __call__(self, number: int, weights: dict[str, float]) -> TrialOutcome:
         """Train, read the metric, and remove the trial's weights and checkpoints: only what it measured is kept."""
-        configure()
+        configure("WARNING")  # the search tells what its trials reach
         name = f"{self.name}-{number:03d}"
         recipe = trial_recipe(self.recipe, self.config, weights)
         request = RunRequest(name, self.runs_dir, kind="trial", parent_run_id=self.run_id, register=False)
@@ -87,11 +91,12 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
         run.params({"search": config.model_dump(mode="json"), "recipe": recipe.plain()}, artifact="search.yaml")
         journal = _Journal(SearchState(identity, run.run_id, known.trials if known else ()), folder / STATE_FILE)
         train_trial = RecipeTrial(recipe, config, name, runs_dir, run.run_id)
-        try:
-            trials = search(config, space, train_trial, folder, known=journal.state.trials, on_change=journal.update)
-        except KeyboardInterrupt:
-            log.warning("search interrupted; go on with --resume %s", name)
-            raise
+        known_trials = journal.state.trials
+        total = config.trials * config.steps
+        with journal, watching("search: step", total, partial(_reached, journal, config, runs_dir / "trial", name)):
+            trials = interruptible(
+                lambda: search(config, space, train_trial, folder, known=known_trials, on_change=journal.update)
+            )
         return _conclude(run, config, space, trials, folder)
 
 
@@ -118,15 +123,35 @@ class _Journal:
 
     def __init__(self, state: SearchState, path: Path) -> None:
         self.state, self._path = state, path
+        self._closed = False
         state.write(path)
 
+    def __enter__(self) -> None:
+        """The search goes on."""
+
+    def __exit__(self, *error: object) -> None:
+        """The search is over, or was interrupted: trials that die with it have not failed, they are to be repeated."""
+        self._closed = True
+
     def update(self, trials: Sequence[Trial]) -> None:
+        if self._closed:
+            return
         settled = [trial for trial in trials if trial not in self.state.trials and trial.state is TrialState.FINISHED]
         self.state = replace(self.state, trials=tuple(trials))
         self.state.write(self._path)
         for trial in settled:
             shares = ", ".join(f"{weight:.3f}" for weight in trial.weights)
             log.info("trial %d: shares %s reach %.4f in %.0f s", trial.number, shares, trial.score, trial.seconds)
+
+
+def _reached(journal: _Journal, config: SearchConfig, trials_dir: Path, name: str) -> tuple[int, str]:
+    """Steps of all trials so far, and how the trials that run at the moment do."""
+    trials = journal.state.trials
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    now = {trial.number: read_progress(trials_dir / f"{name}-{trial.number:03d}") for trial in running}
+    steps = (len(trials) - len(running)) * config.steps + sum(seen.step for seen in now.values() if seen is not None)
+    told = (f"trial {number}: {figures(seen) if seen else 'starting'}" for number, seen in now.items())
+    return steps, "; ".join(told)
 
 
 def _conclude(
