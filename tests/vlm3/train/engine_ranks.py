@@ -1,8 +1,15 @@
-"""One rank of test_engine.py: `python engine_ranks.py RANK WORLD FOLDER` trains and writes down what it saw."""
+"""The ranks of test_engine.py: `python engine_ranks.py FOLDER` trains on two, then on one, and writes what each saw.
 
+The ranks are forked from one process that has imported everything: that takes longer than their training.
+"""
+
+import gc
+import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import connection, get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +24,13 @@ from vlm3.tokens.batch import IGNORED_LABEL, ModelBatch, collate
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.checkpoint import TrainState, commit
-from vlm3.train.engine import Engine, EngineConfig
+from vlm3.train.engine import Engine, EngineConfig, _import_deepspeed
 from vlm3.train.loss import answer_loss, count_answer_tokens
 from vlm3.train.optimizer import OptimizerConfig
 
-IMAGE, VOCABULARY, TOTAL_STEPS = 90, 100, 6
+IMAGE, VOCABULARY, TOTAL_STEPS, SAVED_AFTER = 90, 100, 4, 2
+PATIENCE_S = 400
+"""In which the ranks of one size must end: they may wait for each other for ever."""
 CPU = torch.device("cpu")
 VISION = VisionSpec(
     patch_px=8,
@@ -33,7 +42,9 @@ VISION = VisionSpec(
     max_pixels=1024,
     image_token_id=IMAGE,
 )
-OPTIMIZER = OptimizerConfig(learning_rate=1e-3, gradient_clip=1.0, weight_decay=0.01)
+# Where a gradient is zero but for rounding, an epsilon below the rounding makes it a step of a whole learning rate,
+# in a direction that depends on the processor. This one is far above it, so weights move as their gradients say.
+OPTIMIZER = OptimizerConfig(learning_rate=1e-3, epsilon=1e-3, gradient_clip=1.0, weight_decay=0.01)
 
 
 def tiny_model(tied: bool = True) -> torch.nn.Module:
@@ -124,11 +135,11 @@ def save(trained: Engine, folder: Path, stage: int) -> None:
 
 
 def plain_training(tied: bool) -> dict[str, object]:
-    """The same three steps in plain PyTorch, all samples in one batch."""
+    """The same first steps in plain PyTorch, all samples in one batch."""
     model = tiny_model(tied)
     optimizer = OPTIMIZER.build(model.parameters())
     stats = []
-    for step in range(3):
+    for step in range(SAVED_AFTER):
         batch = samples(step)
         tokens = count_answer_tokens(batch.labels)
         loss = answer_loss(model, batch.to_model_inputs(CPU)).total / tokens
@@ -144,10 +155,10 @@ def plain_training(tied: bool) -> dict[str, object]:
 
 
 def check_step(folder: Path, stage: int, precision: str, tied: bool = True, **more: object) -> dict[str, object]:
-    """Three steps and the weights; then saved, continued to the end, and continued by a second engine."""
+    """Some steps and the weights; then saved, continued to the end, and continued by a second engine."""
     first = engine(stage, precision, tied, **more)
-    stats = train(first, 3)
-    after_three = first.full_state_dict()
+    stats = train(first, SAVED_AFTER)
+    saved = first.full_state_dict()
     checkpoint = folder / f"checkpoint_{stage}_{precision}_{tied}_{'-'.join(more)}"
     save(first, checkpoint, stage)
     rest = train(first, TOTAL_STEPS)
@@ -156,7 +167,7 @@ def check_step(folder: Path, stage: int, precision: str, tied: bool = True, **mo
     resumed = train(second, TOTAL_STEPS)
     return {
         "stats": stats,
-        "weights": after_three,
+        "weights": saved,
         "buffers": {str(buffer.dtype) for buffer in first.module.buffers() if buffer.is_floating_point()},
         "rest": rest,
         "resumed": resumed,
@@ -168,7 +179,7 @@ def check_step(folder: Path, stage: int, precision: str, tied: bool = True, **mo
 def check_evaluation(stage: int) -> dict[str, object]:
     """Ranks ask differently often; then training goes on."""
     trained = engine(stage)
-    train(trained, 2)
+    train(trained, 1)
     inputs = samples(50, slice(0, 2)).to_model_inputs(CPU)
     inputs.pop("labels")
     logits = []
@@ -177,7 +188,7 @@ def check_evaluation(stage: int) -> dict[str, object]:
             training_flag = model.training
             logits += [model(**inputs).logits for _ in range(1 + dist.get_rank())]
     after = trained.module.training
-    rest = train(trained, 4)
+    rest = train(trained, 3)
     return {"flags": (training_flag, after), "logits": logits, "rest": rest}
 
 
@@ -219,9 +230,11 @@ def check_other_size(folder: Path) -> dict[str, object]:
     return {"rest": rest, "end": alone.full_state_dict(), "sharded": message}
 
 
-def main() -> None:
-    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
+def see(rank: int, world: int, folder: Path) -> None:
+    """What one rank does, in a process of its own; it prints into its own file."""
+    with (folder / f"log_{world}_{rank}").open("w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store{world}", rank=rank, world_size=world)
     seen: dict[str, object] = {}
     if world == 1:
@@ -240,6 +253,35 @@ def main() -> None:
         seen["refusals"] = check_refusals(folder)
     torch.save(seen, folder / f"seen_{world}_{rank}.pt")
     dist.destroy_process_group()
+
+
+def run_ranks(world: int, folder: Path) -> None:
+    """Fork the ranks of one size and wait for them; one that fails ends the others, and this process with its log."""
+    ranks = [get_context("fork").Process(target=see, args=(rank, world, folder)) for rank in range(world)]
+    for process in ranks:
+        process.start()
+    deadline_s = time.monotonic() + PATIENCE_S
+    waiting = list(ranks)
+    while waiting and not any(process.exitcode for process in ranks) and time.monotonic() < deadline_s:
+        connection.wait([process.sentinel for process in waiting], timeout=deadline_s - time.monotonic())
+        waiting = [process for process in waiting if process.exitcode is None]
+    for process in waiting:
+        process.kill()
+        process.join()
+    for rank, process in enumerate(ranks):
+        if process.exitcode != 0:
+            log = (folder / f"log_{world}_{rank}").read_text()[-4000:]
+            sys.exit(f"rank {rank} of {world} ended with {process.exitcode}: {log}")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    _import_deepspeed(CPU)
+    # DeepSpeed collects garbage with every engine; what was imported need not be looked through each time.
+    gc.freeze()
+    for world in (2, 1):
+        run_ranks(world, folder)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +18,37 @@ Seen = dict[str, Any]
 
 SHARDINGS = ["fp32 0", "fp32 1", "fp32 2", "fp32 3", "untied 3", "offload 1", "offload 2", "offload 3"]
 ALL = [*SHARDINGS, "bf16 0", "bf16 1", "bf16 2", "bf16 3"]
+WEIGHTS_ATOL = 1e-6
+"""Weights move by up to the learning rate, a thousandth, in each step; their rounding adds up to about 1e-8."""
 
 
-def run_ranks(world: int, folder: Path) -> list[Seen]:
-    """Start one process a rank and return what each saw."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks saw, and one, which also reads the checkpoints of two."""
+    folder = tmp_path_factory.mktemp("engine")
     environment = os.environ | {
         "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}",
         "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1",
     }
-    logs = [folder / f"log_{world}_{rank}" for rank in range(world)]
-    processes = []
-    for rank, log in enumerate(logs):
-        command = [sys.executable, str(HELPER), str(rank), str(world), str(folder)]
-        with log.open("w") as stream:
-            processes.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT))
-    deadline = time.monotonic() + 400
-    try:
-        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-            if any(process.poll() for process in processes):
-                break
-            time.sleep(0.1)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    for process, log in zip(processes, logs, strict=True):
-        assert process.returncode == 0, log.read_text()[-4000:]
-    return [torch.load(folder / f"seen_{world}_{rank}.pt") for rank in range(world)]
+    command = [sys.executable, str(HELPER), str(folder)]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return folder
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Seen]]:
-    folder = tmp_path_factory.mktemp("engine")
-    return folder, run_ranks(2, folder)
+def ranks(folder: Path) -> list[Seen]:
+    return [torch.load(folder / f"seen_2_{rank}.pt") for rank in range(2)]
 
 
 @pytest.fixture(scope="module")
-def ranks(pair: tuple[Path, list[Seen]]) -> list[Seen]:
-    return pair[1]
+def alone(folder: Path) -> Seen:
+    seen: Seen = torch.load(folder / "seen_1_0.pt")
+    return seen
 
 
-@pytest.fixture(scope="module")
-def alone(pair: tuple[Path, list[Seen]]) -> Seen:
-    """One process, which also reads the checkpoints of two."""
-    return run_ranks(1, pair[0])[0]
-
-
+@pytest.mark.floats
 @pytest.mark.long
 @pytest.mark.parametrize("case", SHARDINGS)
 def test_two_ranks_of_two_micro_batches_train_like_one_big_batch(ranks: list[Seen], alone: Seen, case: str) -> None:
@@ -74,14 +57,15 @@ def test_two_ranks_of_two_micro_batches_train_like_one_big_batch(ranks: list[See
     for step, (found, wanted) in enumerate(zip(seen["stats"], expected["stats"], strict=True)):
         loss, norm, rate, tokens = found
         assert loss == pytest.approx(wanted[0], rel=1e-6), step
-        # Adam hides a wrong scale of the gradient; its norm does not.
+        # Where the gradient is clipped the weights hide a wrong scale of it; its norm does not.
         assert norm == pytest.approx(wanted[1], rel=1e-5), step
         assert (rate, tokens) == wanted[2:], step
     assert seen["weights"].keys() == expected["weights"].keys()
     for name, weight in expected["weights"].items():
-        torch.testing.assert_close(seen["weights"][name], weight, rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(seen["weights"][name], weight, rtol=0, atol=WEIGHTS_ATOL, msg=name)
 
 
+@pytest.mark.floats
 @pytest.mark.long
 @pytest.mark.parametrize("stage", range(4))
 def test_bf16_keeps_close_and_leaves_rotary_frequencies_in_fp32(ranks: list[Seen], alone: Seen, stage: int) -> None:
@@ -93,11 +77,12 @@ def test_bf16_keeps_close_and_leaves_rotary_frequencies_in_fp32(ranks: list[Seen
     assert seen["buffers"] == {"torch.float32"}
 
 
+@pytest.mark.floats
 @pytest.mark.long
 @pytest.mark.parametrize("case", ALL)
 def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(ranks: list[Seen], case: str) -> None:
     for seen in (rank[case] for rank in ranks):
-        assert len(seen["resumed"]) == 3
+        assert len(seen["resumed"]) == 2
         assert seen["resumed"] == seen["rest"]
     end, resumed = ranks[0][case]["end"], ranks[0][case]["resumed_end"]
     assert all(torch.equal(end[name], resumed[name]) for name in end)
@@ -113,12 +98,13 @@ def test_the_state_dict_is_on_rank_0_with_ties_kept(ranks: list[Seen], case: str
     assert (head.data_ptr() == embedding.data_ptr()) == (case != "untied 3")
 
 
+@pytest.mark.floats
 @pytest.mark.long
 def test_unsharded_checkpoints_of_two_ranks_continue_on_one(ranks: list[Seen], alone: Seen) -> None:
     for found, wanted in zip(alone["other size"]["rest"], ranks[0]["fp32 0"]["rest"], strict=True):
-        assert found == pytest.approx(wanted, rel=1e-4)
+        assert found == pytest.approx(wanted, rel=1e-5)
     for name, weight in ranks[0]["fp32 0"]["end"].items():
-        torch.testing.assert_close(alone["other size"]["end"][name], weight, rtol=0, atol=5e-5, msg=name)
+        torch.testing.assert_close(alone["other size"]["end"][name], weight, rtol=0, atol=WEIGHTS_ATOL, msg=name)
 
 
 @pytest.mark.long
@@ -127,6 +113,7 @@ def test_sharded_checkpoints_of_two_ranks_are_refused_on_one(alone: Seen) -> Non
     assert "--set train.workers=2" in alone["other size"]["sharded"]
 
 
+@pytest.mark.floats
 @pytest.mark.long
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_ranks_may_ask_differently_often_while_evaluating(ranks: list[Seen], stage: int) -> None:
@@ -136,7 +123,7 @@ def test_ranks_may_ask_differently_often_while_evaluating(ranks: list[Seen], sta
     for logits in (*first["logits"], *second["logits"]):
         assert torch.equal(logits, first["logits"][0])
     uninterrupted = ranks[0][f"fp32 {stage}"]
-    assert first["rest"] == [uninterrupted["stats"][2], uninterrupted["rest"][0]]
+    assert first["rest"] == [uninterrupted["stats"][1], uninterrupted["rest"][0]]
 
 
 @pytest.mark.long
