@@ -9,7 +9,12 @@ export GLOO_SOCKET_IFNAME := lo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?=
 
-.PHONY: help setup demo test check fix bench bench-data dashboard
+# The tests' workers. Each computes on one core; what uses the tests' own Ray shares one of them.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
+SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+.PHONY: help setup demo test test-long test-floats check fix bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -26,8 +31,18 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames)
 	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA))
 
-test: setup ## the whole test suite
-	@$(BIN)/python -m pytest
+test: setup ## the tests, ten minutes on two cores
+	@$(PYTEST) $(SHARED_OUT)
+
+test-long: setup ## what is long by nature: kills, whole submitted jobs, property tests with many examples
+	@$(PYTEST) $(SHARED_OUT) -m "long or hypothesis" --hypothesis-profile=large
+
+test-floats: setup ## comparisons of floats, under each instruction set that torch's kernels have
+	@failed=; for set in default avx2 ""; do \
+	  echo "== ATEN_CPU_CAPABILITY=$${set:-(unset)}"; \
+	  if [ -n "$$set" ]; then export ATEN_CPU_CAPABILITY=$$set; else unset ATEN_CPU_CAPABILITY; fi; \
+	  $(PYTEST) $(SHARED_OUT) -m floats || failed="$$failed $${set:-unset}"; \
+	done; [ -z "$$failed" ] || { echo "error: failed with ATEN_CPU_CAPABILITY:$$failed" >&2; exit 1; }
 
 check: setup ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

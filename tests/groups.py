@@ -1,0 +1,90 @@
+"""Which tests share a worker, in which order they run, and which wait for `make test-long`; with xdist and without."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+from tests.left_out import LEFT_FOR_LONG
+
+RAY = "ray"
+"""All that uses the session's Ray runs on one worker: a second Ray would take half a minute and half the memory."""
+LONGEST_FIRST = ("tests/vlm3/train/test_engine.py", "tests/vlm3/scenes/test_diagnosis_views.py")
+"""Files of a minute and more: started late, they would keep one worker busy while the other has ended."""
+_TOLD = "file_of_ray_tests"
+_FILE = pytest.StashKey[Path]()
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: workers share the cores, so each computes on one, and so do the processes it starts.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+class Groups(LoadScopeScheduling):
+    """What uses Ray is one piece of work, any other file is one each, for the fixtures of its module.
+
+    xdist's own groups are lost with pytest 9.2: it writes them into names of tests that can no longer be written.
+    """
+
+    def __init__(self, config: pytest.Config, log: object) -> None:
+        super().__init__(config, log)  # type: ignore[arg-type]
+        self._ray: frozenset[str] = frozenset()
+
+    def schedule(self) -> None:
+        # Every worker has collected by now.
+        self._ray = frozenset(json.loads(self.config.stash[_FILE].read_text(encoding="utf-8")))
+        super().schedule()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return RAY if nodeid in self._ray else nodeid.split("::", maxsplit=1)[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
+    return Groups(config, log)
+
+
+def pytest_configure_node(node: WorkerController) -> None:
+    """Only workers collect; the scheduler reads from a file what they found."""
+    if _FILE not in node.config.stash:
+        handle, name = tempfile.mkstemp(prefix="vlm3_groups_", suffix=".json")
+        os.close(handle)
+        node.config.stash[_FILE] = Path(name)
+    node.workerinput[_TOLD] = str(node.config.stash[_FILE])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FILE in config.stash:
+        config.stash[_FILE].unlink(missing_ok=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests run where they are asked for, by `-m` or by name; the longest group starts first."""
+    named = any("::" in argument for argument in config.args)
+    left = [] if config.option.markexpr or named else [item for item in items if item.get_closest_marker("long")]
+    config.stash[LEFT_FOR_LONG] = len(left)
+    if left:
+        config.hook.pytest_deselected(items=left)
+    left_out = set(left)
+    items[:] = sorted((item for item in items if item not in left_out), key=_turn)
+    told = getattr(config, "workerinput", {}).get(_TOLD)
+    if told:
+        # In one go: another worker writes the same.
+        draft = Path(f"{told}.{os.getpid()}")
+        draft.write_text(json.dumps([item.nodeid for item in items if _uses_ray(item)]), encoding="utf-8")
+        draft.replace(told)
+
+
+def _uses_ray(item: pytest.Item) -> bool:
+    return "ray_session" in getattr(item, "fixturenames", ())
+
+
+def _turn(item: pytest.Item) -> int:
+    """Place of a test's group; the order of collection decides within it."""
+    if _uses_ray(item):
+        return 0
+    file = item.nodeid.split("::", maxsplit=1)[0]
+    return 1 + (LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST))
