@@ -19,10 +19,15 @@ QUESTIONS = [
 ]
 
 
+def allowed(answers: list[str], stock: list[set[str]]) -> bool:
+    return all(answer in likeliest for answer, likeliest in zip(answers, stock, strict=True))
+
+
 def ask(asked: Any, image: np.ndarray, questions: list[str], max_new_tokens: int = 8, **more: Any) -> list[str]:
     return greedy(asked.model, asked.encoder, asked.vision, [image], questions, max_new_tokens=max_new_tokens, **more)
 
 
+@pytest.mark.floats
 @pytest.mark.parametrize("size", [(112, 160), (32, 32), (160, 96), (64, 256)])
 @pytest.mark.parametrize("which", ["untrained", "trained"])
 def test_answers_equal_stock_generate_one_by_one(
@@ -30,17 +35,18 @@ def test_answers_equal_stock_generate_one_by_one(
 ) -> None:
     asked, image = request.getfixturevalue(which), picture(*size, 5)
     answers = ask(asked, image, QUESTIONS)
-    assert answers == asked.stock([image], QUESTIONS, 8)
+    assert allowed(answers, asked.stock([image], QUESTIONS, 8))
     assert len(set(answers)) > 1
 
 
+@pytest.mark.floats
 @pytest.mark.parametrize("which", ["untrained", "trained"])
 def test_answers_about_two_images_equal_stock_generate(
     request: pytest.FixtureRequest, picture: Picture, which: str
 ) -> None:
     asked, pair = request.getfixturevalue(which), [picture(64, 96, 1), picture(112, 48, 2)]
     answers = greedy(asked.model, asked.encoder, asked.vision, pair, QUESTIONS, max_new_tokens=8)
-    assert answers == asked.stock(pair, QUESTIONS, 8)
+    assert allowed(answers, asked.stock(pair, QUESTIONS, 8))
     swapped = greedy(asked.model, asked.encoder, asked.vision, pair[::-1], QUESTIONS, max_new_tokens=8)
     assert (swapped != answers) or which == "trained", "trained on single images, it may not tell"
 
@@ -50,22 +56,25 @@ def test_trained_answers_end_by_themselves(trained: Any, picture: Picture) -> No
     assert all(len(answer) <= 4 and float(answer) >= 0 for answer in answers)
 
 
+@pytest.mark.floats
 @pytest.mark.parametrize("which", ["untrained", "trained"])
 def test_an_answer_does_not_depend_on_the_other_questions(
     request: pytest.FixtureRequest, picture: Picture, which: str
 ) -> None:
     asked, image = request.getfixturevalue(which), picture(112, 160, 1)
-    together = ask(asked, image, QUESTIONS)
-    assert ask(asked, image, QUESTIONS[::-1])[::-1] == together
-    assert [ask(asked, image, [question])[0] for question in QUESTIONS] == together
-    assert ask(asked, image, QUESTIONS * 20) == together * 20
+    stock = asked.stock([image], QUESTIONS, 8)
+    assert allowed(ask(asked, image, QUESTIONS), stock)
+    assert allowed(ask(asked, image, QUESTIONS[::-1]), stock[::-1])
+    assert allowed([ask(asked, image, [question])[0] for question in QUESTIONS], stock)
+    assert allowed(ask(asked, image, QUESTIONS * 20), stock * 20)
 
 
+@pytest.mark.floats
 def test_questions_beyond_the_cache_bound_wait_and_are_answered_alike(
     trained: Any, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = picture(48, 64, 2)
-    together, batches = ask(trained, image, QUESTIONS), []
+    stock, batches = trained.stock([image], QUESTIONS, 8), []
     forward = trained.model.forward
 
     def counted(**inputs: Any) -> Any:
@@ -74,10 +83,10 @@ def test_questions_beyond_the_cache_bound_wait_and_are_answered_alike(
 
     monkeypatch.setattr(trained.model, "forward", counted)
     monkeypatch.setattr(decode, "MAX_CACHED_TOKENS", 200)
-    assert ask(trained, image, QUESTIONS) == together
+    assert allowed(ask(trained, image, QUESTIONS), stock)
     assert 1 <= max(batches) <= 200 // 30
     monkeypatch.setattr(decode, "MAX_CACHED_TOKENS", 1)
-    assert ask(trained, image, QUESTIONS) == together
+    assert allowed(ask(trained, image, QUESTIONS), stock)
 
 
 def test_a_system_prompt_is_part_of_the_prefix(untrained: Any, picture: Picture) -> None:

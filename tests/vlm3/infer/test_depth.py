@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.camera import Camera, Distortion
@@ -41,6 +42,7 @@ def encoded() -> bytes:
     return data.tobytes()
 
 
+@pytest.mark.floats
 @pytest.mark.parametrize("camera", [CAMERA, FISHEYE], ids=["pinhole", "fisheye"])
 @pytest.mark.parametrize("kind", list(DepthKind))
 def test_answers_are_those_of_the_stock_model_as_z_and_ray(
@@ -52,7 +54,8 @@ def test_answers_are_those_of_the_stock_model_as_z_and_ray(
     assert made.ask.depth is not None
     task = DepthTask(made.ask.depth.ask)
     questions = [task.question((x, y), view.image.shape[1::-1], FOCAL_PX) for x, y in view.map_points(POINTS_PX)]
-    assert [answer.text for answer in answers] == trained.stock([view.image], questions, 16)
+    stock = trained.stock([view.image], questions, 16)
+    assert all(answer.text in likeliest for answer, likeliest in zip(answers, stock, strict=True))
     for answer, point in zip(answers, POINTS_PX, strict=True):
         assert answer.status == "ok" and answer.z_depth_m is not None and answer.ray_depth_m is not None
         said, other = answer.ray_depth_m, answer.z_depth_m
@@ -64,6 +67,7 @@ def test_answers_are_those_of_the_stock_model_as_z_and_ray(
     assert answers[1].z_depth_m == pytest.approx(answers[1].ray_depth_m), "on the axis they are the same"
 
 
+@pytest.mark.floats
 def test_points_outside_are_said_to_be_and_the_others_answered_alike(trained: Any, encoded: bytes) -> None:
     made = predictor(trained)
     outside = np.array([[-1.0, 5.0], [160.0, 5.0], [5.0, 300.0], [np.nan, 5.0]])
@@ -111,12 +115,21 @@ def test_a_model_that_knows_marked_points_only_sees_an_arrow_at_each(encoded: by
     assert all((a.images[0] == b.images[0]).all() for a, b in zip(model.asked, again.asked, strict=True))
 
 
+@pytest.mark.floats
 def test_a_loaded_export_gives_the_same_answers(trained: Any, encoded: bytes, tmp_path: Path) -> None:
     made = predictor(trained)
     out = export_model(trained.model, None, trained.directory, tmp_path / "export", {"vlm3.json": made.ask.to_json()})
     loaded = Predictor.load(out, "cpu")
-    assert loaded.ask == made.ask and not loaded.model.model.training
-    assert answer_depth(loaded, encoded, FISHEYE, POINTS_PX) == answer_depth(made, encoded, FISHEYE, POINTS_PX)
+    assert made.ask.depth is not None and loaded.ask == made.ask and not loaded.model.model.training
+    weights, exported = trained.model.state_dict(), loaded.model.model.state_dict()
+    assert weights.keys() == exported.keys()
+    assert all(torch.equal(weights[name], exported[name]) for name in weights)
+    # Weights that lie elsewhere in memory may round otherwise: at a tie, another answer is as right.
+    task, view = DepthTask(made.ask.depth.ask), unify(encoded, FISHEYE, made.policy(FOCAL_PX))
+    questions = [task.question((x, y), view.image.shape[1::-1], FOCAL_PX) for x, y in view.map_points(POINTS_PX)]
+    answers, before = (answer_depth(each, encoded, FISHEYE, POINTS_PX) for each in (loaded, made))
+    for answer, earlier, likeliest in zip(answers, before, trained.stock([view.image], questions, 16), strict=True):
+        assert answer == earlier or (answer.text in likeliest and len(likeliest) > 1)
 
 
 def test_what_cannot_be_asked_is_refused(tiny_dir: Path, trained: Any, encoded: bytes) -> None:

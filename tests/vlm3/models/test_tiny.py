@@ -93,6 +93,7 @@ def test_template_marks_videos_and_numbers_pictures_when_asked(tokenizer: Any) -
     assert f"Picture 1: {image}Video 1: {video}Picture 2: {image} Both? " in numbered
 
 
+@pytest.mark.floats
 def test_same_seed_gives_the_same_bytes_in_another_process(tiny_dir: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from vlm3.models.load import ModelConfig, resolve_model;"

@@ -33,6 +33,7 @@ def stock_processor(spec: VisionSpec) -> Qwen2VLImageProcessorPil:
     )
 
 
+@pytest.mark.floats
 @settings(max_examples=20, deadline=None)
 @given(
     sizes=st.lists(st.tuples(st.integers(2, 9), st.integers(2, 9)), min_size=1, max_size=3),
@@ -50,6 +51,7 @@ def test_patches_equal_stock_processor_on_the_grid(
     torch.testing.assert_close(pixel_values, expected["pixel_values"], atol=1e-6, rtol=0)
 
 
+@pytest.mark.floats
 def test_the_real_models_spec_gives_stock_patches_at_paper_size() -> None:
     image = random_image(896, 1216, 3)
     pixel_values, grid = patchify([image], QWEN3_VL)
@@ -59,6 +61,7 @@ def test_the_real_models_spec_gives_stock_patches_at_paper_size() -> None:
     torch.testing.assert_close(pixel_values, expected["pixel_values"], atol=1e-6, rtol=0)
 
 
+@pytest.mark.floats
 def test_the_presets_own_files_configure_the_stock_processor(model_dir: Path) -> None:
     spec, image = VisionSpec.from_directory(model_dir), random_image(112, 160, 0)
     stock = Qwen2VLImageProcessorPil.from_pretrained(model_dir)

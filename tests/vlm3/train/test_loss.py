@@ -45,6 +45,7 @@ def test_a_first_token_is_never_an_answer() -> None:
     assert count_answer_tokens(labels) == 1 == int(predicting_positions(labels).sum())
 
 
+@pytest.mark.floats
 def test_it_sums_the_log_probabilities_of_the_answers() -> None:
     inputs = batch([[3, 4], [8]])
     model = Projection()
@@ -56,6 +57,7 @@ def test_it_sums_the_log_probabilities_of_the_answers() -> None:
     assert model.scored == 3
 
 
+@pytest.mark.floats
 def test_sums_of_parts_add_up_to_the_whole() -> None:
     inputs = batch([[3, 4], [8, 7, 6]])
     model = Projection()
@@ -72,12 +74,14 @@ def test_a_micro_batch_without_answers_adds_nothing_but_can_be_differentiated() 
     assert model.head.weight.grad.abs().sum() == 0
 
 
+@pytest.mark.floats
 def test_bf16_logits_are_scored_in_fp32() -> None:
     loss = answer_loss(Projection().to(torch.bfloat16), batch([[3], [4]])).total
     assert loss.dtype is torch.float32
     assert loss.item() == pytest.approx(answer_loss(Projection(), batch([[3], [4]])).total.item(), rel=0.02)
 
 
+@pytest.mark.floats
 def test_the_rows_share_the_loss_among_them() -> None:
     inputs, model = batch([[3, 4], [8, 7, 6]]), Projection()
     loss = answer_loss(model, inputs)
