@@ -1,12 +1,13 @@
 """How a job ends: done, refused in one line, interrupted with a word on how to go on, or with a bug's traceback."""
 
+import atexit
+import contextlib
 import os
 import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -32,6 +33,7 @@ def run_job(main: Callable[[], None]) -> None:
     try:
         main()
         terminal.finish()
+        _end(0)
     except UserError as error:
         if os.environ.get("VLM3_DEBUG"):
             _fail(error)
@@ -41,6 +43,7 @@ def run_job(main: Callable[[], None]) -> None:
     except KeyboardInterrupt as stop:
         # A second Ctrl-C while Ray ends would leave its processes behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         terminal.finish()
         terminal.say("interrupted" + (f"; {stop}" if stop.args else ""))
         _end(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
@@ -48,7 +51,7 @@ def run_job(main: Callable[[], None]) -> None:
         _fail(error)
 
 
-@contextmanager
+@contextlib.contextmanager
 def going_on(hint: Callable[[], str | None]) -> Iterator[None]:
     """Where the user interrupts this block, say how to go on (None: nothing to go on with)."""
     try:
@@ -83,7 +86,16 @@ def _fail(error: BaseException) -> NoReturn:
 
 
 def _end(code: int) -> NoReturn:
-    sys.exit(code)
+    """End the process as `sys.exit` does, without taking the interpreter apart.
+
+    What is registered for the exit is called, a private Ray's end among it. Python would then collect the garbage of
+    all that torch and its like have loaded, which takes 10 s and has no effect but that the user waits.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads any more
+            stream.flush()
+    os._exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
