@@ -13,6 +13,7 @@ from vlm3.config import apply_overrides
 from vlm3.errors import ConfigError
 from vlm3.job import going_on, run_job
 from vlm3.scenes.reader import find_sources, open_reader, source_name
+from vlm3.storage.store import open_store
 
 
 def main() -> None:
@@ -40,11 +41,13 @@ def main() -> None:
             )
         found = ((arguments.source, found[0][1]),)
     readers = [open_reader(path, name) for name, path in found]
+    places = [place(arguments.to, reader.source, len(readers), arguments.runs) for reader in readers]
+    for uri in places:
+        open_store(uri).check()  # a wrong bucket costs no start of Ray
     terminal.keep_log(runs_folder(arguments.runs) / "ingest" / source_name(folder.resolve()) / "log")
     with going_on(lambda: "the same command starts again; what is whole stays as it is"):
         connect()
-        for reader in readers:
-            uri = place(arguments.to, reader.source, len(readers), arguments.runs)
+        for reader, uri in zip(readers, places, strict=True):
             report(ingest(reader, uri, config, replace=arguments.replace), config.role)
 
 
