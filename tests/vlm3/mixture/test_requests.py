@@ -2,7 +2,7 @@
 
 import os
 import threading
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from vlm3.config import dump_yaml
 from vlm3.errors import ConfigError
+from vlm3.mixture import requests
 from vlm3.mixture.requests import (
     OUTCOME_FILE,
     REQUEST_FILE,
@@ -22,10 +23,28 @@ from vlm3.mixture.requests import (
 )
 
 
-def write_by_hand(path: Path, text: str) -> None:
-    """A file that has been left alone for a while."""
+class Clock:
+    """Time that passes when someone sleeps; after some pauses, something happens."""
+
+    def __init__(self, after: int = 0, happens: Callable[[], None] = lambda: None) -> None:
+        self.now_s, self.pauses, self.after, self.happens = 0.0, 0, after, happens
+
+    def monotonic(self) -> float:
+        """Now."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+        self.pauses += 1
+        if self.pauses == self.after:
+            self.happens()
+
+
+def write_by_hand(path: Path, text: str, earlier_ns: int = 0) -> None:
+    """A file that has been left alone for a while, and longer."""
     path.write_text(text)
-    os.utime(path, ns=(0, path.stat().st_mtime_ns - SETTLED_NS))
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - SETTLED_NS - earlier_ns))
 
 
 def test_what_was_submitted_is_read_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -62,10 +81,9 @@ def test_of_many_who_ask_at_once_one_is_heard(tmp_path: Path) -> None:
 
 def test_a_request_written_by_hand_is_told_apart_by_its_time(tmp_path: Path) -> None:
     path = tmp_path / REQUEST_FILE
-    write_by_hand(path, "weights: {rooms/depth: 1}\n")
+    write_by_hand(path, "weights: {rooms/depth: 1}\n", earlier_ns=10**9)
     first = read_request(path)
     assert first == read_request(path) and first.weights == {"rooms/depth": 1.0}
-    time.sleep(0.02)
     write_by_hand(path, "weights: {rooms/depth: 1}\n")
     assert read_request(path).id != first.id
 
@@ -97,19 +115,22 @@ def test_what_is_no_request_is_refused_by_name(tmp_path: Path, text: str, messag
     assert REQUEST_FILE in str(raised.value)
 
 
-def test_waiting_ends_with_the_answer_to_this_request_or_with_none(tmp_path: Path) -> None:
+def test_waiting_ends_with_the_answer_to_this_request_or_with_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def answer(name: str) -> None:
         outcome = WeightsOutcome(id=name, from_position=64, step=5)
         (tmp_path / OUTCOME_FILE).write_text(dump_yaml(outcome.model_dump(mode="json")))
 
     answer("an older one")
-    started = time.monotonic()
-    assert wait_for_outcome(tmp_path, "mine", 0.3) is None
-    assert 0.3 <= time.monotonic() - started < 5
-    timer = threading.Timer(0.3, answer, ["mine"])
-    timer.start()
+    clock = Clock()
+    monkeypatch.setattr(requests, "time", clock)
+    assert wait_for_outcome(tmp_path, "mine", 3.0) is None
+    assert 3.0 <= clock.now_s < 4.0
+    clock = Clock(after=5, happens=lambda: answer("mine"))
+    monkeypatch.setattr(requests, "time", clock)
     assert wait_for_outcome(tmp_path, "mine", 30) == WeightsOutcome(id="mine", from_position=64, step=5)
-    timer.join()
+    assert clock.pauses == 5
 
 
 def test_requests_are_strict() -> None:

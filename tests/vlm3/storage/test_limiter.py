@@ -2,10 +2,13 @@
 
 import threading
 import time
+from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm3.storage import limiter
 from vlm3.storage.counters import storage_use
 from vlm3.storage.limiter import MOST_IN_FLIGHT, START_IN_FLIGHT, AdaptiveLimit, limit_of
 
@@ -41,40 +44,65 @@ def test_refusals_of_requests_that_were_in_flight_together_halve_once() -> None:
     assert limit.limit == 4
 
 
-def test_no_more_requests_than_the_limit_are_in_flight_and_all_get_their_turn() -> None:
+class Finished:
+    """A clock that counts requests that have ended, and sees how often it is asked."""
+
+    def __init__(self, readings: int) -> None:
+        self.ended, self.left = 0, readings
+        self.all_read, self.lock = threading.Event(), threading.Lock()
+
+    def monotonic(self) -> float:
+        """Requests that have ended."""
+        with self.lock:
+            self.left -= 1
+            if self.left == 0:
+                self.all_read.set()
+            return float(self.ended)
+
+
+def test_no_more_requests_than_the_limit_are_in_flight_and_all_get_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     limit, lock = AdaptiveLimit("memory://turns", start=3, most=3), threading.Lock()
+    # Twelve ask, and three get in at once: only then may the first of them end.
+    clock, together = Finished(readings=12 + 3), threading.Barrier(3)
+    monkeypatch.setattr(limiter, "time", clock)
     now, most, waits = 0, 0, []
 
     def work() -> None:
         nonlocal now, most
-        with limit.place() as waited_s:
+        with limit.place() as waited:
             with lock:
                 now += 1
                 most = max(most, now)
-                waits.append(waited_s)
-            time.sleep(0.02)
+                waits.append(waited)
+            assert clock.all_read.wait(60)
+            together.wait(60)
             with lock:
                 now -= 1
+            with clock.lock:
+                clock.ended += 1
 
     threads = [threading.Thread(target=work) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert most == 3 and len(waits) == 12
-    assert max(waits) >= 0.04, "the last ones waited for two others at least"
+    assert sorted(waits)[:3] == [0, 0, 0] and sorted(waits)[3] >= 1
+    assert max(waits) >= 9, "the last one waited for all but those in flight with it"
 
 
 def test_a_place_is_given_back_when_the_request_fails() -> None:
-    limit = AdaptiveLimit("memory://fails", start=1)
-    for _ in range(3):
-        try:
-            with limit.place():
+    limit, entered = AdaptiveLimit("memory://fails", start=1), threading.Event()
+
+    def work() -> None:
+        for _ in range(3):
+            with suppress(OSError), limit.place():
                 raise OSError
-        except OSError:
-            continue
-    with limit.place() as waited_s:
-        assert waited_s < 1
+        with limit.place():
+            entered.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert entered.wait(60)
 
 
 def test_threads_of_a_process_share_the_limit_of_a_prefix_and_other_prefixes_have_their_own() -> None:

@@ -1,7 +1,6 @@
 """Reads run ahead in threads, in bounded number; results and errors keep their order; threads end."""
 
 import threading
-import time
 from contextlib import closing
 
 import pytest
@@ -10,39 +9,53 @@ from hypothesis import strategies as st
 
 from vlm3.storage.read_ahead import read_ahead
 
+PATIENCE_S = 60
+"""What is waited for comes at once, or never."""
+
 
 def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
 @settings(max_examples=25)
-@given(st.lists(st.integers(0, 3), max_size=25), st.integers(1, 6))
-def test_results_keep_their_order_whatever_reads_take(delays_ms: list[int], depth: int) -> None:
-    def read(number: int, delay_ms: int) -> int:
-        time.sleep(delay_ms / 1000)
+@given(st.lists(st.booleans(), max_size=25), st.integers(1, 6))
+def test_results_keep_their_order_whichever_reads_end_first(late: list[bool], depth: int) -> None:
+    ended = [threading.Event() for _ in late]
+
+    def read(number: int) -> int:
+        # A late read ends after a punctual one behind it, which runs beside it where reads run ahead at all.
+        if depth > 1 and late[number : number + 2] == [True, False]:
+            assert ended[number + 1].wait(PATIENCE_S)
+        ended[number].set()
         return number
 
-    reads = [lambda n=n, d=d: read(n, d) for n, d in enumerate(delays_ms)]
-    assert list(read_ahead(reads, depth)) == list(range(len(delays_ms)))
+    reads = [lambda n=n: read(n) for n in range(len(late))]
+    assert list(read_ahead(reads, depth)) == list(range(len(late)))
     assert threads() == []
 
 
-def test_latency_is_hidden_behind_other_reads_and_work() -> None:
-    reads = [lambda: time.sleep(0.1)] * 16
-    started_s = time.monotonic()
-    assert len(list(read_ahead(reads, 8))) == 16
-    assert time.monotonic() - started_s < 16 * 0.1 / 2
+def test_latency_is_hidden_behind_other_reads() -> None:
+    together = threading.Barrier(8)
+    # Each ends when eight are in flight at the same time.
+    assert len(list(read_ahead([lambda: together.wait(PATIENCE_S)] * 16, 8))) == 16
+
+
+def test_latency_is_hidden_behind_the_callers_work() -> None:
+    ended = [threading.Event() for _ in range(9)]
+    with closing(read_ahead([event.set for event in ended], 8)) as results:
+        next(results)
+        # Nothing more is asked for: this is where the caller works.
+        assert all(event.wait(PATIENCE_S) for event in ended)
 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_no_more_than_depth_results_are_held(depth: int) -> None:
-    begun: list[int] = []
-    reads = (lambda n=n: begun.append(n) or n for n in range(100))
+    drawn: list[int] = []
+    reads = (lambda n=n: n for n in range(100) if drawn.append(n) is None)
     with closing(read_ahead(reads, depth)) as results:
         for taken in range(1, 20):
             next(results)
-            time.sleep(0.002)
-            assert len(begun) <= taken + depth
+            assert len(drawn) == taken + depth, "a read is drawn before it begins"
 
 
 def test_nothing_is_read_before_it_is_asked_for() -> None:
@@ -66,21 +79,25 @@ def test_an_error_comes_in_its_place_and_ends_the_threads() -> None:
     assert list(results) == []
 
 
-def test_closing_drops_what_has_not_started_and_ends_the_threads() -> None:
+def test_closing_waits_for_what_runs_drops_the_rest_and_ends_the_threads() -> None:
     begun: list[int] = []
+    ended: list[int] = []
+    running, closing_soon = threading.Event(), threading.Event()
 
     def read(number: int) -> int:
         begun.append(number)
-        time.sleep(0.05)
+        if number:
+            running.set()
+            assert closing_soon.wait(PATIENCE_S)
+        ended.append(number)
         return number
 
     results = read_ahead((lambda n=n: read(n) for n in range(1000)), 4)
-    assert next(results) == 0
+    assert next(results) == 0 and running.wait(PATIENCE_S)
+    threading.Timer(0.05, closing_soon.set).start()
     results.close()
-    count = len(begun)
-    assert threads() == [] and count <= 5
-    time.sleep(0.1)
-    assert len(begun) == count
+    assert threads() == [], "so nothing begins any more"
+    assert sorted(begun) == sorted(ended) and 2 <= len(begun) <= 5
 
 
 @pytest.mark.parametrize("depth", [0, -1])

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,14 @@ BAD_DAY = {Fault.SLOW_DOWN: 0.05, Fault.RESET: 0.01, Fault.TRUNCATED: 0.02, Faul
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses a tenth as long."""
     monkeypatch.setattr(retrying, "FIRST_PAUSE_S", 0.02)
+
+
+@pytest.fixture
+def pauses_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were meant to be made; none is."""
+    pauses_s: list[float] = []
+    monkeypatch.setattr(retrying, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses_s.append))
+    return pauses_s
 
 
 def read_all(source: ShardedSource, depth: int) -> list[tuple[Frame, ...]]:
@@ -74,14 +83,14 @@ def test_writes_survive_a_bad_day_too(proxied: Proxied) -> None:
     assert {path: proxied.store.read(path) for path in proxied.store.list()} == contents
 
 
-def test_a_store_that_always_fails_ends_with_one_error_in_bounded_time(proxied: Proxied) -> None:
+def test_a_store_that_always_fails_ends_with_one_error_in_bounded_time(proxied: Proxied, pauses_s: list[float]) -> None:
     proxied.store.write_atomic("x", bytes(1000))
     proxied.proxy.reset(Faults({Fault.SLOW_DOWN: 1.0}))
-    started_s = time.monotonic()
     tried = r"given up after 8 attempts in \d+ s: 8 x slow down"
     with pytest.raises(StorageError, match=rf"{proxied.store.uri}/x: .*{tried}"):
         proxied.store.read_range("x", 0, 1000)
-    assert time.monotonic() - started_s < 40, "25.4 s of pauses at most"
+    assert len(pauses_s) == 7
+    assert all(0 <= pause_s <= 0.2 * 2**retry for retry, pause_s in enumerate(pauses_s)), "25.4 s at most"
 
 
 @pytest.mark.usefixtures("quick")
@@ -89,21 +98,23 @@ def test_a_server_that_says_nothing_runs_into_the_read_timeout(
     proxied: Proxied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxied.store.write_atomic("x", bytes(1000))
-    monkeypatch.setattr(store, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(store, "READ_TIMEOUT_S", 0.5)
     store._connected.cache_clear()
-    proxied.proxy.reset(Faults({Fault.SLOW: 1.0}, slow_s=2.0, stop_after=2))
+    proxied.proxy.reset(Faults({Fault.SLOW: 1.0}, slow_s=60.0, stop_after=2))
     before = storage_use()
     assert proxied.store.read_range("x", 0, 1000) == bytes(1000)
-    assert storage_use().since(before).retries == {Reason.TIMEOUT: 2}
+    retries = storage_use().since(before).retries
+    # On a busy machine a good answer may come too late as well.
+    assert set(retries) == {Reason.TIMEOUT} and retries[Reason.TIMEOUT] >= 2
 
 
-def test_the_stores_retry_after_is_honoured(proxied: Proxied) -> None:
+def test_the_stores_retry_after_is_honoured(proxied: Proxied, pauses_s: list[float]) -> None:
     proxied.store.write_atomic("x", bytes(10))
     proxied.proxy.reset(Faults({Fault.SLOW_DOWN: 1.0}, retry_after_s=2, stop_after=1))
-    before, started_s = storage_use(), time.monotonic()
+    before = storage_use()
     assert proxied.store.read_range("x", 0, 10) == bytes(10)
-    assert time.monotonic() - started_s >= 2
-    assert storage_use().since(before).backoff_s >= 2
+    assert pauses_s == [2.0], "longer than the first pause by itself"
+    assert storage_use().since(before).backoff_s == 2
 
 
 def test_what_is_missing_or_refused_is_asked_for_once(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:

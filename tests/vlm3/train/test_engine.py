@@ -1,8 +1,10 @@
 """Two real processes train a stock Qwen3-VL under every ZeRO stage; the arithmetic must be that of one process."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, str(HELPER), str(folder)]
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-5000:]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as helper:
+        try:
+            _, said = helper.communicate()
+        finally:
+            # Its ranks too, where the tests are broken off.
+            with suppress(ProcessLookupError):
+                os.killpg(helper.pid, signal.SIGKILL)
+    assert helper.returncode == 0, said[-5000:]
     return folder
 
 

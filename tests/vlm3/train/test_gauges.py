@@ -1,5 +1,6 @@
 """Figures of training steps on Ray's own Prometheus endpoint."""
 
+import re
 import time
 import urllib.request
 
@@ -20,7 +21,8 @@ def test_a_steps_figures_can_be_scraped_with_run_and_component(ray_session: None
     publish({"train/loss": 1.5, "mixture/rooms/depth/realised": 0.7, "mixture/yard/depth/realised": 0.3})
     publish({"train/loss": 1.25, "mixture/rooms/depth/realised": 0.5, "mixture/yard/depth/realised": 0.5})
     deadline = time.monotonic() + 60
-    while "ray_vlm3_mixture_realised" not in (text := scrape()):
+    # The figures of the first step may be exported before those of the second.
+    while not re.search("^ray_vlm3_mixture_realised.* 0.5$", text := scrape(), re.MULTILINE):
         assert time.monotonic() < deadline, [line for line in text.splitlines() if "vlm3" in line]
         time.sleep(1)
     lines = [line for line in text.splitlines() if line.startswith("ray_vlm3_")]
