@@ -1,10 +1,8 @@
 """jobs/doctor.py as it is run: table, sheet, JSON, and exit codes 0, 1 and 2."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,15 @@ import numpy as np
 import pytest
 
 from tests.broken import write_source
+from tests.job_runs import NO_RAY, run_job
 from tests.storage_fixtures import S3Server, make_bucket
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.storage.store import open_store
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def doctor(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT / "platform"), str(ROOT)])
-    return subprocess.run(
-        [sys.executable, ROOT / "jobs" / "doctor.py", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": path, "COLUMNS": "200"} | environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def doctor(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Sources are looked at without Ray."""
+    return run_job(NO_RAY, "doctor", *arguments)
 
 
 def findings(file: Path) -> dict[str, dict[str, Any]]:

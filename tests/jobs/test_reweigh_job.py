@@ -1,7 +1,6 @@
 """jobs/reweigh.py against a keeper that reads on beside it: answers, refusals, and one clear line for each."""
 
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,26 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.job_runs import NO_RAY, refused, run_job
 from vlm3.mixture.keeper import PlanKeeper, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.requests import REQUEST_FILE, submit_request
 from vlm3.train.progress import write_summary
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SIZES = (ComponentSize("rooms/depth", 50, 4, "aa"), ComponentSize("my.web/depth", 500, 8, "bb"))
 STEPS, BATCH = 100_000, 16
 
 
 def reweigh(runs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "jobs" / "reweigh.py"), *arguments, "--runs", str(runs)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-
-
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr, done.stderr[-3000:]
-    for word in words:
-        assert word in errors[0]
+    return run_job(NO_RAY, "reweigh", *arguments, "--runs", runs)
 
 
 @pytest.fixture

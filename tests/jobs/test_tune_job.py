@@ -1,20 +1,17 @@
 """jobs/tune.py as a user runs it: a tiny search from the command line to the mixture that jobs/train.py takes."""
 
 import csv
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
+from tests.job_runs import NO_RAY, RayVariables, refused, run_job
 from vlm3.config import dump_yaml, load_yaml
 from vlm3.tracking.client import connect
 from vlm3.train.recipe import load_recipe
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 ROOMS = {"scenes": 12, "frames_per_scene": 4, "width_px": 96, "height_px": 72}
 RECIPE = {
     "name": "tiny",
@@ -36,12 +33,6 @@ RECIPE = {
 SEARCH = {"recipe": "tiny.yaml", "trials": 2, "steps": 2}
 
 
-def tune(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "jobs" / "tune.py"), *map(str, arguments)]
-    environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_TMPDIR")}
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
-
-
 @pytest.fixture(scope="module")
 def search_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
@@ -51,9 +42,11 @@ def search_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
-def test_a_search_ends_with_a_mixture_that_training_takes(search_file: Path, tmp_path: Path):
+def test_a_search_ends_with_a_mixture_that_training_takes(
+    search_file: Path, tmp_path: Path, joined: RayVariables
+) -> None:
     runs = tmp_path / "runs"
-    done = tune(search_file, "--runs", runs, "--name", "s")
+    done = run_job(joined, "tune", search_file, "--runs", runs, "--name", "s")
     assert done.returncode == 0, done.stderr[-4000:]
     assert "mixture search by eval/*/delta1" in done.stdout and "--with" in done.stdout
 
@@ -91,10 +84,10 @@ def test_a_search_ends_with_a_mixture_that_training_takes(search_file: Path, tmp
     assert not any((runs / "trial").iterdir()), "weights of trials are not kept"
     assert client.search_registered_models() == []
 
-    other = tune(search_file, "--runs", runs, "--resume", "s", "--set", "steps=3")
-    assert other.returncode == 2 and "started with another recipe" in other.stderr
+    other = run_job(joined, "tune", search_file, "--runs", runs, "--resume", "s", "--set", "steps=3")
+    refused(other, "started with another recipe")
 
-    resumed = tune(search_file, "--runs", runs, "--resume", "s")
+    resumed = run_job(joined, "tune", search_file, "--runs", runs, "--resume", "s")
     assert resumed.returncode == 0, resumed.stderr[-4000:]
     assert list(csv.DictReader((folder / "trials.csv").open())) == rows, "settled trials are not trained again"
     assert client.get_run(search_id).info.status == "FINISHED"
@@ -110,9 +103,6 @@ def test_a_search_ends_with_a_mixture_that_training_takes(search_file: Path, tmp
 )
 def test_a_wrong_search_is_one_clear_line_and_leaves_nothing(
     search_file: Path, tmp_path: Path, arguments: list[str], message: str
-):
-    done = tune(search_file, "--runs", tmp_path / "runs", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+) -> None:
+    refused(run_job(NO_RAY, "tune", search_file, "--runs", tmp_path / "runs", *arguments), message)
     assert not (tmp_path / "runs").exists() or list((tmp_path / "runs").iterdir()) == []
