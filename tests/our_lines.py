@@ -1,0 +1,50 @@
+"""What jobs print: lines of ours and no others."""
+
+import re
+
+TABLE = re.compile(r"[\s│┃┏┡└━┌├╇┼─┐┴┘┤┓┩┬┳╈]*[│┃┏┡└━┌├╇┼─┴┘]")
+"""Lines of tables and rules."""
+OURS = re.compile(
+    "|".join(
+        (
+            # every job
+            r"(error|warning): ",
+            r"interrupted(; .*)?$",
+            r"\d+ more warnings of these kinds: ",
+            r"Ray on this machine, \d+ logical CPUs(; what libraries print: \S+)?$",
+            r"joined the Ray cluster at \S+",
+            # sources
+            r"ingest \S+: scene \d+/\d+  \d+ frames, \d+ rejected$",
+            r"(rejected \S+: |all rejections: |in a recipe:$|sources:$|  [\w.-]+: \{|skipped: )",
+            # training and search
+            r"run \S+ in \S+$",
+            r"training: step \d+/\d+  loss ",
+            r"search: step \d+/\d+  trial \d+: ",
+            r"continuing from \S+ at step \d+",
+            r"[\w.-]+: champion ",
+            r"weights change from position \d+ on: ",
+            r"trial \d+: shares ",
+            r"MLflow run \S+; ",
+            r"train it: python jobs/train.py ",
+            # evaluation
+            r"[\w.-]+: (checked|rows) \d+/\d+$",
+            r"report and answers: ",
+            r"\d+ items of \S+: ",
+            # serving
+            r"serving \S+ on http://\S+ until Ctrl-C; ",
+            r"  curl ",
+            r"how far is the point of \S+ at \(",
+        )
+    )
+)
+
+
+def foreign(text: str) -> list[str]:
+    """Lines of a job's output that are not known to be ours; the title of a table is the line above it."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    below = [*lines[1:], ""]
+    return [
+        line
+        for line, next_line in zip(lines, below, strict=True)
+        if not (OURS.match(line) or TABLE.match(line) or re.match(r"\s*[┏┌]", next_line))
+    ]
