@@ -1,4 +1,4 @@
-"""Rendered rooms: the same by seed, exact in depth and pose, seen by different cameras, fast."""
+"""Rendered rooms: the same by seed, exact in depth and pose, seen by different cameras, cheap to make."""
 
 import numpy as np
 import pytest
