@@ -40,12 +40,17 @@ def ray_session(rclone_server: "S3Server") -> Iterator[None]:
     """One local Ray of 4 logical CPUs for the whole test session; its workers reach `rclone_server`."""
     import ray
 
+    from pipelines.cluster import free_port
+
     folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", str(folder))
         with pytest.MonkeyPatch.context() as at_start:
-            # Workers inherit what is set when their node starts, as on a cluster.
-            for name, value in rclone_server.environment.items():
+            # Workers inherit what is set when their node starts, as on a cluster. Its own address too: beside another
+            # worker's private Ray, parts of Ray would not know which of the two is theirs.
+            port = free_port()
+            address = {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_GCS_SERVER_PORT": str(port)}
+            for name, value in (rclone_server.environment | address).items():
                 at_start.setenv(name, value)
             ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=True, _temp_dir=str(folder))
         yield

@@ -37,7 +37,7 @@ def job_environment(ray: RayVariables, **variables: str) -> dict[str, str]:
 
 
 def run_job(
-    ray: RayVariables, job: str, *arguments: object, timeout_s: float = 400, **variables: str
+    ray: RayVariables, job: str, *arguments: object, timeout_s: float = 560, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `jobs/JOB.py ARGUMENTS` to its end, from the repository's root."""
     return subprocess.run(

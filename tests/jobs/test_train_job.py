@@ -74,9 +74,7 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_missing_bucket_is_named_by_both_jobs(
-    recipe: Path, tmp_path: Path, rclone_server: S3Server, joined: RayVariables
-) -> None:
+def test_a_missing_bucket_is_named_by_both_jobs(recipe: Path, tmp_path: Path, rclone_server: S3Server) -> None:
     source = "sources.far={uri: s3://no-such-bucket/far, weight: 1}"
     environment = rclone_server.environment
     refused(
@@ -87,7 +85,7 @@ def test_a_missing_bucket_is_named_by_both_jobs(
     (data / "labels.jsonl").write_text(
         '{"image": "a.png", "intrinsics": [1, 1, 0, 0, 2, 2], "pixel_coords": [], "depth": []}\n'
     )
-    refused(run_job(joined, "ingest", data, "--to", "s3://no-such-bucket/x", **environment), "no-such-bucket")
+    refused(run_job(NO_RAY, "ingest", data, "--to", "s3://no-such-bucket/x", **environment), "no-such-bucket")
 
 
 @pytest.mark.parametrize(

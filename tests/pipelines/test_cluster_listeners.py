@@ -1,6 +1,5 @@
 """What listens while jobs run: loopback only, but for the listeners that docs/security.md names."""
 
-import os
 import re
 import signal
 import socket
@@ -12,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 
+from tests.job_runs import OWN_RAY, job_environment
 from tests.pipelines.test_cluster_submit import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,12 +46,11 @@ def listeners(root: psutil.Process) -> set[tuple[str, str]]:
 
 @contextmanager
 def job(*command: str | Path, runs: Path) -> Iterator[psutil.Process]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     with (runs / "job.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,
-            env=inherited | {"VLM3_RUNS": str(runs)},
+            env=job_environment(OWN_RAY, VLM3_RUNS=str(runs)),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -71,7 +69,7 @@ def watch(root: psutil.Process, runs: Path, done) -> set[tuple[str, str]]:
     while not done():
         assert time.monotonic() < deadline, (runs / "job.log").read_text()[-3000:]
         seen |= listeners(root)
-        # Looking takes a core for a while: not all the time.
+        # A look is a sample, and takes a core for a while: not all the time.
         time.sleep(1.0)
     return seen | listeners(root) if root.is_running() else seen
 
@@ -80,7 +78,6 @@ def strangers(seen: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return {(name, address) for name, address in seen if address not in LOOPBACK and name not in known()}
 
 
-@pytest.mark.long
 def test_a_server_listens_on_loopback_only(tmp_path: Path, export_dir: Path) -> None:
     (port,) = free_ports(1)
     with job("jobs/serve_depth.py", "--model", export_dir, "--port", str(port), runs=tmp_path) as root:

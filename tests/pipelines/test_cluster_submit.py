@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import socket
@@ -17,11 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.job_runs import OWN_RAY, job_environment
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RAY = Path(sys.executable).parent / "ray"
+ROOMS = "{scenes: 24, frames_per_scene: 2, width_px: 64, height_px: 48}"
 SMALL = (
-    "sources.rooms.render.scenes=24",
-    "sources.studios.render.scenes=24",
+    f"sources={{rooms: {{weight: 1.0, render: {ROOMS}}}}}",
     "train.steps=2",
     "train.workers=1",
     "train.global_batch=8",
@@ -29,9 +30,13 @@ SMALL = (
     "train.cpus_per_worker=0.5",
     "train.gallery_samples=0",
     "engine.micro_batch=4",
-    "evaluation.images=2",
+    "evaluation.images=1",
+    "evaluation.points=1",
     "evaluation.every_steps=2",
 )
+
+
+pytestmark = pytest.mark.long
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,7 @@ def free_ports(count: int) -> list[int]:
 def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="vc", dir="/tmp"))
     port, dashboard, client, agent = free_ports(4)
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment = inherited | {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "RAY_TMPDIR": str(folder),
-        "RAY_AUTH_MODE": "disabled",
-    }
+    environment = job_environment(OWN_RAY, RAY_TMPDIR=str(folder), RAY_AUTH_MODE="disabled")
     command = [
         str(RAY),
         "start",
@@ -118,7 +117,6 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("arguments", [(), ("--working-dir", ".")], ids=["in place", "working dir"])
 def test_a_submitted_job_trains_and_leaves_an_export(
     cluster: Cluster, tmp_path: Path, arguments: tuple[str, ...]
@@ -130,7 +128,6 @@ def test_a_submitted_job_trains_and_leaves_an_export(
     assert (tmp_path / "runs" / "mlflow.db").is_file()
 
 
-@pytest.mark.long
 def test_a_wrong_recipe_fails_the_job_with_one_clear_line(cluster: Cluster, tmp_path: Path) -> None:
     done = cluster.submit(tmp_path / "runs", settings=("train.stepz=2",))
     said = done.stdout + done.stderr

@@ -1,6 +1,5 @@
 """Sources go through real Ray Data into shards, on disk and on a real S3 server, and come back as they were."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from pipelines.ingest import REPORT, IngestConfig, ingest
 from tests.frames import MadeReader, assert_same_frame
+from tests.job_runs import RayVariables, job_environment
 from tests.storage_fixtures import S3Server, make_bucket
 from vlm3.errors import DataError
 from vlm3.scenes.protocol import Rejection
@@ -147,26 +147,38 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
         ShardedSource.open(str(tmp_path)).read_clip(Split.TRAIN, 0)
 
 
-@pytest.mark.long
-def test_a_killed_ingest_leaves_no_source_and_the_next_one_completes_it(tmp_path: Path) -> None:
+HELD = """
+import sys, time
+from pathlib import Path
+from pipelines.cluster import connect
+from pipelines.ingest import IngestConfig, ingest
+from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+
+class Held(RoomsReader):
+    def frames(self, scene):
+        # The last scene never ends: whoever kills the ingest comes in time.
+        while scene == self.scenes()[-1]:
+            time.sleep(0.1)
+        yield from super().frames(scene)
+
+if __name__ == "__main__":
+    connect()
+    reader = Held(RoomsConfig(scenes=24, frames_per_scene=4, width_px=64, height_px=48))
+    ingest(reader, sys.argv[1], IngestConfig(clip_frames=4, slots_per_clip=4))
+"""
+
+
+def test_a_killed_ingest_leaves_no_source_and_the_next_one_completes_it(tmp_path: Path, joined: RayVariables) -> None:
     uri = tmp_path / "rooms"
-    code = (
-        "from pipelines.cluster import connect; connect()\n"
-        "from pipelines.ingest import IngestConfig, ingest\n"
-        "from vlm3.scenes.rooms import RoomsConfig, RoomsReader\n"
-        "reader = RoomsReader(RoomsConfig(scenes=400, frames_per_scene=4))\n"
-        f"ingest(reader, {str(uri)!r}, IngestConfig(shard_bytes=2**20))"
-    )
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= {"PYTHONPATH": f"{REPOSITORY / 'platform'}:{REPOSITORY}", "RAY_TMPDIR": "/tmp"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list(uri.glob("train-*.parquet")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    (tmp_path / "held.py").write_text(HELD)
+    environment = job_environment(joined, PYTHONPATH=f"{REPOSITORY / 'platform'}:{REPOSITORY}")
+    with subprocess.Popen([sys.executable, str(tmp_path / "held.py"), str(uri)], env=environment) as process:
+        try:
+            while not list(uri.glob("train-*.parquet")):
+                assert process.poll() is None, "the ingest ended before it wrote anything"
+                time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGKILL)
     assert list(uri.glob("train-*.parquet")) and not (uri / MANIFEST).exists()
     with pytest.raises(DataError, match="rooms"):
         ShardedSource.open(str(uri))

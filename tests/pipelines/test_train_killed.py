@@ -12,13 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.job_runs import OWN_RAY, job_environment
 from tests.pipelines.test_cluster_listeners import job, strangers, watch
 from tests.pipelines.test_train import recipe_data
 from vlm3.train.checkpoint import TrainState, read_state
 from vlm3.train.resume import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, BATCH = 12, 16
+STEPS, BATCH, KILLED_AFTER = 6, 16, 4
 pytestmark = pytest.mark.long
 
 
@@ -30,7 +31,7 @@ class Resumed:
     """At the kill."""
     final: TrainState
     log: str
-    """Of the job that went on."""
+    """Terminal and log files."""
     listeners: set[tuple[str, str]]
     """(process, address) of all that listened meanwhile."""
 
@@ -42,24 +43,27 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
     data["evaluation"]["every_steps"] = STEPS
     (runs / "recipe.yaml").write_text(json.dumps(data))
     command = ["jobs/train.py", str(runs / "recipe.yaml"), "--runs", str(runs), "--no-register"]
-    run_dir = runs / "train" / "killed"
-    started = [sys.executable, *command, "--name", "killed"]
-    with subprocess.Popen(started, cwd=ROOT, start_new_session=True) as process:
-        deadline = time.monotonic() + 240
-        while latest_checkpoint(run_dir) is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
+    run_dir, waits = runs / "train" / "killed", runs / "waits"
+    started = [sys.executable, "tests/pipelines/interruptions.py", str(KILLED_AFTER), str(waits), *command]
+    environment = job_environment(OWN_RAY, PYTHONPATH=str(ROOT))
+    with subprocess.Popen([*started, "--name", "killed"], cwd=ROOT, env=environment, start_new_session=True) as process:
+        try:
+            while not waits.exists() and process.poll() is None:
+                time.sleep(0.1)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert waits.exists(), "the run ended before the step after which it was to be killed"
     reached = read_state(latest_checkpoint(run_dir))
     with job(*command, "--resume", "killed", runs=runs) as root:
         seen = watch(root, runs, lambda: not root.is_running() or root.status() == psutil.STATUS_ZOMBIE)
-    log = (runs / "job.log").read_text()
+    log = "".join(path.read_text() for path in (runs / "job.log", *sorted((run_dir / "log").glob("*.log"))))
     assert (run_dir / "export").is_dir(), log[-3000:]
     return Resumed(reached, read_state(latest_checkpoint(run_dir)), log, seen)
 
 
 def test_a_killed_run_continues_at_its_step_and_stream_position(resumed: Resumed) -> None:
     reached, final = resumed.reached, resumed.final
-    assert 3 <= reached.step < STEPS, "the run was to be killed between its first checkpoint and its end"
+    assert reached.step == KILLED_AFTER - 1, "the run was killed between its first checkpoint and its end"
     assert f"at step {reached.step}, stream position {reached.ledger.watermark}" in resumed.log
     assert (final.step, final.ledger.watermark, final.ledger.intervals) == (STEPS, STEPS * BATCH, ())
 

@@ -2,8 +2,9 @@
 
 import os
 import signal
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vlm3.errors import CheckpointError, ConfigError
 from vlm3.mixture.keeper import PLAN_FILE, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.requests import submit_request, wait_for_outcome
+from vlm3.storage.store import open_store
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
 
@@ -89,13 +91,24 @@ def test_changes_that_cannot_be_are_the_callers_error_and_the_keeper_lives_on(li
     assert pid_of(live) == pid and len(live.plan().changes) == 1
 
 
-def test_asking_costs_a_task_little(live: LivePlan) -> None:
-    live.issue(0, 16)
-    started = time.perf_counter()
-    for begin in range(0, 3200, 16):
-        live.issue(begin, begin + 16)
-    # About 1 ms each; the bound leaves room for a busy machine.
-    assert (time.perf_counter() - started) / 200 < 0.05
+def test_asking_costs_a_task_one_call_of_an_actor_and_one_small_file(live: LivePlan, tmp_path: Path) -> None:
+    def seconds(call: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        call()
+        return time.perf_counter() - started
+
+    store = open_store(str(tmp_path / "beside"))
+
+    def least() -> None:
+        ray.get(live.actor.__ray_call__.remote(lambda self: None))
+        store.write_atomic("small", b"x")
+
+    pairs = [
+        (seconds(lambda begin=begin: live.issue(begin, begin + 16)), seconds(least)) for begin in range(0, 3200, 16)
+    ]
+    # In turn, and of both the median: what slows the machine or its disk slows both.
+    asking, needed = (statistics.median(column) for column in zip(*pairs, strict=True))
+    assert asking < 5 * needed
 
 
 def test_a_restarted_run_goes_on_by_the_folders_plan_and_refuses_a_strange_one(

@@ -34,6 +34,7 @@ def given(frame: Frame) -> dict[str, Any]:
     return {"points": POINTS, "intrinsics": Intrinsics.of(frame.camera).model_dump_json()}
 
 
+@pytest.mark.floats
 def test_the_served_answer_is_the_librarys(url: str, predictor: Predictor, frame: Frame) -> None:
     expected = answer_depth(predictor, frame.encoded_image, frame.camera, np.array(POINTS))
     response = post(url, frame.encoded_image, given(frame))

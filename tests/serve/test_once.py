@@ -31,6 +31,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory, export_dir: Path) -> Path
     return folder
 
 
+@pytest.mark.floats
 def test_one_line_has_question_answer_truth_and_version(
     ray_session: None, runs_dir: Path, frame: Frame, predictor: Predictor
 ) -> None:
