@@ -13,6 +13,8 @@ OURS = re.compile(
             r"\d+ more warnings of these kinds: ",
             r"Ray on this machine, \d+ logical CPUs(; what libraries print: \S+)?$",
             r"joined the Ray cluster at \S+",
+            # bars on a terminal
+            r"(ingest \S+: scene|[\w.-]+: (checked|rows)|training: step|search: step) [━╸╺]+ +\d+/\d+ ",
             # sources
             r"ingest \S+: scene \d+/\d+  \d+ frames, \d+ rejected$",
             r"(rejected \S+: |all rejections: |in a recipe:$|sources:$|  [\w.-]+: \{|skipped: )",
