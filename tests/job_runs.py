@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.our_lines import foreign
+
 ROOT = Path(__file__).resolve().parent.parent
 RayVariables = dict[str, str]
 """Environment variables that decide which Ray a job uses."""
@@ -39,8 +41,8 @@ def job_environment(ray: RayVariables, **variables: str) -> dict[str, str]:
 def run_job(
     ray: RayVariables, job: str, *arguments: object, timeout_s: float = 560, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `jobs/JOB.py ARGUMENTS` to its end, from the repository's root."""
-    return subprocess.run(
+    """Run `jobs/JOB.py ARGUMENTS` to its end, from the repository's root; it prints no line that is not ours."""
+    done = subprocess.run(
         [sys.executable, f"jobs/{job}.py", *map(str, arguments)],
         cwd=ROOT,
         env=job_environment(ray, **variables),
@@ -49,6 +51,9 @@ def run_job(
         timeout=timeout_s,
         check=False,
     )
+    if done.returncode in (0, 2):
+        assert foreign(done.stderr) == foreign(done.stdout) == []
+    return done
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -44,9 +44,8 @@ OURS = re.compile(
 def foreign(text: str) -> list[str]:
     """Lines of a job's output that are not known to be ours; the title of a table is the line above it."""
     lines = [line for line in text.splitlines() if line.strip()]
-    below = [*lines[1:], ""]
     return [
         line
-        for line, next_line in zip(lines, below, strict=True)
-        if not (OURS.match(line) or TABLE.match(line) or re.match(r"\s*[┏┌]", next_line))
+        for number, line in enumerate(lines, 1)
+        if not (OURS.match(line) or TABLE.match(line) or re.match(r"\s*[┏┌]", "".join(lines[number : number + 1])))
     ]
