@@ -74,7 +74,7 @@ def _start(cpus: int) -> None:
             logging_level=logging.WARNING,
             _temp_dir=str(folder),
         )
-    log.info("Ray on this machine, %d logical CPUs%s", cpus, _where_the_log_is())
+    log.info("Ray on this machine, %d logical CPUs%s", cpus, terminal.where_the_log_is())
 
 
 def _join(address: str) -> None:
@@ -88,12 +88,7 @@ def _join(address: str) -> None:
             f"{ADDRESS}={address}: cannot join a Ray cluster there ({error}); start one with `ray start --head`, give"
             f" this process the RAY_ variables it was started with, or unset {ADDRESS} to run on this machine alone"
         ) from error
-    log.info("joined the Ray cluster at %s%s", address, _where_the_log_is())
-
-
-def _where_the_log_is() -> str:
-    kept = terminal.log_file()
-    return "" if kept is None else f"; what libraries print: {kept}"
+    log.info("joined the Ray cluster at %s%s", address, terminal.where_the_log_is())
 
 
 @contextmanager

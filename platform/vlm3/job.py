@@ -78,10 +78,10 @@ def resume_command(name: str, flag: str = "--resume") -> str:
 def _fail(error: BaseException) -> NoReturn:
     terminal.finish()
     terminal.say("".join(traceback.format_exception(error)).rstrip())
-    kept = terminal.log_file()
-    where = f"; what libraries said: {kept}" if kept is not None else ""
     text = " ".join(str(error).split())
-    terminal.say(f"error: {type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}{where}")
+    terminal.say(
+        f"error: {type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}{terminal.where_the_log_is()}"
+    )
     _end(FAILED)
 
 

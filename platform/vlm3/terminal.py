@@ -40,6 +40,8 @@ class _Terminal:
     """For progress, warnings and errors."""
     verbose: bool = False
     log_file: Path | None = None
+    log_told: bool = False
+    """Whether the user was told of the log: libraries have had something to say since."""
     said: set[str] = field(default_factory=set)
     warned: Counter[str] = field(default_factory=Counter)
     held_back: int = 0
@@ -93,9 +95,12 @@ def keep_log(folder: Path) -> None:
     _now.reader.start()
 
 
-def log_file() -> Path | None:
-    """Where the log of libraries is; None where none is kept."""
-    return _now.log_file
+def where_the_log_is() -> str:
+    """Words to end a line with: where the log of libraries is; empty where none is kept."""
+    if _now.log_file is None:
+        return ""
+    _now.log_told = True
+    return f"; what libraries print: {_now.log_file}"
 
 
 def out() -> Console:
@@ -122,12 +127,12 @@ def finish(*, forget_log: bool = False) -> None:
     """The last of what other processes said, and how many warnings were not shown. Nothing is said after it.
 
     Args:
-        forget_log: remove the log file, and the folders above it that hold nothing else: where a job is refused
-            before it has begun anything, nothing of it remains.
+        forget_log: remove the log file where the user was not told of it, or where the run's folder holds nothing
+            else: of a job that is refused before it has begun anything, nothing remains.
     """
     if _now.reader is not None:
         _now.reader.stop()
-    if forget_log and _now.log_file is not None and _only_a_log(_now.log_file):
+    if forget_log and _now.log_file is not None and (not _now.log_told or _only_a_log(_now.log_file)):
         _forget(_now.log_file)
     elif _now.held_back:
         say(f"{_now.held_back} more warnings of these kinds: {_now.log_file or 'set --verbose'}")

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,14 @@ RECIPE = {
 }
 
 
-def in_a_terminal(command: list[str], environment: dict[str, str], after_step: int) -> tuple[int, str]:
-    """Run a command on a terminal of 100 columns, press Ctrl-C after a step; its exit code and all it showed."""
+def in_a_terminal(
+    command: list[str], environment: dict[str, str], after_step: int, stop: Callable[[int], None]
+) -> tuple[int, str]:
+    """Run a command on a terminal of 100 columns and stop it, by its pid, after a step; exit code, all it showed."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
     ) as process:
-        # The terminal sends SIGINT to the processes that it controls.
         os.close(follower)
         shown = b""
         pressed = False
@@ -57,10 +59,20 @@ def in_a_terminal(command: list[str], environment: dict[str, str], after_step: i
             shown += got
             if not pressed and steps(shown.decode(errors="replace")) > after_step:
                 pressed = True
-                os.killpg(process.pid, signal.SIGINT)
+                stop(process.pid)
         code = process.wait(60)
     os.close(leader)
     return code, shown.decode()
+
+
+def ctrl_c(pid: int) -> None:
+    """As a terminal sends it: to the job and what it started."""
+    os.killpg(pid, signal.SIGINT)
+
+
+def terminate(pid: int) -> None:
+    """As a supervisor sends it: to the job alone."""
+    os.kill(pid, signal.SIGTERM)
 
 
 def steps(shown: str) -> int:
@@ -75,12 +87,12 @@ def lines(shown: str) -> list[str]:
 
 
 @pytest.mark.long
-def test_ctrl_c_in_a_terminal_ends_with_130_and_a_line_that_goes_on(joined: RayVariables, tmp_path: Path) -> None:
+def test_ctrl_c_and_sigterm_end_a_training_with_a_line_that_goes_on(joined: RayVariables, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(dump_yaml(RECIPE))
     given = [str(tmp_path / "small.yaml"), "--runs", str(tmp_path), "--no-register"]
     environment = job_environment(joined, COLUMNS="100", TERM="xterm")
     command = [sys.executable, "jobs/train.py", *given, "--name", "stopped"]
-    code, shown = in_a_terminal(command, environment, after_step=EVERY)
+    code, shown = in_a_terminal(command, environment, EVERY, ctrl_c)
     left = lines(shown)
     assert code == 130, left[-20:]
     assert left[-1] == f"interrupted; go on with: {shlex.join(['python', 'jobs/train.py', *given])} --resume stopped"
@@ -96,6 +108,7 @@ def test_ctrl_c_in_a_terminal_ends_with_130_and_a_line_that_goes_on(joined: RayV
     assert run.info.status == "KILLED"
 
     again = shlex.split(left[-1].partition("go on with: ")[2])
-    code, shown = in_a_terminal([sys.executable, *again[1:]], environment, after_step=steps(shown) + EVERY)
-    assert code == 130 and read_state(latest_checkpoint(run_dir)).step >= reached.step
+    code, shown = in_a_terminal([sys.executable, *again[1:]], environment, steps(shown) + EVERY, terminate)
+    assert lines(shown)[-1] == left[-1]
+    assert code == 143 and read_state(latest_checkpoint(run_dir)).step >= reached.step
     assert f"at step {reached.step}, stream position {reached.ledger.watermark}" in shown

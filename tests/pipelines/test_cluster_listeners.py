@@ -44,6 +44,13 @@ def listeners(root: psutil.Process) -> set[tuple[str, str]]:
     return found
 
 
+def cluster_processes(root: psutil.Process) -> list[psutil.Process]:
+    """Those of a private Ray that all others come from."""
+    found = [process for process in root.children(recursive=True) if process.name() in ("gcs_server", "raylet")]
+    assert len(found) == 2
+    return found
+
+
 @contextmanager
 def job(*command: str | Path, runs: Path) -> Iterator[psutil.Process]:
     with (runs / "job.log").open("w") as log:
@@ -84,8 +91,12 @@ def test_a_server_listens_on_loopback_only(tmp_path: Path, export_dir: Path) -> 
         seen = watch(root, tmp_path, lambda: "until Ctrl-C" in (tmp_path / "job.log").read_text())
         with socket.create_connection(("127.0.0.1", port), timeout=10):
             pass
+        addresses = {process.environ().get("RAY_ADDRESS") for process in cluster_processes(root)}
     assert {"raylet", "ray::ProxyActor"} <= {name for name, _ in seen}, f"only {seen} was seen"
     assert strangers(seen) == set()
+    # Beside another Ray, parts of a private one would else look for that one.
+    (address,) = addresses
+    assert address is not None and address.startswith("127.0.0.1:")
 
 
 def test_a_listener_on_all_interfaces_is_noticed() -> None:

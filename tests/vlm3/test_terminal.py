@@ -107,10 +107,19 @@ def test_a_refused_job_leaves_no_log_and_no_folder_of_its_own(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_refusal_beside_an_older_run_leaves_that_run_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "train" / "run").mkdir(parents=True)
+    (tmp_path / "train" / "run" / "run.json").touch()
+    done = job("terminal.keep_log(folder); raise ConfigError('no')", tmp_path / "train" / "run" / "log")
+    assert done.returncode == 2
+    assert [path.name for path in (tmp_path / "train" / "run").iterdir()] == ["run.json"]
+
+
 def test_the_log_of_a_job_that_had_begun_stays(tmp_path: Path) -> None:
-    body = "terminal.keep_log(folder); (folder.parent / 'run.json').touch(); raise ConfigError('no')"
-    done = job(body, tmp_path / "train" / "run" / "log")
-    assert done.returncode == 2 and kept(tmp_path / "train" / "run" / "log") == ""
+    begun = "terminal.say('Ray' + terminal.where_the_log_is()); (folder.parent / 'run.json').touch()"
+    done = job(f"terminal.keep_log(folder); {begun}; raise ConfigError('no')", tmp_path / "train" / "run" / "log")
+    (log,) = (tmp_path / "train" / "run" / "log").iterdir()
+    assert (done.returncode, done.stderr) == (2, f"Ray; what libraries print: {log}\nerror: no\n")
 
 
 def test_a_bug_is_shown_whole_and_its_last_line_says_where_the_log_is(tmp_path: Path) -> None:
@@ -119,7 +128,7 @@ def test_a_bug_is_shown_whole_and_its_last_line_says_where_the_log_is(tmp_path: 
     *trace, last = done.stderr.splitlines()
     (log,) = (tmp_path / "run" / "log").iterdir()
     assert trace[0].startswith("Traceback") and trace[-1] == f"ValueError: {'x' * 400}"
-    assert last == f"error: ValueError: {'x' * 300}…; what libraries said: {log}"
+    assert last == f"error: ValueError: {'x' * 300}…; what libraries print: {log}"
 
 
 def test_no_line_is_cut_or_folded_where_the_output_is_no_terminal(tmp_path: Path) -> None:
