@@ -17,6 +17,9 @@ from vlm3.errors import UserError
 REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 """Exit codes: the user can put it right; a bug; Ctrl-C; SIGTERM."""
 
+LINE_CHARACTERS = 300
+"""Of a bug's text in the last line; the whole stands above it."""
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a supervisor sends it: the job ends as on Ctrl-C, with another exit code."""
@@ -79,9 +82,8 @@ def _fail(error: BaseException) -> NoReturn:
     terminal.finish()
     terminal.say("".join(traceback.format_exception(error)).rstrip())
     text = " ".join(str(error).split())
-    terminal.say(
-        f"error: {type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}{terminal.where_the_log_is()}"
-    )
+    short = text if len(text) <= LINE_CHARACTERS else f"{text[:LINE_CHARACTERS]}…"
+    terminal.say(f"error: {type(error).__name__}: {short}{terminal.where_the_log_is()}")
     _end(FAILED)
 
 
