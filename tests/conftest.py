@@ -38,6 +38,10 @@ os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
+# Who starts the tests in the background of a shell starts them deaf to Ctrl-C, and so the jobs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def ray_session(rclone_server: "S3Server") -> Iterator[None]:

@@ -13,7 +13,11 @@ from tests.left_out import LEFT_FOR_LONG
 
 RAY = "ray"
 """All that uses the session's Ray runs on one worker: a second Ray would take half a minute and half the memory."""
-LONGEST_FIRST = ("tests/vlm3/train/test_engine.py", "tests/vlm3/scenes/test_diagnosis_views.py")
+LONGEST_FIRST = (
+    "tests/vlm3/train/test_engine.py",
+    "tests/jobs/test_doctor.py",
+    "tests/vlm3/scenes/test_diagnosis_views.py",
+)
 """Files of a minute and more: started late, they would keep one worker busy while the other has ended."""
 _TOLD = "file_of_ray_tests"
 _FILE = pytest.StashKey[Path]()
