@@ -89,7 +89,9 @@ def report(run_dir: Path, outcome: WeightsOutcome | None, timeout_s: float) -> N
     if outcome.from_position is None or plan is None:
         raise ConfigError(f"run {run_dir.name!r} refused: {outcome.refused}")
     start = outcome.from_position
-    table = Table(title=f"run {run_dir.name}: new weights from position {start:,} on, in step {outcome.step:,}")
+    holds = f"run {run_dir.name}: new weights from position {start:,} on, in step {outcome.step:,}"
+    terminal.out().print(holds, markup=False, soft_wrap=True)
+    table = Table()
     for column in ("component", "share before", "share now"):
         table.add_column(column, justify="left" if column == "component" else "right")
     for size, old, new in zip(plan.components, plan.asked_at(max(start - 1, 0)), plan.asked_at(start), strict=True):

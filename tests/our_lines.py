@@ -24,6 +24,7 @@ OURS = re.compile(
             r"search: step \d+/\d+  trial \d+: ",
             r"continuing from \S+ at step \d+",
             r"[\w.-]+: champion ",
+            r"run \S+: new weights from position [\d,]+ on, in step [\d,]+$",
             r"weights change from position \d+ on: ",
             r"trial \d+: shares ",
             r"MLflow run \S+; ",
