@@ -1,5 +1,6 @@
 """Settings and fixtures shared by all tests: quiet loopback, and one local Ray."""
 
+import gc
 import os
 import shutil
 import signal
@@ -64,3 +65,8 @@ def ray_session(rclone_server: "S3Server") -> Iterator[None]:
         yield
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_unconfigure() -> None:
+    """Spare the end of this process, and so of the run, 10 s of collecting the garbage of what torch has loaded."""
+    gc.freeze()
