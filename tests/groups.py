@@ -19,6 +19,7 @@ LONGEST_FIRST = (
     "tests/vlm3/scenes/test_diagnosis_views.py",
 )
 """Files of a minute and more: started late, they would keep one worker busy while the other has ended."""
+LONG_TIMEOUT_S = 1800
 _TOLD = "file_of_ray_tests"
 _FILE = pytest.StashKey[Path]()
 
@@ -72,6 +73,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_FOR_LONG] = len(left)
     if left:
         config.hook.pytest_deselected(items=left)
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            # The limit of the others is for what hangs; these take minutes where the machine is busy.
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
     left_out = set(left)
     items[:] = sorted((item for item in items if item not in left_out), key=_turn)
     told = getattr(config, "workerinput", {}).get(_TOLD)

@@ -23,7 +23,7 @@ MOST_LINES = 80
 @pytest.mark.long
 def test_the_demo_tells_its_story_in_few_lines_and_in_its_own_words(tmp_path: Path) -> None:
     options = [word for setting in SMALL for word in ("--set", setting)]
-    done = run_job(OWN_RAY, "demo", *options, VLM3_RUNS=str(tmp_path), COLUMNS="100")
+    done = run_job(OWN_RAY, "demo", *options, timeout_s=1500, VLM3_RUNS=str(tmp_path), COLUMNS="100")
     assert done.returncode == 0, done.stderr[-3000:]
     shown = done.stderr + done.stdout
     assert len(shown.splitlines()) <= MOST_LINES
