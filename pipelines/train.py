@@ -38,7 +38,7 @@ from vlm3.tracking.registry import promote_if_better, register
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine import require_device
-from vlm3.train.progress import read_summary
+from vlm3.train.progress import forget_progress, read_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete, latest_checkpoint
 from vlm3.train.worker import EXPORT_FOLDER, STREAM, WorkerConfig, train_worker
@@ -152,6 +152,7 @@ def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
     """
     restarts = worker.recipe.train.max_restarts
     while True:
+        forget_progress(worker.run_dir)
         try:
             with progress_bar(worker.run_dir, worker.recipe.train.steps):
                 interruptible(_trainer(worker, factory).fit)

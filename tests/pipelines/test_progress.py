@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.progress import Counting, figures, progress_bar
-from vlm3.train.progress import Progress, read_progress, tell_activity
+from vlm3.train.progress import Progress, forget_progress, read_progress, tell_activity
 
 SCRIPT = """
 import sys
@@ -72,3 +72,10 @@ def test_what_a_run_does_between_steps_stands_in_the_place_of_its_rates(tmp_path
     tell_activity(tmp_path, "evaluating")
     now = read_progress(tmp_path)
     assert now is not None and figures(now) == "loss 1.250  evaluating"
+
+
+def test_a_run_that_goes_on_does_not_show_how_far_it_had_been(tmp_path: Path) -> None:
+    forget_progress(tmp_path)
+    NOW.write(tmp_path)
+    forget_progress(tmp_path)
+    assert read_progress(tmp_path) is None

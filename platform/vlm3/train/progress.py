@@ -36,6 +36,11 @@ def read_progress(run_dir: Path) -> Progress | None:
         return None
 
 
+def forget_progress(run_dir: Path) -> None:
+    """Nothing is done yet: a run that goes on from its last checkpoint may have been further before."""
+    (run_dir / FILE_NAME).unlink(missing_ok=True)
+
+
 def tell_activity(run_dir: Path, activity: str) -> None:
     """Say what the run does between two steps: evaluating, saving. The next step says "training" again."""
     now = read_progress(run_dir)
