@@ -14,7 +14,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo test test-long test-floats check fix bench bench-data dashboard
+.PHONY: help setup demo test test-long test-properties test-floats check fix bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -34,8 +34,11 @@ demo: setup ## data, train, evaluate, register, search, serve one answer (DATA=f
 test: setup ## the tests, ten minutes on two cores
 	@$(PYTEST) $(SHARED_OUT)
 
-test-long: setup ## what is long by nature: kills, whole submitted jobs, property tests with many examples
-	@$(PYTEST) $(SHARED_OUT) -m "long or hypothesis" --hypothesis-profile=large
+test-long: setup ## what is long by nature: real kills, whole submitted jobs, the demo; one after the other
+	@$(PYTEST) -m long
+
+test-properties: setup ## the property tests with many examples
+	@$(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
 
 test-floats: setup ## comparisons of floats, under each instruction set that torch's kernels have
 	@failed=; for set in default avx2 ""; do \

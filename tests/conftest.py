@@ -25,9 +25,9 @@ pytest_plugins = (
     "tests.stream_fixtures",
 )
 
-# A busy machine is slow, not wrong. The large profile is for `make test-long` (--hypothesis-profile=large).
+# A busy machine is slow, not wrong. The large profile is for `make test-properties` (--hypothesis-profile=large).
 settings.register_profile("vlm3", deadline=None, max_examples=30)
-settings.register_profile("large", deadline=None, max_examples=500)
+settings.register_profile("large", deadline=None, max_examples=200)
 settings.load_profile("vlm3")
 
 # A shell starts what goes to the background with Ctrl-C ignored, and what that starts inherits it.

@@ -18,6 +18,8 @@ test:
 \t@echo "VLM3_TEST_DATA=$${VLM3_TEST_DATA-unset}"; cat; %s
 test-long:
 \t@echo run-$@; %s
+test-properties:
+\t@echo run-$@; %s
 """
 DATA, DEBIAN = "skipped for want of data", "skipped for want of a Debian package"
 LISTED = "# Of the tests.\nnosuch # nosuch-command: a test\nmake   # make: the targets\n"
@@ -38,7 +40,7 @@ def run_ci(
         made.mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", repository / ".ci" / "run")
     (repository / "tests" / "debian-packages.txt").write_text(listed)
-    (repository / "Makefile").write_text(MAKEFILE % (test, test_long))
+    (repository / "Makefile").write_text(MAKEFILE % (test, test_long, said()))
     for name, script in (("apt-get", f'echo "$@" >> {folder}/apt'), ("id", f"echo {user}")):
         (commands / name).write_text(f"#!/bin/sh\n{script}\n")
         (commands / name).chmod(0o755)
@@ -51,10 +53,18 @@ def test_all_parts_run_and_are_timed(tmp_path: Path) -> None:
     done = run_ci(tmp_path, said(data=3), VLM3_TEST_DATA="")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    began = [lines.index(line) for line in ("run-setup", "run-check", "VLM3_TEST_DATA=unset", "run-test-long")]
+    parts = ("run-setup", "run-check", "VLM3_TEST_DATA=unset", "run-test-long", "run-test-properties")
+    began = [lines.index(line) for line in parts]
     assert began == sorted(began)
     timed = [re.fullmatch(r"== (.+): \d+ s, exit 0", line) for line in lines]
-    assert [match[1] for match in timed if match] == ["debian", "setup", "check", "test", "test-long"]
+    assert [match[1] for match in timed if match] == [
+        "debian",
+        "setup",
+        "check",
+        "test",
+        "test-long",
+        "test-properties",
+    ]
     assert f"{DATA}: 3 (data folder: x)" in lines
     assert re.fullmatch(r"== total: \d+ s", lines[-1])
     assert not (tmp_path / "apt").exists(), "nothing was missing"
