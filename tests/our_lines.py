@@ -21,7 +21,7 @@ OURS = re.compile(
             # training and search
             r"run \S+ in \S+$",
             r"training: step \d+/\d+  loss ",
-            r"search: step \d+/\d+  trial \d+: ",
+            r"search: step \d+/\d+(  trial \d+: .+)?$",
             r"continuing from \S+ at step \d+",
             r"[\w.-]+: champion ",
             r"run \S+: new weights from position [\d,]+ on, in step [\d,]+$",
