@@ -75,7 +75,7 @@ def main() -> None:
     with timer.part("serve one answer"):
         frame = next(iter(held_out_frames(sources["rooms"], 1)))
         answer = answer_once(recipe.tracking, runs_dir, frame)
-        terminal.out().print(answer)
+        terminal.out().print(answer, markup=False, soft_wrap=True)
     show_result(recipe, result, best, timer, runs_dir)
 
 

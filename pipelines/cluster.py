@@ -95,9 +95,11 @@ def _join(address: str) -> None:
 def _own_signals() -> Iterator[None]:
     """Keep this process's handler of SIGTERM: Ray's would end it with exit code 15."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

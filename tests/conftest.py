@@ -30,9 +30,6 @@ settings.register_profile("vlm3", deadline=None, max_examples=30)
 settings.register_profile("large", deadline=None, max_examples=200)
 settings.load_profile("vlm3")
 
-# A shell starts what goes to the background with Ctrl-C ignored, and what that starts inherits it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 # Before ray or torch is imported anywhere: every server stays on loopback.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["GLOO_SOCKET_IFNAME"] = "lo"

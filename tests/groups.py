@@ -12,7 +12,8 @@ from xdist.workermanage import WorkerController
 from tests.left_out import LEFT_FOR_LONG
 
 RAY = "ray"
-"""All that uses the session's Ray runs on one worker: a second Ray would take half a minute and half the memory."""
+"""What uses Ray in the folders below: most of the time of all tests, on one worker and its Ray, from the start."""
+RAY_FOLDERS = ("jobs", "pipelines")
 LONGEST_FIRST = (
     "tests/vlm3/train/test_engine.py",
     "tests/jobs/test_doctor.py",
@@ -29,7 +30,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 class Groups(LoadScopeScheduling):
-    """What uses Ray is one piece of work, any other file is one each, for the fixtures of its module.
+    """The Ray group is one piece of work, any other file is one each, for the fixtures of its module.
 
     xdist's own groups are lost with pytest 9.2: it writes them into names of tests that can no longer be written.
     """
@@ -78,22 +79,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # The limit of the others is for what hangs; these take minutes where the machine is busy.
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
     left_out = set(left)
-    items[:] = sorted((item for item in items if item not in left_out), key=_turn)
+    items[:] = _in_turn([item for item in items if item not in left_out])
     told = getattr(config, "workerinput", {}).get(_TOLD)
     if told:
         # In one go: another worker writes the same.
         draft = Path(f"{told}.{os.getpid()}")
-        draft.write_text(json.dumps([item.nodeid for item in items if _uses_ray(item)]), encoding="utf-8")
+        draft.write_text(json.dumps([item.nodeid for item in items if _in_ray_group(item)]), encoding="utf-8")
         draft.replace(told)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.split("::", maxsplit=1)[0]
 
 
 def _uses_ray(item: pytest.Item) -> bool:
     return "ray_session" in getattr(item, "fixturenames", ())
 
 
-def _turn(item: pytest.Item) -> int:
-    """Place of a test's group; the order of collection decides within it."""
-    if _uses_ray(item):
-        return 0
-    file = item.nodeid.split("::", maxsplit=1)[0]
-    return 1 + (LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST))
+def _in_ray_group(item: pytest.Item) -> bool:
+    return _uses_ray(item) and item.path.parent.name in RAY_FOLDERS
+
+
+def _in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The Ray group first, then long files, then the others; the order of collection decides within each.
+
+    Files that use Ray outside the group come last, for whichever worker is free: one without Ray starts its own.
+    """
+    last = {_file(item) for item in items if _uses_ray(item) and not _in_ray_group(item)}
+
+    def turn(item: pytest.Item) -> int:
+        if _in_ray_group(item):
+            return 0
+        file = _file(item)
+        if file in LONGEST_FIRST:
+            return 1 + LONGEST_FIRST.index(file)
+        return 1 + len(LONGEST_FIRST) + (file in last)
+
+    return sorted(items, key=turn)

@@ -29,13 +29,17 @@ OURS = re.compile(
             r"trial \d+: shares ",
             r"MLflow run \S+; ",
             r"train it: python jobs/train.py ",
+            r"fetching \S+ version \d+ from \S+$",
             # evaluation
             r"[\w.-]+: (checked|rows) \d+/\d+$",
             r"report and answers: ",
             r"\d+ items of \S+: ",
             # serving
+            r"\S+ version \S+ is loaded$",
             r"serving \S+ on http://\S+ until Ctrl-C; ",
             r"  curl ",
+            # the demo
+            r"[A-Za-z, ]+ ─+$",
             r"how far is the point of \S+ at \(",
         )
     )

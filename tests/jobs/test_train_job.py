@@ -1,11 +1,9 @@
-"""jobs/train.py and jobs/ingest.py: what they leave, and one clear line and nothing half-written for bad input."""
+"""jobs/train.py and jobs/ingest.py with bad input: one clear line, exit code 2, nothing half-written."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.job_runs import NO_RAY, OWN_RAY, RayVariables, refused, run_job
 from tests.storage_fixtures import S3Server, make_bucket
@@ -17,8 +15,7 @@ RECIPE = {
     "sources": {"rooms": {"weight": 1.0, "render": ROOMS}},
     "model": {"id": "tiny"},
     "engine": {"micro_batch": 4},
-    "train": {"steps": 2, "global_batch": 4, "workers": 1, "cpus_per_worker": 0.5, "gallery_samples": 1},
-    "evaluation": {"every_steps": 2, "images": 1, "points": 1},
+    "train": {"steps": 2, "global_batch": 4},
 }
 
 
@@ -26,21 +23,6 @@ RECIPE = {
 def recipe(tmp_path: Path) -> Path:
     (tmp_path / "recipe.yaml").write_text(dump_yaml(RECIPE))
     return tmp_path / "recipe.yaml"
-
-
-def test_a_recipe_trains_from_the_command_line_to_an_export_and_a_champion(
-    recipe: Path, tmp_path: Path, joined: RayVariables
-) -> None:
-    runs = tmp_path / "runs"
-    done = run_job(joined, "train", recipe, "--runs", runs, "--name", "mine")
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert (runs / "train" / "mine" / "export" / "model.safetensors").is_file()
-    summary = json.loads((runs / "train" / "mine" / "summary.json").read_text())
-    assert summary["loss_last"] > 0 and "eval/rooms/delta1" in summary
-    client = MlflowClient(f"sqlite:///{runs}/mlflow.db")
-    assert client.get_model_version_by_alias("vlm3-depth", "champion").version == 1
-    # The cluster is left as it was found, and the name is taken.
-    refused(run_job(joined, "train", recipe, "--runs", runs, "--name", "mine"), "--resume mine")
 
 
 @pytest.mark.parametrize(

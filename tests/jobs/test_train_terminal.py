@@ -70,6 +70,11 @@ def ctrl_c(pid: int) -> None:
     os.killpg(pid, signal.SIGINT)
 
 
+def terminate(pid: int) -> None:
+    """As a supervisor sends it: to the job alone."""
+    os.kill(pid, signal.SIGTERM)
+
+
 def steps(shown: str) -> int:
     """The last step that the bar showed."""
     return max((int(step) for step in re.findall(rf"(\d+)/{STEPS}", shown)), default=0)
@@ -82,7 +87,7 @@ def lines(shown: str) -> list[str]:
 
 
 @pytest.mark.long
-def test_ctrl_c_in_a_terminal_ends_with_130_and_a_line_that_goes_on(joined: RayVariables, tmp_path: Path) -> None:
+def test_ctrl_c_and_sigterm_end_a_training_with_a_line_that_goes_on(joined: RayVariables, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(dump_yaml(RECIPE))
     given = [str(tmp_path / "small.yaml"), "--runs", str(tmp_path), "--no-register"]
     environment = job_environment(joined, COLUMNS="100", TERM="xterm")
@@ -101,3 +106,9 @@ def test_ctrl_c_in_a_terminal_ends_with_130_and_a_line_that_goes_on(joined: RayV
     client = connect(f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("vlm3").experiment_id])
     assert run.info.status == "KILLED"
+
+    again = shlex.split(left[-1].partition("go on with: ")[2])
+    code, shown = in_a_terminal([sys.executable, *again[1:]], environment, steps(shown) + EVERY, terminate)
+    assert lines(shown)[-1] == left[-1]
+    assert code == 143 and read_state(latest_checkpoint(run_dir)).step >= reached.step
+    assert f"at step {reached.step}, stream position {reached.ledger.watermark}" in shown

@@ -1,5 +1,6 @@
 """Training runs through the real Ray Train, Ray Data, DeepSpeed and MLflow."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from mlflow import MlflowClient
 from pipelines.reading import ClipReader
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
-from pipelines.train import RunRequest, run_training
+from pipelines.train import RunRequest, TrainResult, run_training
+from tests.job_runs import RayVariables, run_job
+from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError, DataError
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.predictor import Predictor
@@ -23,11 +26,12 @@ from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import tracking_uri
 from vlm3.train.checkpoint import read_state
 from vlm3.train.evaluate import held_out_frames
+from vlm3.train.progress import read_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {"scenes": 20, "frames_per_scene": 4}
+ROOMS = {"scenes": 20, "frames_per_scene": 4, "width_px": 96, "height_px": 72}
 
 
 def recipe_data(**train: object) -> dict[str, object]:
@@ -39,7 +43,7 @@ def recipe_data(**train: object) -> dict[str, object]:
         },
         "tasks": {
             "depth": {
-                "focal_px": 70,
+                "focal_px": 50,
                 "ask": {"points": 4, "reference_range": 100, "decimals": 1, "templates": "compact-1"},
             }
         },
@@ -58,9 +62,19 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(ray_session: None, runs_dir: Path):
-    recipe = Recipe.parse(recipe_data(), "test")
-    return recipe, run_training(recipe, RunRequest("finished", runs_dir))
+def finished(joined: RayVariables, runs_dir: Path) -> tuple[Recipe, TrainResult]:
+    """A run as a user starts it, on a cluster that is there; what it says of itself in its files and in MLflow."""
+    file = runs_dir / "small.yaml"
+    file.write_text(dump_yaml(recipe_data()))
+    done = run_job(joined, "train", file, "--runs", runs_dir, "--name", "finished")
+    assert done.returncode == 0, done.stderr[-4000:]
+    run_dir = runs_dir / "train" / "finished"
+    run_id = json.loads((run_dir / "run.json").read_text())["run_id"]
+    champion = MlflowClient(f"sqlite:///{runs_dir}/mlflow.db").get_model_version_by_alias("vlm3-depth", "champion")
+    result = TrainResult(
+        run_id, read_summary(run_dir), run_dir / "export", int(champion.version), champion.run_id == run_id
+    )
+    return Recipe.parse(recipe_data(), "test"), result
 
 
 def test_a_run_trains_evaluates_registers_and_leaves_an_export(finished, runs_dir: Path):
@@ -144,7 +158,7 @@ def test_a_source_marked_eval_cannot_be_given_weight(finished, runs_dir: Path, d
 
 
 def test_a_corrupt_shard_stops_the_run_with_its_name(finished, runs_dir: Path, tmp_path: Path):
-    recipe = Recipe.parse(recipe_data(max_restarts=0), "test")
+    recipe = Recipe.parse(recipe_data(max_restarts=0, workers=1), "test")
     for name in ("data", "models"):
         shutil.copytree(runs_dir / name, tmp_path / name)
     shards = list((tmp_path / "data" / "rooms").glob("train-*.parquet"))

@@ -30,7 +30,7 @@ def recipe(workers: int, *, deterministic: bool) -> Recipe:
     data["engine"] = {"zero_stage": 0, "micro_batch": 3}
     data["evaluation"] = {"every_steps": STEPS, "images": 1, "points": 1, "sources": ["rooms"]}
     pairs = {"points": 4, "reference_range": 100, "templates": "compact-1"}
-    data["tasks"]["correspondence"] = {"weight": 0.5, "focal_px": 70, "ask": pairs}
+    data["tasks"]["correspondence"] = {"weight": 0.5, "focal_px": 50, "ask": pairs}
     data["stream"] = {"deterministic": deterministic, "read": {"positions": 64}}
     return Recipe.parse(data, "elastic")
 
