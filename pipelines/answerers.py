@@ -8,7 +8,6 @@ from vlm3.errors import ConfigError, DataError
 from vlm3.evaluation.answering import Answerer, TextAnswerer
 from vlm3.evaluation.predictions import PredictedAnswerer, PredictionFile
 from vlm3.infer.endpoint import Endpoint, EndpointModel
-from vlm3.infer.local_model import LocalModel
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import FILE, AskSpec
 from vlm3.models.load import ModelConfig, resolve_model
@@ -33,8 +32,13 @@ class DirectoryAnswerer:
         state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return _hash(f"{state} {self.device} {_way(self.ask)}")
 
-    def build(self) -> Answerer:
-        """Load the weights."""
+    def build(self, threads: int) -> Answerer:
+        """Load the weights, for `threads` of torch."""
+        import torch
+
+        from vlm3.infer.local_model import LocalModel
+
+        torch.set_num_threads(threads)
         return TextAnswerer(Predictor(LocalModel.load(self.directory, self.device), self.ask))
 
 
@@ -50,8 +54,8 @@ class EndpointAnswerer:
         """Names the server's model and the way of asking."""
         return _hash(f"{self.endpoint} {_way(self.ask)}")
 
-    def build(self) -> Answerer:
-        """Connect."""
+    def build(self, threads: int) -> Answerer:
+        """Connect; the server computes."""
         return TextAnswerer(Predictor(EndpointModel(self.endpoint), self.ask))
 
 
@@ -67,8 +71,8 @@ class FileAnswerer:
         state = self.path.stat()
         return _hash(f"{self.path} {state.st_size} {state.st_mtime_ns}")
 
-    def build(self) -> Answerer:
-        """Open the file."""
+    def build(self, threads: int) -> Answerer:
+        """Open the file; nothing is computed."""
         return PredictedAnswerer(PredictionFile.open(self.path))
 
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
-import torch
 
 from pipelines.answerers import AnswererSource
 from pipelines.progress import Counting
@@ -43,9 +42,9 @@ class AnswerActor:
     """One replica. A user's error comes back as data: Ray Data would lose it among its own."""
 
     def __init__(self, benchmark: Benchmark, source: AnswererSource, threads: int) -> None:
-        torch.set_num_threads(threads)
         self._benchmark = benchmark
         self._source = source
+        self._threads = threads
         self._answerer: Answerer | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -56,7 +55,7 @@ class AnswerActor:
         found: list[tuple[str, str, bytes, str | None]] = []
         for row in block["row"].to_pylist():
             try:
-                self._answerer = self._answerer or self._source.build()
+                self._answerer = self._answerer or self._source.build(self._threads)
                 items = self._benchmark.read(row)
                 tables = [table for item in items for table in self._answerer.answer(item)]
             except UserError as error:

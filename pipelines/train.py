@@ -4,12 +4,10 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import ray.data
-import ray.train
-import ray.train.torch
 
 from pipelines.cluster import connect, starts_its_own
 from pipelines.failures import user_error
@@ -19,13 +17,12 @@ from pipelines.reading import ClipReader
 from pipelines.runs import only_driver
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, evaluated_sources, open_sources, require_labels
-from pipelines.stream import PlanOwner, in_order, training_stream
+from pipelines.stream import in_order
+from pipelines.train_stream import StreamFactory, saved_ledger, step_shape, work
 from pipelines.weights import component_sizes, keep_plan, start_plan
 from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError
 from vlm3.log import get_logger
-from vlm3.mixture.dealing import Dealing, StepShape
-from vlm3.mixture.ledger import Ledger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.scenes.sharded import ShardedSource
@@ -33,15 +30,16 @@ from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
-from vlm3.tracking.pictures import sample_gallery
 from vlm3.tracking.registry import promote_if_better, register
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
-from vlm3.train.engine import require_device
 from vlm3.train.progress import forget_progress, read_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete, latest_checkpoint
-from vlm3.train.worker import EXPORT_FOLDER, STREAM, WorkerConfig, train_worker
+from vlm3.train.worker_config import EXPORT_FOLDER, STREAM, WorkerConfig
+
+if TYPE_CHECKING:
+    import ray.train.torch
 
 log = get_logger(__name__)
 RUN_FILE = "run.json"
@@ -72,23 +70,6 @@ class TrainResult:
     """True when the alias `champion` moved to this version."""
 
 
-@dataclass(frozen=True)
-class StreamFactory:
-    """Makes the stream anew for every start of the worker group, from the last committed checkpoint's ledger."""
-
-    builder: SampleBuilder
-    owner: PlanOwner
-    run_dir: Path
-    recipe: Recipe
-
-    def __call__(self) -> ray.data.Dataset:
-        """The stream of what is still to be consumed."""
-        train = self.recipe.train
-        remaining = saved_ledger(self.run_dir).remaining(train.steps * train.global_batch)
-        dealing = Dealing(remaining, step_shape(self.recipe))
-        return training_stream(self.builder, dealing, self.owner, self.recipe.stream)
-
-
 def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
     """Train a recipe to its last step; evaluates, exports and registers.
 
@@ -108,7 +89,9 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     run_dir = (request.runs_dir / request.kind / request.name).resolve()
     log.info("run %s in %s", request.name, run_dir)
     saved_run_id = _claim(run_dir, recipe, request)
-    if starts_its_own():
+    if recipe.train.device == "cuda" and starts_its_own():
+        from vlm3.train.engine import require_device
+
         require_device(recipe.train.device)
     sources = open_sources(recipe, request.runs_dir, partial(_connect_and_check, recipe))
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
@@ -150,6 +133,9 @@ def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
 
     It does not where the user has to put something right: only a store that failed may be well again.
     """
+    # Takes seconds, which nobody wants to wait for whose recipe is refused.
+    import ray.train
+
     restarts = worker.recipe.train.max_restarts
     while True:
         forget_progress(worker.run_dir)
@@ -169,11 +155,13 @@ def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
         discard_incomplete(worker.run_dir)
 
 
-def _trainer(worker: WorkerConfig, factory: StreamFactory) -> ray.train.torch.TorchTrainer:
+def _trainer(worker: WorkerConfig, factory: StreamFactory) -> "ray.train.torch.TorchTrainer":
+    import ray.train.torch
+
     train = worker.recipe.train
     execution = ray.data.ExecutionOptions(preserve_order=in_order(worker.recipe.stream, step_shape(worker.recipe)))
     return ray.train.torch.TorchTrainer(
-        train_worker,
+        work,
         train_loop_config={"worker": worker},
         scaling_config=ray.train.ScalingConfig(
             num_workers=train.workers,
@@ -224,8 +212,6 @@ def _check_sizes(recipe: Recipe) -> None:
                 f"train.device: cuda with train.workers: {train.workers} needs as many GPUs, the cluster has {gpus};"
                 " start nodes with GPUs or use --set train.device=cpu"
             )
-    else:
-        require_device(train.device)
     cpus = float(ray.cluster_resources().get("CPU", 0))
     stream = recipe.stream.read.cpus + recipe.stream.decode.cpus * (recipe.stream.decode.actors or 1)
     needed = train.workers * train.cpus_per_worker + stream
@@ -266,17 +252,6 @@ def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
     return run_id
 
 
-def step_shape(recipe: Recipe) -> StepShape:
-    """How the recipe's steps are shared. Raises ConfigError where they cannot be."""
-    return StepShape(recipe.train.global_batch, recipe.train.workers, recipe.engine.micro_batch)
-
-
-def saved_ledger(run_dir: Path) -> Ledger:
-    """What the last complete checkpoint of a run holds as consumed."""
-    folder = latest_checkpoint(run_dir)
-    return Ledger.empty() if folder is None else read_state(folder).ledger
-
-
 def _describe(
     run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource], builder: SampleBuilder, plan: MixturePlan
 ) -> None:
@@ -288,5 +263,7 @@ def _describe(
         run.dataset(name, source.uri, source.fingerprint, context)
     wanted = recipe.train.gallery_samples
     if wanted:
+        from vlm3.tracking.pictures import sample_gallery
+
         shown = list(builder.asked(plan, [np.arange(min(wanted, plan.end or wanted))]))
         run.figure("samples.png", sample_gallery([s.sample for s in shown], [s.conversation for s in shown]))

@@ -18,7 +18,7 @@ import ray.train
 import pipelines.train
 import vlm3.train.worker
 from vlm3.train.loop import LoopState, StepOutcome
-from vlm3.train.worker import WorkerConfig
+from vlm3.train.worker_config import WorkerConfig
 
 AfterStep = Callable[[int, int], None]
 """Called with rank and step, on every worker after each step and its checkpoint."""
@@ -74,6 +74,6 @@ def waiting(at_step: int, marker: Path) -> AfterStep:
 
 if __name__ == "__main__":
     _, at_step, marker, job, *arguments = sys.argv
-    pipelines.train.train_worker = interrupted(waiting(int(at_step), Path(marker)))
+    pipelines.train.work = interrupted(waiting(int(at_step), Path(marker)))
     sys.argv = [job, *arguments]
     runpy.run_path(job, run_name="__main__")

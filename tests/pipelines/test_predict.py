@@ -50,7 +50,7 @@ class Clerk:
     at: str = ROWS[9]
     identity: str = "clerk"
 
-    def build(self) -> "Clerk":
+    def build(self, threads: int) -> "Clerk":
         return self
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:

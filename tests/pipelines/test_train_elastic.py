@@ -47,7 +47,7 @@ def run_with_kills(
             return run_training(given, request)
         with patch.context() as doomed, pytest.raises(ray.train.TrainingFailedError):
             doomed.setattr(
-                "pipelines.train.train_worker",
+                "pipelines.train.work",
                 interrupted(dying(workers - 1, last_step, runs_dir / f"died-{turn}")),
             )
             run_training(given, request)
@@ -83,7 +83,7 @@ def test_in_free_order_a_run_starts_itself_again_and_ends_with_exactly_its_posit
 ) -> None:
     free = recipe(2, deterministic=False)
     free = free.model_copy(update={"train": free.train.model_copy(update={"max_restarts": 1})})
-    monkeypatch.setattr("pipelines.train.train_worker", interrupted(dying(0, 5, runs_dir / "died")))
+    monkeypatch.setattr("pipelines.train.work", interrupted(dying(0, 5, runs_dir / "died")))
     run_training(free, RunRequest("free", runs_dir, register=False))
     assert (runs_dir / "died").exists()
     final = read_state(latest_checkpoint(runs_dir / "train" / "free"))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from vlm3.infer.local_model import LocalModel
 from vlm3.infer.spec import AskSpec
 from vlm3.infer.text_model import TextModel
 from vlm3.views.unify import GridPolicy, UnifyPolicy
@@ -24,6 +23,9 @@ class Predictor:
         Raises:
             ConfigError: the directory is not one that this platform exported, or there is no such device.
         """
+        # torch, which takes seconds: a model behind an endpoint does without.
+        from vlm3.infer.local_model import LocalModel
+
         ask = AskSpec.read(model_dir)
         return cls(LocalModel.load(model_dir, device), ask)
 

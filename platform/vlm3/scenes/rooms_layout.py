@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
 
@@ -38,6 +37,8 @@ class Furniture:
     @property
     def world_R_object(self) -> Array:
         """(3, 3); columns are the object's axes."""
+        from scipy.spatial.transform import Rotation
+
         rotation: Array = Rotation.from_euler("y", self.yaw_rad).as_matrix()
         return rotation
 
@@ -76,6 +77,8 @@ def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, fl
 
 def _path(rng: np.random.Generator, low: Array, high: Array, frames: int) -> tuple[Array, ...]:
     """Small steps and turns that look across the room, so that neighbours see the same things."""
+    from scipy.spatial.transform import Rotation
+
     floor_low, floor_high = low[[0, 2]] + WALL_MARGIN_M, high[[0, 2]] - WALL_MARGIN_M
     position = rng.uniform(floor_low, floor_high)
     eye_m = rng.uniform(1.2, 1.8)

@@ -1,19 +1,16 @@
-"""What went wrong at a store: whether another attempt may help, and words that say what to do."""
+"""What went wrong at a store: whether another attempt may help, and words that say what to do.
+
+S3's libraries are imported when something failed: a process that reads a local folder does without them.
+"""
 
 import errno
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import cache
 from time import time
 from typing import Any
 
-import aiohttp
-import botocore.exceptions as boto  # type: ignore[import-untyped] # ships no types
-from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
-
 from vlm3.errors import DataError, UserError
-
-S3_FAILURES: tuple[type[Exception], ...] = (OSError, boto.BotoCoreError, aiohttp.ClientError, ResponseParserError)
-"""Every failure of a store: s3fs turns S3's answers into OSError, and lets errors of the connection through."""
 
 
 class StorageError(UserError):
@@ -53,22 +50,38 @@ _CODE = {
     "IncompleteBody": Reason.BROKEN_BODY,
     "XAmzContentSHA256Mismatch": Reason.BROKEN_BODY,
 }
-# In order: a read timeout is a connection error as well.
-_TYPES: tuple[tuple[Reason, tuple[type[Exception], ...]], ...] = (
-    (Reason.TIMEOUT, (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError)),
-    (
-        Reason.BROKEN_BODY,
-        (
-            ShortBodyError,
-            aiohttp.ClientPayloadError,
-            boto.IncompleteReadError,
-            boto.ResponseStreamingError,
-            ResponseParserError,
-        ),
-    ),
-    (Reason.CONNECTION, (ConnectionError, aiohttp.ClientError, boto.HTTPClientError, boto.ConnectionError)),
-)
 _BUSY = {errno.EBUSY, errno.EINTR, errno.EAGAIN}
+
+
+def is_store_failure(error: Exception) -> bool:
+    """Whether a store failed: s3fs turns S3's answers into OSError, and lets errors of the connection through."""
+    if isinstance(error, OSError):
+        return True
+    return isinstance(error, _library_errors())
+
+
+@cache
+def _library_errors() -> tuple[type[Exception], ...]:
+    import aiohttp
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped] # ships no types
+    from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
+
+    return BotoCoreError, aiohttp.ClientError, ResponseParserError
+
+
+@cache
+def _transient_types() -> tuple[tuple[Reason, tuple[type[Exception], ...]], ...]:
+    """In order: a read timeout is a connection error as well."""
+    import aiohttp
+    import botocore.exceptions as boto  # type: ignore[import-untyped]
+    from botocore.parsers import ResponseParserError
+
+    broken = (aiohttp.ClientPayloadError, boto.IncompleteReadError, boto.ResponseStreamingError, ResponseParserError)
+    return (
+        (Reason.TIMEOUT, (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError)),
+        (Reason.BROKEN_BODY, (ShortBodyError, *broken)),
+        (Reason.CONNECTION, (ConnectionError, aiohttp.ClientError, boto.HTTPClientError, boto.ConnectionError)),
+    )
 
 
 def transient_reason(error: Exception) -> Reason | None:
@@ -76,7 +89,9 @@ def transient_reason(error: Exception) -> Reason | None:
     if (answer := _answer(error)) is not None:
         by_status = _STATUS.get(answer.get("ResponseMetadata", {}).get("HTTPStatusCode"))
         return by_status or _CODE.get(_code(error))
-    for reason, types in _TYPES:
+    if isinstance(error, FileNotFoundError):
+        return None
+    for reason, types in _transient_types():
         if isinstance(error, types):
             return reason
     return Reason.SERVER_ERROR if isinstance(error, OSError) and error.errno in _BUSY else None
@@ -98,7 +113,7 @@ def explain(error: Exception, where: str, endpoint: str | None, tried: str = "")
     """The user's error for a failure at `where`.
 
     Args:
-        error: one of `S3_FAILURES`.
+        error: a failure of a store.
         where: URI of the file.
         endpoint: S3 endpoint in use, None for Amazon's or a local folder.
         tried: what was done before giving up, for the end of the message.
@@ -125,6 +140,8 @@ def _missing(code: str, where: str, store: str) -> str:
 
 
 def _refusal(error: Exception, store: str) -> str:
+    import botocore.exceptions as boto
+
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         return "no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, PermissionError):

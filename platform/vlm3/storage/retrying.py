@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from vlm3.log import get_logger
 from vlm3.storage.counters import COUNTERS
-from vlm3.storage.failures import S3_FAILURES, Reason, explain, retry_after_s, transient_reason
+from vlm3.storage.failures import Reason, explain, is_store_failure, retry_after_s, transient_reason
 from vlm3.storage.limiter import AdaptiveLimit
 
 log = get_logger(__name__)
@@ -30,7 +30,7 @@ def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, lim
     Exponential backoff and jitter, 2015), and no shorter than the store's Retry-After.
 
     Args:
-        operation: makes one request; raises one of `S3_FAILURES` when it fails.
+        operation: makes one request; what it raises where the store fails is known to `is_store_failure`.
         where: URI of the file, for messages.
         endpoint: S3 endpoint in use, None for Amazon's or a local folder.
         limit: of requests in flight at this prefix.
@@ -44,7 +44,9 @@ def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, lim
     while True:
         try:
             return _attempt(operation, limit)
-        except S3_FAILURES as error:
+        except Exception as error:
+            if not is_store_failure(error):
+                raise
             reason = transient_reason(error)
             if reason is None:
                 raise explain(error, where, endpoint) from error
@@ -64,8 +66,8 @@ def _attempt(operation: Callable[[], ResultT], limit: AdaptiveLimit) -> ResultT:
         sent_s = time.monotonic()
         try:
             result = operation()
-        except S3_FAILURES as error:
-            if transient_reason(error) is Reason.SLOW_DOWN:
+        except Exception as error:
+            if is_store_failure(error) and transient_reason(error) is Reason.SLOW_DOWN:
                 limit.refused(sent_s)
             raise
         limit.succeeded()

@@ -2,6 +2,7 @@
 
 Everything takes explicit URIs and run ids. MLflow's module-level state (active run, tracking URI) is never used: Ray
 workers, Tune trials and threads share a process or inherit its environment, and would write into each other's runs.
+MLflow is imported where it is used: that takes seconds, and most processes of a job never talk to it.
 """
 
 import fcntl
@@ -13,14 +14,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
-
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from vlm3.errors import ConfigError
 from vlm3.tracking.config import SERVERS, TrackingConfig
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 T = TypeVar("T")
 LOCK_PATIENCE_S = 60.0
@@ -31,12 +32,14 @@ def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
     return config.uri or f"sqlite:///{runs_dir.resolve() / 'mlflow.db'}"
 
 
-def connect(uri: str) -> MlflowClient:
+def connect(uri: str) -> "MlflowClient":
     """A client whose runs and models both live at `uri`."""
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def connect_existing(uri: str) -> MlflowClient:
+def connect_existing(uri: str) -> "MlflowClient":
     """A client of a store that must be there already.
 
     Raises:
@@ -55,6 +58,8 @@ def retry_locked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     MLflow rolls a refused transaction back, so repeating it writes once.
     """
+    from mlflow.exceptions import MlflowException
+
     deadline = time.monotonic() + LOCK_PATIENCE_S
     pause_s = 0.05
     while True:
@@ -87,6 +92,8 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
     Raises:
         ConfigError: the server does not answer, or refuses.
     """
+    from mlflow.exceptions import MlflowException
+
     if urlsplit(uri).scheme in SERVERS:
         _check_answers(uri)
         artifacts = None  # the server decides

@@ -8,16 +8,16 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.log import get_logger
 from vlm3.tracking.client import connect, connect_existing, retry_locked
 from vlm3.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 MODEL_FOLDER = "model"
 CHECKSUMS = "SHA256SUMS"
@@ -147,7 +147,7 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
     return ResolvedModel(found.name, str(found.version), target, found.run_id)
 
 
-def _decide(holder: ModelVersion | None, metric_name: str, value: float, evaluation: str | None) -> tuple[bool, str]:
+def _decide(holder: "ModelVersion | None", metric_name: str, value: float, evaluation: str | None) -> tuple[bool, str]:
     if not math.isfinite(value):
         return False, f"{metric_name} is {value}"
     if holder is None:
@@ -164,12 +164,14 @@ def _decide(holder: ModelVersion | None, metric_name: str, value: float, evaluat
     return False, f"{metric_name} {value:.4f} does not beat {standing:.4f} of version {holder.version}"
 
 
-def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+def _holder(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
     aliases = retry_locked(client.get_registered_model, name).aliases
     return retry_locked(client.get_model_version, name, aliases[alias]) if alias in aliases else None
 
 
-def _create_registered_model(client: MlflowClient, name: str) -> None:
+def _create_registered_model(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
     try:
         retry_locked(client.create_registered_model, name)
     except MlflowException as error:
@@ -177,7 +179,9 @@ def _create_registered_model(client: MlflowClient, name: str) -> None:
             raise
 
 
-def _find(client: MlflowClient, model_uri: str, uri: str) -> ModelVersion:
+def _find(client: "MlflowClient", model_uri: str, uri: str) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
     parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model_uri)
     if parts is None:
         raise ConfigError(
@@ -205,7 +209,10 @@ def _find(client: MlflowClient, model_uri: str, uri: str) -> ModelVersion:
         raise ConfigError(f"model {model_uri}: {uri} has no version {version} of {name!r}") from error
 
 
-def _download(client: MlflowClient, found: ModelVersion, uri: str, scratch: Path) -> Path:
+def _download(client: "MlflowClient", found: "ModelVersion", uri: str, scratch: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
     source = client.get_model_version_download_uri(found.name, found.version)
     logger.info("fetching %s version %s from %s", found.name, found.version, source)
     try:

@@ -13,8 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from vlm3.config import dump_yaml
@@ -79,6 +77,8 @@ class TrackedRun:
         A parameter of MLflow never changes: when a run goes on with other values, the first stay and the artifact holds
         the newest.
         """
+        from mlflow.entities import Param
+
         known = retry_locked(self._client.get_run, self.run_id).data.params
         flat = {_key(path): _bounded(value) for path, value in _flatten(data)}
         changed = [key for key, value in flat.items() if known.get(key, value) != value]
@@ -93,6 +93,8 @@ class TrackedRun:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log one value per name at `step`, in as few requests as MLflow allows."""
+        from mlflow.entities import Metric
+
         now_ms = int(time.time() * 1000)
         batch = [Metric(_key(name), float(value), now_ms, step) for name, value in values.items()]
         for start in range(0, len(batch), METRICS_BATCH):
@@ -100,6 +102,8 @@ class TrackedRun:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags, replacing those of the same name."""
+        from mlflow.entities import RunTag
+
         retry_locked(
             self._client.log_batch, self.run_id, tags=[RunTag(_key(name), value) for name, value in values.items()]
         )
@@ -122,6 +126,8 @@ class TrackedRun:
 
     def dataset(self, name: str, uri: str, fingerprint: str, context: str) -> None:
         """Record that the run read data set `name` at `uri`, with this content, for `context` (train, evaluation)."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
         scheme = uri.partition("://")[0] if "://" in uri else "local"
         dataset = Dataset(name=name, digest=fingerprint[:36], source_type=scheme, source=json.dumps({"uri": uri}))
         entry = DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])
@@ -149,6 +155,8 @@ def start_run(
     Raises:
         ConfigError: the store does not answer, refuses, or has no run `run_id`.
     """
+    from mlflow.exceptions import MlflowException
+
     uri = tracking_uri(config, runs_dir)
     experiment = experiment_id(config, runs_dir, uri)
     client = connect(uri)

@@ -10,7 +10,6 @@ import torch.distributed as dist
 from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
 from vlm3.storage.images import decode_rgb
-from vlm3.tracking.pictures import depth_overlay, scatter_true_predicted
 from vlm3.tracking.runs import TrackedRun
 from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, score
 from vlm3.train.loop import LoopState, StepOutcome
@@ -61,6 +60,8 @@ class Evaluation:
         return metrics
 
     def _picture(self, source: str, answers: Sequence[FrameAnswers], step: int) -> None:
+        from vlm3.tracking.pictures import depth_overlay, scatter_true_predicted
+
         assert self.run is not None
         true = np.concatenate([answer.true_m for answer in answers])
         predicted = np.concatenate([answer.predicted_m for answer in answers])

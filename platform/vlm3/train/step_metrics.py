@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vlm3.mixture.plan import MixturePlan
 from vlm3.mixture.shares import ShareWatch
-from vlm3.tracking.pictures import mixture_chart
 from vlm3.tracking.runs import TrackedRun
 from vlm3.train.loop import LoopState, StepOutcome
 from vlm3.train.progress import Progress
@@ -97,6 +96,8 @@ class StepMetrics:
 
     def summary(self, state: LoopState) -> dict[str, float]:
         """Figures of the whole run, and the mixture chart."""
+        from vlm3.tracking.pictures import mixture_chart
+
         plan = self.plan()
         total = max(int(state.seen.sum()), 1)
         asked, realised = plan.numbers(total) / total, state.seen / total

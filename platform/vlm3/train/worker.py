@@ -15,12 +15,10 @@ from vlm3.infer.local_model import LocalModel
 from vlm3.infer.predictor import Predictor
 from vlm3.log import configure, get_logger
 from vlm3.mixture.dealing import StepShape
-from vlm3.mixture.plan import MixturePlan
 from vlm3.mixture.quarantine import QuarantineLimit
 from vlm3.models.export import export_model
 from vlm3.models.load import load_model
 from vlm3.scenes.schema import Frame
-from vlm3.scenes.sharded import ShardedSource
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
@@ -34,34 +32,13 @@ from vlm3.train.parcels import RowParcel
 from vlm3.train.plan_watch import PlanWatch
 from vlm3.train.progress import tell_activity, write_summary
 from vlm3.train.quarantine_table import Quarantine
-from vlm3.train.recipe import Recipe
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
 from vlm3.train.step_input import StepInput, step_inputs
 from vlm3.train.step_metrics import StepMetrics
+from vlm3.train.worker_config import EXPORT_FOLDER, STREAM, WorkerConfig
 
 log = get_logger(__name__)
-STREAM = "stream"
-EXPORT_FOLDER = "export"
 PREFETCHED_STEPS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerConfig:
-    """What the driver resolved for every worker of a run; plain and picklable."""
-
-    recipe: Recipe
-    run_dir: Path
-    model_dir: Path
-    tracking_uri: str
-    run_id: str
-    plan: MixturePlan
-    """As the run starts; its changes are in the run's folder."""
-    evaluated: tuple[ShardedSource, ...]
-
-    @property
-    def component_names(self) -> tuple[str, ...]:
-        """Of the mixture, in its order."""
-        return tuple(component.name for component in self.plan.components)
 
 
 def train_worker(config: dict[str, WorkerConfig]) -> None:

@@ -1,0 +1,50 @@
+"""What a run hands to Ray Train: its stream and its workers' function; light, since Ray's own actors import this."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray.data
+
+from pipelines.samples import SampleBuilder
+from pipelines.stream import PlanOwner, training_stream
+from vlm3.mixture.dealing import Dealing, StepShape
+from vlm3.mixture.ledger import Ledger
+from vlm3.train.checkpoint import read_state
+from vlm3.train.recipe import Recipe
+from vlm3.train.resume import latest_checkpoint
+from vlm3.train.worker_config import WorkerConfig
+
+
+@dataclass(frozen=True)
+class StreamFactory:
+    """Makes the stream anew for every start of the worker group, from the last committed checkpoint's ledger."""
+
+    builder: SampleBuilder
+    owner: PlanOwner
+    run_dir: Path
+    recipe: Recipe
+
+    def __call__(self) -> ray.data.Dataset:
+        """The stream of what is still to be consumed."""
+        train = self.recipe.train
+        remaining = saved_ledger(self.run_dir).remaining(train.steps * train.global_batch)
+        dealing = Dealing(remaining, step_shape(self.recipe))
+        return training_stream(self.builder, dealing, self.owner, self.recipe.stream)
+
+
+def work(config: dict[str, WorkerConfig]) -> None:
+    """The function of every worker. What it needs is imported there: Ray's controller only passes it on."""
+    from vlm3.train.worker import train_worker
+
+    train_worker(config)
+
+
+def step_shape(recipe: Recipe) -> StepShape:
+    """How the recipe's steps are shared. Raises ConfigError where they cannot be."""
+    return StepShape(recipe.train.global_batch, recipe.train.workers, recipe.engine.micro_batch)
+
+
+def saved_ledger(run_dir: Path) -> Ledger:
+    """What the last complete checkpoint of a run holds as consumed."""
+    folder = latest_checkpoint(run_dir)
+    return Ledger.empty() if folder is None else read_state(folder).ledger
