@@ -288,6 +288,7 @@ def _import_deepspeed(device: torch.device) -> Any:
     os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
     import deepspeed
 
+    _import_muon()
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     found = deepspeed.get_accelerator().device_name()
     if found != device.type:
@@ -297,3 +298,18 @@ def _import_deepspeed(device: torch.device) -> Any:
         # only. With no operator declared compatible it does not try.
         deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
+
+
+def _import_muon() -> None:
+    """Import DeepSpeed's Muon optimizer uncompiled.
+
+    DeepSpeed imports it to compare types, whatever optimizer it is given, and decorating its functions loads all of
+    torch's compiler: seconds in each worker, for an optimizer that is never used here.
+    """
+    from deepspeed.runtime import compiler
+
+    real, compiler.compile = compiler.compile, lambda: compiler.dummy_decorator
+    try:
+        import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: F401
+    finally:
+        compiler.compile = real

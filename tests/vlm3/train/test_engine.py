@@ -169,3 +169,19 @@ def test_importing_the_engine_does_not_import_deepspeed() -> None:
     code = "import sys, vlm3.train.engine; sys.exit('deepspeed' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "platform")}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_an_engine_is_built_without_torchs_compiler(tmp_path: Path) -> None:
+    code = f"""
+import sys, torch, torch.distributed as dist
+from vlm3.train.engine import Engine, EngineConfig
+from vlm3.train.optimizer import OptimizerConfig
+dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=0, world_size=1)
+Engine(torch.nn.Linear(2, 2), EngineConfig(zero_stage=2, micro_batch=1), OptimizerConfig(), 1, torch.device("cpu"))
+from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+from deepspeed.runtime.compiler import compile
+assert compile() is torch.compile and "torch._inductor.compile_fx" not in sys.modules
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "platform"), "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
