@@ -10,7 +10,7 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.rigid import check_rigid
 from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import MAX_POINTS, Frame
-from vlm3.storage.images import decode_rgb, decode_size
+from vlm3.storage.images import TurnedImageError, decode_rgb, decode_size
 
 MAX_DEPTH_M = 1000.0
 
@@ -73,6 +73,8 @@ def _image_fault(frame: Frame) -> str | None:
             said = f"{frame.camera.width_px}x{frame.camera.height_px}"
             return f"image is {width_px}x{height_px} px, its camera says {said}"
         decode_rgb(frame.encoded_image)
+    except TurnedImageError as error:
+        return f"turned image: {error}"
     except DataError as error:
         return f"unreadable image: {error}"
     return None

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.scenes.checks import check_frame
@@ -17,7 +18,7 @@ from vlm3.scenes.depth_labels import depth_camera
 from vlm3.scenes.diagnosis import Finding, Verdict, graded
 from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import Frame, Scale
-from vlm3.storage.images import exif_orientation
+from vlm3.storage.images import TurnedImageError, decode_size
 
 FIELD_OF_VIEW_DEG = (10.0, 150.0)
 MOST_OFF_CENTRE = 0.1
@@ -61,12 +62,22 @@ def _soundness(items: Sequence[Frame | Rejection], most_rejected: float) -> Find
 
 
 def _orientation(frames: list[Frame]) -> Finding:
-    turned = [frame for frame in frames if exif_orientation(frame.encoded_image) not in (None, 1)]
+    turned = [(frame, turn) for frame in frames if (turn := _turn(frame)) is not None]
     if not turned:
         return Finding("EXIF orientation", Verdict.OK, "every image is upright", "", 0.0)
-    figure = f"{len(turned)} of {len(frames)} images are turned by EXIF, the first: {_name(turned[0])}"
-    advice = "turn pixels and K upright before ingesting (e.g. jpegtran -rotate)"
-    return Finding("EXIF orientation", Verdict.FAIL, figure, advice, len(turned) / len(frames))
+    frame, turn = turned[0]
+    figure = f"{len(turned)} of {len(frames)} images are turned by EXIF, the first: {_name(frame)}"
+    return Finding("EXIF orientation", Verdict.FAIL, figure, turn.cure, len(turned) / len(frames))
+
+
+def _turn(frame: Frame) -> TurnedImageError | None:
+    try:
+        decode_size(frame.encoded_image)
+    except TurnedImageError as error:
+        return error
+    except DataError:
+        pass  # told by the row of sound frames
+    return None
 
 
 def _focal(frames: list[Frame]) -> Finding:

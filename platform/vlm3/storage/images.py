@@ -1,8 +1,8 @@
 """Encoded images to pixels: bounded before decoding, never larger than needed."""
 
 import math
-import struct
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -10,11 +10,47 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from vlm3.errors import DataError
+from vlm3.storage.image_headers import UPRIGHT, ImageHeader, ImageKind, read_header, without_stray_bytes
 
 MAX_DECODED_PIXELS = 200_000_000
 MAX_ENCODED_BYTES = 256 << 20
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_ORIENTATION_TAG = 0x0112
+MAX_SCANS = 100
+"""Of a progressive JPEG. Encoders write about 10; each costs its pass over the picture, however small the file."""
+MAX_SCANNED_PIXELS = 2_500_000_000
+"""Scans times pixels: at 0.6 ns a pixel, 1.5 s of a core. The largest image may have the usual 10 scans."""
+DARKEST_16_BIT = 4096
+"""A 16-bit picture that stays below is black when shown: most likely 12 bits that were never brought to 16."""
+STRAY_BYTES = "extraneous bytes"
+"""What libjpeg calls them."""
+_UPRIGHT_BY_JPEGTRAN = {
+    2: "-flip horizontal", 3: "-rotate 180", 4: "-flip vertical", 5: "-transpose",
+    6: "-rotate 90", 7: "-transverse", 8: "-rotate 270",
+}  # fmt: skip
+
+
+class TurnedImageError(DataError):
+    """The pixels are sound, but EXIF says that they are to be turned before they are shown."""
+
+    def __init__(self, kind: ImageKind, orientation: int) -> None:
+        super().__init__(kind, orientation)
+        self.kind, self.orientation = kind, orientation
+
+    def __str__(self) -> str:
+        """What is the matter, and the cure."""
+        return f"{self.kind} has EXIF orientation {self.orientation}, expected {UPRIGHT} (upright): {self.cure}"
+
+    @property
+    def cure(self) -> str:
+        """What to do about it."""
+        turning = (
+            f"jpegtran -copy none {_UPRIGHT_BY_JPEGTRAN[self.orientation]} FILE > NEW"
+            if self.kind is ImageKind.JPEG
+            else "magick FILE -auto-orient NEW"
+        )
+        return (
+            "if K and points are of the pixels as stored, remove the tag (exiftool -Orientation= FILE);"
+            f" else turn pixels ({turning}), K and points"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,33 +67,14 @@ class Decoded:
 
 
 def decode_size(encoded: bytes) -> tuple[int, int]:
-    """(width, height) from the header, nothing decoded.
+    """(width, height) of the pixels as stored, from the header, nothing decoded.
 
     Raises:
-        DataError: neither JPEG nor PNG, a damaged header, an EXIF orientation other than normal, or too large.
+        TurnedImageError: EXIF has an orientation other than upright.
+        DataError: neither JPEG nor PNG, a damaged header, too large, or of too many scans.
     """
-    if len(encoded) > MAX_ENCODED_BYTES:
-        raise DataError(f"image file of {len(encoded)} bytes, at most {MAX_ENCODED_BYTES} are read")
-    if encoded.startswith(_PNG):
-        if len(encoded) < 24:
-            raise DataError("PNG ends inside its header")
-        width, height = struct.unpack(">II", encoded[16:24])
-    elif encoded.startswith(_JPEG):
-        try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
-        except ValueError as error:
-            raise DataError(f"damaged JPEG header: {error}") from None
-        orientation = exif_orientation(encoded)
-        if orientation not in (None, 1):
-            raise DataError(
-                f"JPEG has EXIF orientation {orientation}, expected 1 (upright):"
-                " rotate pixels and intrinsics before ingesting"
-            )
-    else:
-        raise DataError(f"expected a JPEG or PNG image, found bytes that start with {encoded[:8]!r}")
-    if not (0 < width * height <= MAX_DECODED_PIXELS):
-        raise DataError(f"image of {width}x{height} px, expected 1 to {MAX_DECODED_PIXELS} pixels")
-    return width, height
+    header = _bounded_header(encoded)
+    return header.width_px, header.height_px
 
 
 def decode_rgb(encoded: bytes) -> NDArray[np.uint8]:
@@ -71,49 +88,97 @@ def decode_at_least(encoded: bytes, scale: float) -> Decoded:
     Raises:
         DataError: as `decode_size`, or for damaged pixels.
     """
-    width, height = decode_size(encoded)
-    if encoded.startswith(_PNG):
-        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if pixels is None:
-            raise DataError("damaged PNG: its pixels cannot be decoded")
-        return Decoded(pixels, width, height, 1.0, 1.0)
+    header = _bounded_header(encoded)
+    if header.kind is ImageKind.PNG:
+        return Decoded(_decode_png(encoded, header), header.width_px, header.height_px, 1.0, 1.0)
     eighths = min(8, max(1, math.ceil(scale * 8)))
     if eighths == 7:
         # libjpeg's transform to 7/8 takes twice as long as the whole image's, which also keeps more detail.
         eighths = 8
+    pixels = _decode_jpeg(encoded, -(-header.height_px * eighths // 8), -(-header.width_px * eighths // 8))
+    # libjpeg gives ceil(size · M / 8); which M it chose follows from the size.
+    for m in range(1, 9):
+        if pixels.shape == (-(-header.height_px * m // 8), -(-header.width_px * m // 8), 3):
+            return Decoded(pixels, header.width_px, header.height_px, m / 8, m / 8)
+    raise _other_than_said(header, pixels.shape)
+
+
+def _bounded_header(encoded: bytes) -> ImageHeader:
+    """The header of an image that may be decoded. Raises as `decode_size`."""
+    if len(encoded) > MAX_ENCODED_BYTES:
+        raise DataError(f"image file of {len(encoded)} bytes, at most {MAX_ENCODED_BYTES} are read")
+    header = read_header(encoded, MAX_SCANS)
+    size = f"{header.width_px}x{header.height_px} px"
+    pixels = header.width_px * header.height_px
+    if not (0 < pixels <= MAX_DECODED_PIXELS):
+        raise DataError(f"image of {size}, expected 1 to {MAX_DECODED_PIXELS} pixels")
+    most_scans = min(MAX_SCANS, MAX_SCANNED_PIXELS // pixels)
+    if header.scans > most_scans:
+        found = f"more than {most_scans} scans"
+        raise DataError(f"progressive JPEG of {size} in {found}: decoding would take too long; write it anew")
+    if header.kind is ImageKind.JPEG and header.bits != 8:
+        raise DataError(f"JPEG of {header.bits} bits a sample, 8 are read: convert it")
+    if header.orientation != UPRIGHT:
+        raise TurnedImageError(header.kind, header.orientation)
+    return header
+
+
+def _decode_jpeg(encoded: bytes, least_height: int, least_width: int) -> NDArray[np.uint8]:
+    """RGB, perhaps reduced. Bytes that some cameras leave between segments or behind the last pixel harm nothing."""
+    decode = partial(simplejpeg.decode_jpeg, colorspace="RGB", min_height=least_height, min_width=least_width)
     try:
-        pixels = simplejpeg.decode_jpeg(
-            encoded, "RGB", min_height=-(-height * eighths // 8), min_width=-(-width * eighths // 8), min_factor=1
-        )
+        try:
+            return decode(encoded, min_factor=1)
+        except ValueError as error:
+            if STRAY_BYTES not in str(error):
+                raise
+        tidy = without_stray_bytes(encoded)
+        try:
+            return decode(tidy, min_factor=1)
+        except ValueError as error:
+            # Only the first fault is told, and none can follow the last pixel.
+            if f"{STRAY_BYTES} before marker 0xd9" not in str(error):
+                raise
+        return decode(tidy, min_factor=1, strict=False)
     except ValueError as error:
         raise DataError(f"damaged JPEG: {error}") from None
-    # libjpeg gives ceil(size · M / 8); which M it chose follows from the size.
-    chosen = next(m for m in range(1, 9) if (-(-height * m // 8), -(-width * m // 8)) == pixels.shape[:2])
-    return Decoded(pixels, width, height, chosen / 8, chosen / 8)
 
 
-def exif_orientation(jpeg: bytes) -> int | None:
-    """The orientation tag of the first EXIF block of a JPEG, None without one; 1 is upright."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] not in (0xDA, 0xD9):
-        size = int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        segment = jpeg[at + 4 : at + 2 + size]
-        if jpeg[at + 1] == 0xE1 and segment.startswith(b"Exif\0\0"):
-            return _tiff_orientation(segment[6:])
-        at += 2 + size
-    return None
+def _decode_png(encoded: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+    """Pixels as stored: OpenCV would turn them by EXIF."""
+    deep = header.bits == 16
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_ANYDEPTH if deep else 0)
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    if pixels is None:
+        raise DataError("damaged PNG: its pixels cannot be decoded")
+    if pixels.shape != (header.height_px, header.width_px, 3):
+        raise _other_than_said(header, pixels.shape)
+    return _eight_bits(pixels, header.significant_bits) if deep else pixels
 
 
-def _tiff_orientation(tiff: bytes) -> int | None:
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 8:
-        return None
-    (first,) = struct.unpack(order + "I", tiff[4:8])
-    if first + 2 > len(tiff):
-        return None
-    (count,) = struct.unpack(order + "H", tiff[first : first + 2])
-    for entry in range(first + 2, min(first + 2 + 12 * count, len(tiff) - 11), 12):
-        tag, _, _, value = struct.unpack(order + "HHIH", tiff[entry : entry + 10])
-        if tag == _ORIENTATION_TAG:
-            return int(value)
-    return None
+def _eight_bits(pixels: NDArray[np.uint16], significant_bits: int) -> NDArray[np.uint8]:
+    """The high bytes, after values that were never brought to 16 bits are.
+
+    PNG wants samples of fewer bits scaled up, their own number in sBIT; some writers declare it and do not scale.
+    """
+    bits, largest = max(significant_bits, 8), int(pixels.max())
+    if bits < 16 and largest < 1 << bits and not _scaled_up(pixels, bits):
+        pixels = pixels << (16 - bits)
+    elif bits == 16 and 0 < largest < DARKEST_16_BIT:
+        raise DataError(
+            f"16-bit PNG whose largest value is {largest} of 65535, black when shown: are these values of"
+            f" {largest.bit_length()} bits? scale them to 16 bits, or to 8"
+        )
+    return (pixels >> 8).astype(np.uint8)
+
+
+def _scaled_up(pixels: NDArray[np.uint16], bits: int) -> bool:
+    """Whether values are of `bits` bits in the highest places, below them zeros or the highest bits again."""
+    high = pixels >> (16 - bits)
+    zeros = high << (16 - bits)
+    return bool(((pixels == zeros) | (pixels == zeros | high >> (2 * bits - 16))).all())
+
+
+def _other_than_said(header: ImageHeader, shape: tuple[int, ...]) -> DataError:
+    said = f"{header.width_px}x{header.height_px} px"
+    return DataError(f"{header.kind} decodes to an array of {shape}, its header says {said}: write it anew")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.image_files import turned
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.checks import check_frame, stored_fault
@@ -83,13 +84,10 @@ def test_an_image_of_another_size_than_its_camera_says() -> None:
     assert "80x60" in said
 
 
-def test_a_turned_phone_picture() -> None:
-    jpeg = encoded(".jpg")
-    # A TIFF header with one entry: orientation (0x0112), a short, 6 = a quarter turn.
-    tiff = b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\0\0\0\0"
-    exif = b"Exif\0\0" + tiff
-    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
-    assert "orientation 6" in reason(encoded_image=turned)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_turned_phone_picture_is_called_turned_not_unreadable(kind: str) -> None:
+    assert reason(encoded_image=turned(kind, 6, PIXELS)).startswith(f"turned image: {kind} has EXIF orientation 6")
+    assert check_frame(replace(SOUND, encoded_image=turned(kind, 0, PIXELS))) is None
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png"])

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from tests import broken as b
 from tests.frames import make_frame
+from tests.image_files import turned
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.scenes.diagnosis import Finding, Verdict
@@ -74,13 +74,14 @@ def test_a_source_without_a_readable_frame_fails_and_asks_nothing_else() -> None
     assert finding.verdict is Verdict.FAIL and "why" in finding.figure
 
 
-def test_turned_pictures_fail() -> None:
-    jpeg = cv2.imencode(".jpg", np.zeros((24, 32, 3), np.uint8))[1].tobytes()
-    exif = b"Exif\0\0" + b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\0\0\0\0"
-    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
-    finding = changed("EXIF orientation", 5, encoded_image=turned)
+@pytest.mark.parametrize(("kind", "tool"), [("JPEG", "jpegtran"), ("PNG", "magick")])
+def test_turned_pictures_fail_with_advice_for_their_format(kind: str, tool: str) -> None:
+    black = np.zeros((24, 32, 3), np.uint8)
+    finding = changed("EXIF orientation", 5, encoded_image=turned(kind, 6, black))
     assert (finding.verdict, finding.value) == (Verdict.FAIL, 0.25)
-    assert changed("EXIF orientation", encoded_image=jpeg).verdict is Verdict.OK
+    assert tool in finding.advice
+    assert changed("EXIF orientation", encoded_image=turned(kind, 0, black)).verdict is Verdict.OK
+    assert changed("EXIF orientation", encoded_image=b"no image").verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(
