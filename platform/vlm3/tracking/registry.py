@@ -91,6 +91,12 @@ def register(
     return int(version.version)
 
 
+def version_of_run(config: TrackingConfig, uri: str, run_id: str) -> int | None:
+    """The newest version that a run registered, None if there is none."""
+    found = retry_locked(connect(uri).search_model_versions, f"run_id='{run_id}'")
+    return max((int(entry.version) for entry in found if entry.name == config.registered_model), default=None)
+
+
 def promote_if_better(
     config: TrackingConfig, uri: str, version: int, metric_name: str, value: float, alias: str = "champion"
 ) -> bool:
