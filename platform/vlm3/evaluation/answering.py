@@ -86,15 +86,12 @@ class TextAnswerer:
             metric=is_metric(item),
             item=item.id,
         )
-        said = ["unreadable" if kind in answer.unreadable else "ok" for kind in PoseQuestion]
-        asked = [
-            status if kind in answer.texts else "not asked" for kind, status in zip(PoseQuestion, said, strict=True)
-        ]
+        statuses = [answer.statuses.get(kind, "not asked") for kind in PoseQuestion]
         return PoseTable(
             item=texts_of([item.id]),
             group=texts_of([item.group]),
             text=texts_of([answer.texts.get(kind, "") for kind in PoseQuestion])[None],
-            status=texts_of(asked)[None],
+            status=texts_of(statuses)[None],
             metric=np.array([is_metric(item)]),
             true_cam1_T_cam2=cam1_T_cam2[None],
             predicted_angle_deg=np.array([answer.angle_deg]),

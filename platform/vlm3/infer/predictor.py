@@ -40,6 +40,6 @@ class Predictor:
             max_pixels=bounds.max_pixels,
         )
 
-    def tokens(self, bare_answer: int) -> int:
-        """Bound on an answer that takes `bare_answer` tokens when nothing is said around it."""
-        return self.ask.answer_tokens or bare_answer
+    def tokens(self, longest_answer: int) -> int:
+        """Bound on an answer: what the user set, or the tokens of the longest one of a task's template set."""
+        return self.ask.answer_tokens or longest_answer
