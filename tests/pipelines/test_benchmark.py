@@ -153,6 +153,9 @@ def test_everyone_who_may_be_measured_is_understood(tmp_path: Path, export_dir: 
     served = found("http://127.0.0.1:9/v1", "some-vlm")
     assert isinstance(served, EndpointAnswerer) and served.ask.objects is not None
     assert isinstance(found(str(predictions(labels, tmp_path / "p.parquet", 1.0))), FileAnswerer)
+    moved, other = found("https://elsewhere/v1", "some-vlm"), found("http://127.0.0.1:9/v1", "other-vlm")
+    assert isinstance(moved, EndpointAnswerer) and isinstance(other, EndpointAnswerer)
+    assert served.identity == moved.identity != other.identity, "a server that has moved is the same"
     ask = tmp_path / "ask.yaml"
     ask.write_text("depth: {focal_px: 300}\n")
     asked = found(str(export_dir), ask=ask)

@@ -16,9 +16,12 @@ from vlm3.infer.correspondence import answer_correspondence
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.objects import RegionAsked, answer_objects
 from vlm3.infer.pose import answer_pose
-from vlm3.infer.predictor import Predictor
+from vlm3.infer.predictor import Predictor, padded
+from vlm3.infer.spec import AskSpec
+from vlm3.infer.text_model import ImageBounds
 from vlm3.scenes.schema import Scale
 from vlm3.tasks.pose import PoseQuestion
+from vlm3.views.unify import unified_camera
 
 KINDS = (DepthKind.Z, DepthKind.RAY)
 """Order of the depth columns."""
@@ -114,6 +117,28 @@ class TextAnswerer:
             true=np.array([question.value for question in questions], np.float64),
             predicted=np.array([np.nan if a.value is None else a.value for a in answers], np.float64),
         )
+
+
+def check_shown(item: Item, ask: AskSpec, bounds: ImageBounds) -> None:
+    """Refuse an item whose images cannot be unified as a model wants them; nothing is decoded or asked.
+
+    Raises:
+        DataError: saying why not.
+    """
+    match item:
+        case DepthItem():
+            frames, parts = [item.frame], [ask.depth or ask.depth_marker]
+        case PairItem():
+            frames = [item.frame1, item.frame2]
+            parts = [
+                ask.correspondence if len(item.points1_px) else None,
+                ask.pose if item.cam1_T_cam2 is not None else None,
+            ]
+        case ObjectItem():
+            frames, parts = [item.frame], [ask.objects]
+    for focal_px in {part.focal_px for part in parts if part is not None}:
+        for frame in frames:
+            unified_camera(frame.camera, padded(focal_px, bounds))
 
 
 def depth_table(
