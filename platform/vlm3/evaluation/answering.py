@@ -17,9 +17,9 @@ from vlm3.infer.depth import answer_depth
 from vlm3.infer.objects import RegionAsked, answer_objects
 from vlm3.infer.pose import answer_pose
 from vlm3.infer.predictor import Predictor, padded
-from vlm3.infer.spec import AskSpec
+from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedDepthMarker, AskedObjects, AskedPose, AskSpec
 from vlm3.infer.text_model import ImageBounds
-from vlm3.scenes.schema import Scale
+from vlm3.scenes.schema import Frame, Scale
 from vlm3.tasks.pose import PoseQuestion
 from vlm3.views.unify import unified_camera
 
@@ -125,15 +125,15 @@ def check_shown(item: Item, ask: AskSpec, bounds: ImageBounds) -> None:
     Raises:
         DataError: saying why not.
     """
+    frames: list[Frame]
+    parts: list[AskedDepth | AskedDepthMarker | AskedCorrespondence | AskedPose | AskedObjects | None]
     match item:
         case DepthItem():
             frames, parts = [item.frame], [ask.depth or ask.depth_marker]
         case PairItem():
-            frames = [item.frame1, item.frame2]
-            parts = [
-                ask.correspondence if len(item.points1_px) else None,
-                ask.pose if item.cam1_T_cam2 is not None else None,
-            ]
+            frames, parts = [item.frame1, item.frame2], []
+            parts += [ask.correspondence] if len(item.points1_px) else []
+            parts += [ask.pose] if item.cam1_T_cam2 is not None else []
         case ObjectItem():
             frames, parts = [item.frame], [ask.objects]
     for focal_px in {part.focal_px for part in parts if part is not None}:

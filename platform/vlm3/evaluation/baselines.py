@@ -94,10 +94,9 @@ def _most_right(true: NDArray[np.float64], family: QuestionFamily) -> float:
     if family is QuestionFamily.LENGTH:
         # Right from 0.75 to 1.25 of the truth, ends included: the most overlap is met first where one begins.
         candidates = np.unique(true * (1 - TOLERANCE))
-        begun, ended = (
-            np.searchsorted(np.sort(true * (1 + sign * (TOLERANCE + ROUNDING))), candidates, side)
-            for sign, side in ((-1, "right"), (1, "left"))
-        )
+        share = TOLERANCE + ROUNDING
+        begun = np.searchsorted(np.sort(true * (1 - share)), candidates, side="right")
+        ended = np.searchsorted(np.sort(true * (1 + share)), candidates, side="left")
         return float(candidates[int(np.argmax(begun - ended))])
     candidates = np.arange(1.0, 13.0) if family is QuestionFamily.CLOCK else np.unique(true)
     right = [
