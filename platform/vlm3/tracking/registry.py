@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.log import get_logger
+from vlm3.models.directory import require_whole_model
 from vlm3.tracking.client import connect, connect_existing, retry_locked, store_lock
 from vlm3.tracking.config import TrackingConfig
 
@@ -151,11 +152,12 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
         cache_dir: where registered models are kept; a version already there is used again.
 
     Raises:
-        ConfigError: no such store, model, alias or version.
+        ConfigError: no such store, model, alias or version; a directory of quantized weights or of an adapter.
         DataError: a directory without a model, or artifacts that are missing or damaged.
     """
     if not model_uri.startswith("models:"):
         directory = Path(model_uri)
+        require_whole_model(directory)
         if not (directory / "config.json").is_file():
             raise DataError(
                 f"model {model_uri}: expected models:/NAME@ALIAS, models:/NAME/VERSION"

@@ -69,7 +69,7 @@ def test_a_runs_folder_of_any_name_has_all_of_the_store_and_its_neighbours_have_
     runs_dir = tmp_path / name
     with start_run(TrackingConfig(), runs_dir, "one", "evaluation") as run:
         run.text("note.txt", "hello")
-    top = name.split("/")[0]
+    top = name.split("/", maxsplit=1)[0]
     assert [entry.name for entry in tmp_path.iterdir()] == [top]
     assert {"mlflow.db", "mlflow.db.lock", "mlartifacts"} <= {entry.name for entry in runs_dir.iterdir()}
     with closing(sqlite3.connect(runs_dir / "mlflow.db")) as database:
