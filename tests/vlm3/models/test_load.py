@@ -87,7 +87,9 @@ def test_quantized_weights_are_refused_at_once_with_the_right_advice(
         lambda: load_model(model, ModelConfig()),
         lambda: resolve(str(model), "sqlite:////none.db", tmp_path),
     ):
-        with pytest.raises(ConfigError, match=rf"quantized weights \({method}\) cannot be trained: give the bf16 model"):
+        with pytest.raises(
+            ConfigError, match=rf"quantized weights \({method}\) cannot be trained: give the bf16 model"
+        ):
             refuses()
 
 
