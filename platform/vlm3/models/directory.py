@@ -1,4 +1,4 @@
-"""Model directories that look like one to start from and are not: quantized weights, and adapters without their base."""
+"""Directories that look like a model to start from and are none: quantized weights, adapters without their base."""
 
 import json
 from pathlib import Path

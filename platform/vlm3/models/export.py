@@ -42,7 +42,8 @@ def export_model(
     Args:
         model: the stock model; gives the configuration, and the weights where `state` is None.
         state: full weights under the model's own names (of a sharded engine, say). Tied weights are stored once.
-        source_dir: directory of the model that the run started from; its tokenizer and processor files are copied byte by byte.
+        source_dir: directory of the model that the run started from; its tokenizer and processor files are copied byte
+            by byte.
         out_dir: where; appears whole or not at all, and replaces an older export.
         extra_files: name and text of files to add, e.g. `vlm3.json`.
 
