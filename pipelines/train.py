@@ -31,7 +31,7 @@ from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
-from vlm3.tracking.registry import promote_if_better, register, version_of_run
+from vlm3.tracking.registry import evaluation_identity, promote_if_better, register, version_of_run
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
 from vlm3.train.progress import SUMMARY_FILE, forget_progress, read_summary
@@ -197,7 +197,8 @@ def _finish(
     if request.register and metric is not None:
         uri = tracking_uri(recipe.tracking, request.runs_dir)
         fingerprint = next(source.fingerprint for source in evaluated if source.name == primary)
-        version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], fingerprint)
+        asked = evaluation_identity(fingerprint, recipe.evaluation.images, recipe.evaluation.points, recipe.seed)
+        version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], asked)
         promoted = promote_if_better(recipe.tracking, uri, version, metric, metrics[metric])
     return TrainResult(run.run_id, metrics, export_dir, version, promoted)
 

@@ -90,10 +90,12 @@ class DepthResponse(BaseModel):
 
 
 class Health(BaseModel):
-    """Body of `/healthz` and `/readyz`."""
+    """Body of `/readyz`."""
 
     status: Literal["ok"] = "ok"
     model: ModelInfo
+    instance: str
+    """Of the deployment: tells it from another server on the same port."""
 
 
 class Fault(BaseModel):
