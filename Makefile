@@ -34,11 +34,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames)
 	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA))
 
-test: setup ## the tests, a quarter of an hour on two cores
+test: setup ## the tests, 11 minutes on two cores
 	@$(PYTEST) $(SHARED_OUT)
 
-test-long: setup ## what is long by nature: real kills, whole submitted jobs; one after the other
-	@$(PYTEST) -m long
+test-long: setup ## what is long by nature: real kills, whole submitted jobs
+	@$(PYTEST) $(SHARED_OUT) -m long
 
 test-properties: setup ## the property tests with many examples
 	@$(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
