@@ -107,7 +107,7 @@ def test_the_export_answers_what_evaluation_would_ask(finished, runs_dir: Path):
     predictor = Predictor.load(result.export_dir, "cpu")
     frame = next(iter(held_out_frames(source, 1)))
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, frame.points[:3, :2])
-    assert all(answer.status in ("ok", "unreadable") for answer in answers)
+    assert all(answer.status in ("ok", "unreadable", "cut") for answer in answers)
 
 
 def test_a_name_is_used_once_and_resuming_needs_the_same_recipe(finished, runs_dir: Path):

@@ -3,10 +3,12 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from serve.ports import require_free_port
+from tests.job_runs import OWN_RAY, refused, run_job
 from vlm3.errors import ConfigError
 
 
@@ -58,3 +60,12 @@ def test_connections_of_a_server_that_ended_do_not_hold_its_port() -> None:
 def test_what_cannot_be_listened_on_is_one_line(host: str, port: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         require_free_port(host, port)
+
+
+def test_the_job_says_so_before_it_looks_for_a_model_or_starts_ray(tmp_path: Path) -> None:
+    with listener("127.0.0.1", reuse=True) as port:
+        done = run_job(
+            OWN_RAY, "serve_depth", "--port", port, VLM3_RUNS=str(tmp_path / "runs"), RAY_TMPDIR=str(tmp_path)
+        )
+    refused(done, f"127.0.0.1:{port} is in use by another process")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["runs"] and not list((tmp_path / "runs").iterdir())

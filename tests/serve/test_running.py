@@ -107,12 +107,15 @@ def test_a_port_in_use_is_refused_before_the_model_is_loaded(ray_session: None, 
     assert not serve.status().applications
 
 
-@serve.deployment
-class Neighbour:
-    """An application of somebody else."""
+def neighbour() -> serve.Application:
+    """An application of somebody else; its class goes to the replicas by value, not by this module's name."""
 
-    def __call__(self) -> str:
-        return "neighbour"
+    @serve.deployment
+    class Neighbour:
+        def __call__(self) -> str:
+            return "neighbour"
+
+    return Neighbour.bind()
 
 
 def test_a_serve_that_runs_is_joined_at_its_address_and_left_as_it_was(ray_session: None, export_dir: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_serve_that_runs_is_joined_at_its_address_and_left_as_it_was(ray_sessi
     port = free_port()
     serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": port})
     try:
-        serve.run(Neighbour.bind(), name="neighbour", route_prefix="/neighbour")
+        serve.run(neighbour(), name="neighbour", route_prefix="/neighbour")
         with running(config, HOST, free_port()) as url:
             assert url == f"http://{HOST}:{port}"
             twice = rf"{APPLICATION} is served on this cluster already, at {url}"
@@ -137,7 +140,7 @@ def test_a_serve_whose_root_is_taken_is_refused_and_left_as_it_was(ray_session: 
     config = ServeConfig(runs_dir=str(export_dir.parent), model=str(export_dir))
     serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": free_port()})
     try:
-        serve.run(Neighbour.bind(), name="neighbour")
+        serve.run(neighbour(), name="neighbour")
         taken = "has the application 'neighbour' at"
         with pytest.raises(ConfigError, match=taken), running(config, HOST, free_port()):
             pass
@@ -150,7 +153,7 @@ def test_applications_that_others_added_outlive_the_one_that_started_serve(ray_s
     config = ServeConfig(runs_dir=str(export_dir.parent), model=str(export_dir))
     try:
         with running(config, HOST, free_port()):
-            serve.run(Neighbour.bind(), name="neighbour", route_prefix="/neighbour")
+            serve.run(neighbour(), name="neighbour", route_prefix="/neighbour")
         assert set(serve.status().applications) == {"neighbour"}
     finally:
         serve.shutdown()

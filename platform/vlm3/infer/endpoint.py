@@ -63,7 +63,11 @@ class Endpoint:
 
 
 class _RefusedError(Exception):
-    """The server does not answer this question; the message says what it said."""
+    """The server does not answer this question."""
+
+    def __init__(self, status: int, content: bytes) -> None:
+        super().__init__(_fault(status, content))
+        self.status = status
 
 
 @dataclass(slots=True)
@@ -75,7 +79,7 @@ class EndpointModel:
     _dialect: Dialect = field(init=False, default=Dialect())
     """With which the server answered last."""
     _answers: bool = field(init=False, default=False)
-    """Whether it has answered anything: what it refuses then is a question, not us."""
+    """Whether it has answered anything since it last refused: what it refuses then is a question, not us."""
     _hopeless: str | None = field(init=False, default=None)
     """Why it answers nothing at all."""
     _trial: Lock = field(init=False, repr=False, default_factory=Lock)
@@ -123,11 +127,15 @@ class EndpointModel:
         return f"{self.endpoint.url.rstrip('/')}/chat/completions"
 
     def _check_answers_anything(self, item: str, refused: _RefusedError) -> None:
-        """Raise ConfigError where a server that refused a question refuses a harmless one too."""
+        """Raise ConfigError where a server that refused a question refuses a harmless one too.
+
+        A key may be taken back, or a budget end, in the middle of an evaluation: that is no answer to anything.
+        """
         with self._trial:
             if self._hopeless is not None:
                 raise ConfigError(self._hopeless)
-            if self._answers:
+            if self._answers and refused.status != 403:
+                self._answers = False
                 return
             side_px = self.bounds.token_px * math.ceil(math.sqrt(self.bounds.min_pixels) / self.bounds.token_px)
             grey = np.full((side_px, side_px, 3), 128, np.uint8)
@@ -154,7 +162,7 @@ class EndpointModel:
                 return reply
             other = dialect.after(content) if status in (400, 422) else None
             if other is None:
-                raise _RefusedError(_fault(status, content))
+                raise _RefusedError(status, content)
             dialect = other
 
     def _send(self, body: Mapping[str, Any], item: str) -> tuple[int, bytes]:

@@ -195,8 +195,18 @@ def test_a_question_that_is_refused_for_good_ends_nothing(server: Server, status
     assert model.answer(request("a")) == [Reply("", Ending.REFUSED)], "nothing was answered yet: a trial is made"
     assert len(server.bodies) == 2 and "grey" in server.bodies[1]["messages"][-1]["content"][-1]["text"]
     server.faults = [refusal]
-    assert model.answer(request("a")) == [Reply("", Ending.REFUSED)] and len(server.bodies) == 3
+    assert model.answer(request("a")) == [Reply("", Ending.REFUSED)]
+    assert len(server.bodies) == (4 if status == 403 else 3), "it answers; but forbidden may be the key"
     assert model.answer(request("b")) == [Reply("B")]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_server_that_refuses_everything_from_some_time_on_is_given_up(server: Server, status: int) -> None:
+    model = EndpointModel(Endpoint(server.url, "m"))
+    assert model.answer(request("a")) == [Reply("A")]
+    server.faults = [(status, fault("your budget is spent"))] * 100
+    with pytest.raises(ConfigError, match=r"and any other: .*your budget is spent"):
+        model.answer(request("b", "c"))
 
 
 @pytest.mark.parametrize(
