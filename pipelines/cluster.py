@@ -20,6 +20,9 @@ from vlm3.log import get_logger
 log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
 GCS_PORT = "RAY_GCS_SERVER_PORT"
+PROXY_PATIENCE_S = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
+"""Ray Serve starts its proxy anew when it is not there after 5 s, and gives it up in the end: on a busy machine that is
+how long one takes."""
 MIN_LOGICAL_CPUS = 4
 KNOCK_TIMEOUT_S = 5
 FOLDER = "RAY_TMPDIR"
@@ -69,7 +72,7 @@ def _start(cpus: int) -> None:
 
     folder = new_folder()
     atexit.register(_end, folder)
-    with _address_for_processes():
+    with _variables_of_processes():
         # The dashboard stays on: without it Ray Tune leaks placement groups.
         ray.init(
             address="local",
@@ -140,15 +143,16 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _address_for_processes() -> Iterator[None]:
-    """Start a cluster whose processes have its address in their environment.
+def _variables_of_processes() -> Iterator[None]:
+    """Start a cluster whose processes have its address in their environment, and patience with Ray Serve's proxy.
 
     Parts of Ray ask "the" cluster of their machine, such as the one that removes the placement groups of a training
     whose controller died. Beside another Ray they would find that one, or none. The port is chosen here, since the
     environment of a node's processes is what it is when the node starts.
     """
     port = free_port()
-    given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)}
+    chosen = {name: os.environ.get(name, value) for name, value in PROXY_PATIENCE_S.items()}
+    given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)} | chosen
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
