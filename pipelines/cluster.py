@@ -72,7 +72,7 @@ def _start(cpus: int) -> None:
 
     folder = new_folder()
     atexit.register(_end, folder)
-    with _variables_of_processes():
+    with _variables_of_processes(folder):
         # The dashboard stays on: without it Ray Tune leaks placement groups.
         ray.init(
             address="local",
@@ -143,16 +143,20 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _variables_of_processes() -> Iterator[None]:
+def _variables_of_processes(folder: Path) -> Iterator[None]:
     """Start a cluster whose processes have its address in their environment, and patience with Ray Serve's proxy.
 
     Parts of Ray ask "the" cluster of their machine, such as the one that removes the placement groups of a training
     whose controller died. Beside another Ray they would find that one, or none. The port is chosen here, since the
-    environment of a node's processes is what it is when the node starts.
+    environment of a node's processes is what it is when the node starts. Ray's dashboard opens sockets in the temporary
+    folder as well: where that is too long a path, theirs is where the cluster's own folder is.
     """
     port = free_port()
     chosen = {name: os.environ.get(name, value) for name, value in PROXY_PATIENCE_S.items()}
     given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)} | chosen
+    socket_in_tmp = Path(tempfile.gettempdir()) / "pymp-12345678" / "listener-12345678"
+    if len(os.fsencode(socket_in_tmp)) > SOCKET_PATH_BYTES:
+        given["TMPDIR"] = str(folder.parent)
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
