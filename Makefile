@@ -14,6 +14,9 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
+# Prints the store's URI: a folder's name may need an encoding, and a moved folder is told where it is.
+RUNS_STORE := from pipelines.runs import runs_folder; from vlm3.job import run_job; from vlm3.tracking.client import prepare_tracking; from vlm3.tracking.config import TrackingConfig; run_job(lambda: print(prepare_tracking(TrackingConfig(), runs_folder())))
+
 .PHONY: help setup demo test test-long test-properties test-floats check fix bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -31,11 +34,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames)
 	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA))
 
-test: setup ## the tests, a quarter of an hour on two cores
+test: setup ## the tests, 11 minutes on two cores
 	@$(PYTEST) $(SHARED_OUT)
 
-test-long: setup ## what is long by nature: real kills, whole submitted jobs; one after the other
-	@$(PYTEST) -m long
+test-long: setup ## what is long by nature: real kills, whole submitted jobs
+	@$(PYTEST) $(SHARED_OUT) -m long
 
 test-properties: setup ## the property tests with many examples
 	@$(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
@@ -65,4 +68,4 @@ bench-data: setup ## loading beside bare loops and other loaders, hours (RUNS=1 
 	  $(if $(RUNS),--runs $(RUNS)) $(if $(RUN_SECONDS),--seconds $(RUN_SECONDS)) || exit 1; done
 
 dashboard: setup ## MLflow on http://127.0.0.1:5000 (PORT=5001), also while a run is on
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///$(abspath $(or $(VLM3_RUNS),runs))/mlflow.db
+	@uri=$$($(BIN)/python -c '$(RUNS_STORE)') && MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"

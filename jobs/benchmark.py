@@ -5,6 +5,7 @@ MODEL is an exported directory, models:/NAME@ALIAS, hub:ORGANISATION/NAME, the U
 """
 
 import argparse
+import math
 from datetime import datetime
 from pathlib import Path
 
@@ -41,10 +42,7 @@ def main() -> None:
     if arguments.compare:
         if arguments.model:
             raise ConfigError("--compare takes the names of two evaluations and nothing else")
-        from vlm3.evaluation.compare import compare, comparison_table
-
-        folders = [runs_dir / "evaluation" / name for name in arguments.compare]
-        terminal.out().print(comparison_table(compare(folders[0], folders[1], arguments.seed), *arguments.compare))
+        _compare(runs_dir, arguments)
         return
     if arguments.list_items:
         _list_items([path for path in (arguments.model, *arguments.data) if path], arguments)
@@ -54,6 +52,8 @@ def main() -> None:
     for name in ("replicas", "limit"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}: expected at least 1, found {getattr(arguments, name)}")
+    if not 0 < arguments.cpus < math.inf:
+        raise ConfigError(f"--cpus: expected a number above 0, found {arguments.cpus:g}")
     name = arguments.name or f"evaluation-{datetime.now():%Y%m%d-%H%M%S}"
     terminal.keep_log(runs_dir / "evaluation" / name / "log")
     # Takes seconds, which nobody wants to wait for who misspelt a flag.
@@ -84,8 +84,23 @@ def main() -> None:
         report = run_benchmark(request)
     for table in report.tables():
         terminal.out().print(table)
+    _print_notes(report.notes())
     where = runs_dir / "evaluation" / name
     terminal.out().print(f"report and answers: {where}; with pictures: MLflow run {name}", soft_wrap=True)
+
+
+def _compare(runs_dir: Path, arguments: argparse.Namespace) -> None:
+    from vlm3.evaluation.compare import compare, comparison_table, notes
+
+    folders = [runs_dir / "evaluation" / name for name in arguments.compare]
+    found = compare(folders[0], folders[1], arguments.seed)
+    terminal.out().print(comparison_table(found, *arguments.compare))
+    _print_notes(notes(found))
+
+
+def _print_notes(notes: list[str]) -> None:
+    for note in notes:
+        terminal.out().print(note, soft_wrap=True, markup=False)
 
 
 def _list_items(paths: list[str], arguments: argparse.Namespace) -> None:

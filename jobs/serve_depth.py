@@ -5,10 +5,11 @@ import signal
 import threading
 from pathlib import Path
 
-from pipelines.cluster import connect
+from pipelines.cluster import connect, starts_its_own
 from pipelines.runs import runs_folder
 from serve.app import CHAMPION, ServeConfig
 from serve.limits import DEPTH_PATH
+from serve.ports import require_free_port
 from serve.running import running
 from serve.schemas import Intrinsics
 from vlm3 import terminal
@@ -42,7 +43,10 @@ def main() -> None:
         tracking=TrackingConfig(uri=arguments.tracking_uri),
         device=arguments.device,
     )
-    config.resolve()  # a wrong name costs no start of Ray
+    # A wrong name and a port that is taken cost no start of Ray.
+    if starts_its_own():
+        require_free_port(arguments.host, arguments.port)
+    config.resolve()
     terminal.keep_log(runs_dir / "served" / "log")
     connect()
     with running(config, arguments.host, arguments.port) as url:

@@ -1,18 +1,26 @@
 """Who is measured: a model by directory, registry, hub or endpoint, or a file of predictions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from vlm3.benchmarks.items import Item
 from vlm3.errors import ConfigError, DataError
-from vlm3.evaluation.answering import Answerer, TextAnswerer
+from vlm3.evaluation.answering import Answerer, TextAnswerer, check_shown
 from vlm3.evaluation.predictions import PredictedAnswerer, PredictionFile
 from vlm3.infer.endpoint import Endpoint, EndpointModel
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import FILE, AskSpec
+from vlm3.infer.text_model import ImageBounds
 from vlm3.models.load import ModelConfig, resolve_model
 from vlm3.tasks.templates import template_set
+from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.registry import ResolvedModel, resolve
+
+READING = 2
+"""Raised when answers are bounded or read in another way: those that were kept before are not mixed with new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,12 @@ class DirectoryAnswerer:
         files = sorted(path for path in self.directory.iterdir() if path.is_file())
         state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return _hash(f"{state} {self.device} {_way(self.ask)}")
+
+    def check(self) -> Callable[[Item], None]:
+        """What refuses an item that cannot be shown to the model, by DataError."""
+        vision = VisionSpec.from_directory(self.directory)
+        bounds = ImageBounds(vision.token_px, vision.min_pixels, vision.max_pixels)
+        return partial(check_shown, ask=self.ask, bounds=bounds)
 
     def build(self, threads: int) -> Answerer:
         """Load the weights, for `threads` of torch."""
@@ -51,8 +65,12 @@ class EndpointAnswerer:
 
     @property
     def identity(self) -> str:
-        """Names the server's model and the way of asking."""
-        return _hash(f"{self.endpoint} {_way(self.ask)}")
+        """Names the server's model and the way of asking; a server that has moved is the same."""
+        return _hash(f"{self.endpoint.model} {self.endpoint.bounds} {_way(self.ask)}")
+
+    def check(self) -> Callable[[Item], None]:
+        """As of `DirectoryAnswerer`."""
+        return partial(check_shown, ask=self.ask, bounds=self.endpoint.bounds)
 
     def build(self, threads: int) -> Answerer:
         """Connect; the server computes."""
@@ -70,6 +88,10 @@ class FileAnswerer:
         """Names the file as it is."""
         state = self.path.stat()
         return _hash(f"{self.path} {state.st_size} {state.st_mtime_ns}")
+
+    def check(self) -> Callable[[Item], None]:
+        """Nothing is shown to a file."""
+        return _all_good
 
     def build(self, threads: int) -> Answerer:
         """Open the file; nothing is computed."""
@@ -124,7 +146,11 @@ def _way(ask: AskSpec) -> str:
     """All that decides how questions are worded: also the shipped template sets that a spec only names."""
     parts = (ask.depth, ask.depth_marker, ask.correspondence, ask.pose, ask.objects)
     sets = [template_set(part.ask.templates).model_dump_json() for part in parts if part is not None]
-    return f"{ask.to_json()} {sets}"
+    return f"{ask.to_json()} {sets} {READING}"
+
+
+def _all_good(item: Item) -> None:
+    """Any item will do."""
 
 
 def _hash(text: str) -> str:

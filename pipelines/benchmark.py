@@ -16,6 +16,7 @@ from pipelines.runs import only_driver
 from vlm3.benchmarks.checking import Checked, check_row, refusal
 from vlm3.benchmarks.items import Benchmark
 from vlm3.errors import DataError
+from vlm3.evaluation.outcomes import outcome
 from vlm3.evaluation.report import Coverage, Report
 from vlm3.evaluation.scoring import score
 from vlm3.evaluation.tables import AnswerTable, to_arrow
@@ -70,16 +71,19 @@ def run_benchmark(request: BenchmarkRequest) -> Report:
                 sink = pa.BufferOutputStream()
                 pq.write_table(to_arrow(table), sink)
                 open_store(str(where)).write_atomic(f"{task}.parquet", sink.getvalue().to_pybytes())
+        outcomes = [outcome(name, table) for name, tables in answers.items() for table in tables.values()]
         scores = [
             found
             for name, tables in answers.items()
             for table in tables.values()
             for found in score(name, table, request.seed)
         ]
+        if outcomes and not scores:
+            raise DataError(f"nothing that is asked can be shown to {request.model}: {'; '.join(outcomes[0].notes())}")
         if not scores:
             raise DataError(f"{request.model} was asked nothing: it knows no task of {', '.join(answers)}")
         coverage = tuple(Coverage(n, len(c.rows) + len(c.faults), len(c.faults)) for n, c in checked.items())
-        report = Report(request.model, coverage, tuple(scores))
+        report = Report(request.model, coverage, tuple(scores), tuple(outcomes))
         store = open_store(str(folder))
         store.write_atomic("report.json", report.to_json().encode())
         store.write_atomic("report.md", report.to_markdown().encode())
@@ -89,12 +93,15 @@ def run_benchmark(request: BenchmarkRequest) -> Report:
 
 
 def _check(benchmark: Benchmark, request: BenchmarkRequest) -> Checked:
-    """Read every row once before anything is asked: an evaluation that ends in an error after hours helps nobody."""
+    """Read every row once and see whether its images can be shown, before anything is asked.
+
+    An evaluation that ends in an error after hours helps nobody.
+    """
     rows = _spread(benchmark.rows(), request.limit)
-    found = []
+    found, check = [], request.source.check()
     with Counting(f"{benchmark.name}: checked", len(rows)) as counting:
         for row in rows:
-            found.append(check_row(benchmark, row))
+            found.append(check_row(benchmark, row, check))
             counting.add(1)
     checked = Checked.of(found)
     if checked.faults:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,23 +20,31 @@ from vlm3.log import get_logger
 log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
 GCS_PORT = "RAY_GCS_SERVER_PORT"
+PROXY_PATIENCE_S = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
+"""Ray Serve starts its proxy anew when it is not there after 5 s, and gives it up in the end: on a busy machine that is
+how long one takes."""
 MIN_LOGICAL_CPUS = 4
 KNOCK_TIMEOUT_S = 5
+FOLDER = "RAY_TMPDIR"
+SHORT_FOLDER = Path("/tmp")
+PREFIX = "vlm3_"
+SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+"""The longest path of a socket that the system takes."""
 
 
 def connect(num_cpus: int | None = None) -> None:
     """Connect this process to Ray; does nothing when it is connected already.
 
     Where RAY_ADDRESS is set (by the user, or by Ray inside a submitted job) that cluster is joined. Otherwise a private
-    cluster starts on loopback, in its own folder below RAY_TMPDIR (default: the system's temporary folder), and ends
-    with this process.
+    cluster starts on loopback, in its own folder below RAY_TMPDIR (default: the system's temporary folder, or /tmp
+    where that is too long a path for Ray's sockets), and ends with this process.
 
     Args:
         num_cpus: logical CPUs of a private cluster. They bound how many tasks run at once, not how much each computes;
             the default is the number of cores, at least 4, so that training workers and data tasks fit side by side.
 
     Raises:
-        ConfigError: no cluster answers at RAY_ADDRESS.
+        ConfigError: no cluster answers at RAY_ADDRESS, or a private one has no folder.
     """
     import ray
 
@@ -61,10 +70,9 @@ def _start(cpus: int) -> None:
     """Start a private cluster that ends with this process."""
     import ray
 
-    # Ray's socket paths are limited to 107 bytes, so the folder's own name is short.
-    folder = Path(tempfile.mkdtemp(prefix="vlm3_", dir=os.environ.get("RAY_TMPDIR") or None))
+    folder = new_folder()
     atexit.register(_end, folder)
-    with _address_for_processes():
+    with _variables_of_processes(folder):
         # The dashboard stays on: without it Ray Tune leaks placement groups.
         ray.init(
             address="local",
@@ -75,6 +83,38 @@ def _start(cpus: int) -> None:
             _temp_dir=str(folder),
         )
     log.info("Ray on this machine, %d logical CPUs%s", cpus, terminal.where_the_log_is())
+
+
+def new_folder() -> Path:
+    """A fresh folder for a private cluster, whose sockets lie some 60 bytes below it.
+
+    Raises:
+        ConfigError: RAY_TMPDIR is too long a path for sockets, or the folder cannot be made.
+    """
+    given = os.environ.get(FOLDER)
+    parent = Path(given or tempfile.gettempdir()).absolute()
+    spare = SOCKET_PATH_BYTES - len(os.fsencode(_longest_socket(parent)))
+    if spare < 0 and given:
+        raise ConfigError(
+            f"{FOLDER}={given}: {-spare} bytes too long for the paths of Ray's sockets; set {FOLDER} to a short path"
+            f" such as {SHORT_FOLDER}"
+        )
+    if spare < 0:
+        log.warning("%s is too long a path for Ray's sockets: its files go to %s (or %s)", parent, SHORT_FOLDER, FOLDER)
+        parent = SHORT_FOLDER
+    try:
+        return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    except OSError as error:
+        raise ConfigError(
+            f"{parent}: Ray's folder cannot be made there ({error.strerror}); set {FOLDER} to a short path that is"
+            " there and may be written"
+        ) from None
+
+
+def _longest_socket(parent: Path) -> Path:
+    """Path of the socket with the longest name that a private cluster below `parent` opens."""
+    session = f"session_2026-01-01_00-00-00_000000_{os.getpid()}"
+    return parent / f"{PREFIX}12345678" / session / "sockets" / "dash_MetricsHead"
 
 
 def _join(address: str) -> None:
@@ -103,15 +143,20 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _address_for_processes() -> Iterator[None]:
-    """Start a cluster whose processes have its address in their environment.
+def _variables_of_processes(folder: Path) -> Iterator[None]:
+    """Start a cluster whose processes have its address in their environment, and patience with Ray Serve's proxy.
 
     Parts of Ray ask "the" cluster of their machine, such as the one that removes the placement groups of a training
     whose controller died. Beside another Ray they would find that one, or none. The port is chosen here, since the
-    environment of a node's processes is what it is when the node starts.
+    environment of a node's processes is what it is when the node starts. Ray's dashboard opens sockets in the temporary
+    folder as well: where that is too long a path, theirs is where the cluster's own folder is.
     """
     port = free_port()
-    given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)}
+    chosen = {name: os.environ.get(name, value) for name, value in PROXY_PATIENCE_S.items()}
+    given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)} | chosen
+    socket_in_tmp = Path(tempfile.gettempdir()) / "pymp-12345678" / "listener-12345678"
+    if len(os.fsencode(socket_in_tmp)) > SOCKET_PATH_BYTES:
+        given["TMPDIR"] = str(folder.parent)
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:

@@ -183,13 +183,20 @@ def _claim(folder: Path, identity: str, resume: bool) -> SearchState | None:
 
 
 def _check_decides(recipe: Recipe, space: MixtureSpace) -> None:
-    """Refuse to vary the weight of a source that a component's own weight overrules."""
+    """Refuse to vary the weight of a source that a component's own weight overrules, at the start or later."""
     for component in recipe.mixture.weights:
         if component.rpartition("/")[0] in space.names:
             raise ConfigError(
                 f"mixture.weights.{component} of the recipe overrules the source weight that the search varies:"
                 " remove it, or leave that source out of the search's sources"
             )
+    for index, entry in enumerate(recipe.mixture.schedule):
+        for component in entry.weights:
+            if component.rpartition("/")[0] in space.names:
+                raise ConfigError(
+                    f"mixture.schedule.{index}.weights.{component} of the recipe overrules from step {entry.at_step} on"
+                    " what the search varies: remove it, or leave that source out of the search's sources"
+                )
 
 
 def _identity(config: SearchConfig, recipe: Recipe) -> str:

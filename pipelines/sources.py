@@ -1,6 +1,6 @@
 """The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from pipelines.ingest import IngestConfig, ingest
 from pipelines.reading import Component
 from vlm3.errors import ConfigError, DamagedError, DataError, nearest
 from vlm3.log import get_logger
-from vlm3.mixture.config import ComponentName, MixtureSource, resolve_weights
+from vlm3.mixture.config import ComponentName, MixtureSource, ever_drawn, resolve_weights
 from vlm3.scenes.rooms import RoomsReader
+from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.split import Split
 from vlm3.tasks.correspondence import CorrespondenceTask
@@ -74,7 +75,8 @@ def components(
     """The components of the mixture and their weights, in the order of the recipe.
 
     Raises:
-        ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips).
+        ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips), or
+            tasks that are trained together mean different metres.
     """
     tasks = _tasks(recipe)
     mixture = _mixture(recipe, {name: _drawn(recipe, name, source) for name, source in sources.items()})
@@ -89,6 +91,37 @@ def components(
         )
         built.append(Component(f"{source}/{name}", sources[source], tasks[name].task, policy))
     return tuple(built), tuple(weight for _, weight in mixture)
+
+
+def task_names(names: Iterable[str]) -> frozenset[str]:
+    """The tasks of components that are named "source/task"."""
+    return frozenset(name.rpartition("/")[2] for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGate:
+    """Which components may be given weight while a run goes on: those that it was set up for."""
+
+    parts: tuple[Component, ...]
+    tasks: frozenset[str]
+    """That the run trains anyway: its export, evaluation and focal lengths were settled for these when it started."""
+
+    def __call__(self, weights: Mapping[str, float]) -> None:
+        """Let weights pass.
+
+        Raises:
+            ConfigError: a component with weight is of another task.
+            DataError: its source has none of what its questions are about.
+        """
+        for part in self.parts:
+            if not weights.get(part.name):
+                continue
+            if part.task.name not in self.tasks:
+                raise ConfigError(
+                    f"{part.name}: this run was set up without the task {part.task.name}, so its model could not be"
+                    " asked about it; start a run whose recipe gives it weight, at the start or in mixture.schedule"
+                )
+            require_labels([part])
 
 
 def require_labels(parts: Iterable[Component]) -> None:
@@ -134,56 +167,67 @@ def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSo
 
 
 def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[ComponentName, float], ...]:
-    weights = {name: trained.weight for name, trained in _tasks(recipe).items()}
-    return resolve_weights(sources, weights, recipe.mixture)
+    """Components and their weights at the start. Raises ConfigError also where metres of what is trained disagree."""
+    tasks = _tasks(recipe)
+    resolved = resolve_weights(sources, {name: task.weight for name, task in tasks.items()}, recipe.mixture)
+    trained = {task for _, task in ever_drawn(resolved, recipe.mixture, recipe.train.steps)}
+    metric = [task.metric for name, task in tasks.items() if name in trained]
+    check_focals([task for task in metric if task is not None])
+    return resolved
 
 
 @dataclass(frozen=True, slots=True)
-class _TrainedTask:
+class _RecipeTask:
     task: AnyTask
     focal_px: float
     weight: float
+    metric: MetricTask | None = None
+    """How it asks for metres, if it does."""
 
 
-def _tasks(recipe: Recipe) -> dict[str, _TrainedTask]:
-    """What a recipe trains, by the name of the task. Raises ConfigError where their metres do not agree."""
+def _tasks(recipe: Recipe) -> dict[str, _RecipeTask]:
+    """What a recipe may train, by the name of the task."""
     asked = recipe.tasks
-    trained: list[_TrainedTask] = []
-    metric: list[MetricTask] = []
+    found: list[_RecipeTask] = []
     if asked.depth is not None:
         depth = DepthTask(asked.depth.ask)
-        trained.append(_TrainedTask(depth, asked.depth.focal_px, asked.depth.weight))
-        metric.append(MetricTask(depth.name, asked.depth.focal_px, depth.names_focal))
+        metres = MetricTask(depth.name, asked.depth.focal_px, depth.names_focal)
+        found.append(_RecipeTask(depth, asked.depth.focal_px, asked.depth.weight, metres))
     if asked.depth_marker is not None:
         marked = MarkerDepthTask(asked.depth_marker.ask)
-        trained.append(_TrainedTask(marked, asked.depth_marker.focal_px, asked.depth_marker.weight))
-        metric.append(MetricTask(marked.name, asked.depth_marker.focal_px, marked.names_focal))
+        metres = MetricTask(marked.name, asked.depth_marker.focal_px, marked.names_focal)
+        found.append(_RecipeTask(marked, asked.depth_marker.focal_px, asked.depth_marker.weight, metres))
     if asked.correspondence is not None:
         matching = CorrespondenceTask(asked.correspondence.ask)
-        trained.append(_TrainedTask(matching, asked.correspondence.focal_px, asked.correspondence.weight))
+        found.append(_RecipeTask(matching, asked.correspondence.focal_px, asked.correspondence.weight))
     if asked.pose is not None:
         pose = PoseTask(asked.pose.ask)
-        trained.append(_TrainedTask(pose, asked.pose.focal_px, asked.pose.weight))
-        if PoseQuestion.DISTANCE in asked.pose.ask.questions:
-            metric.append(MetricTask(pose.name, asked.pose.focal_px, pose.names_focal))
+        far = PoseQuestion.DISTANCE in asked.pose.ask.questions
+        distance = MetricTask(pose.name, asked.pose.focal_px, pose.names_focal) if far else None
+        found.append(_RecipeTask(pose, asked.pose.focal_px, asked.pose.weight, distance))
     if asked.objects is not None:
         objects = ObjectsTask(asked.objects.ask)
-        trained.append(_TrainedTask(objects, asked.objects.focal_px, asked.objects.weight))
-        if any(question.form is AnswerForm.LENGTH for question in asked.objects.ask.questions):
-            metric.append(MetricTask(objects.name, asked.objects.focal_px, names_focal=False))
-    drawn = {part.task.name for part in trained if part.weight > 0}
-    check_focals([task for task in metric if task.name in drawn])
-    return {part.task.name: part for part in trained}
+        long = any(question.form is AnswerForm.LENGTH for question in asked.objects.ask.questions)
+        length = MetricTask(objects.name, asked.objects.focal_px, names_focal=False) if long else None
+        found.append(_RecipeTask(objects, asked.objects.focal_px, asked.objects.weight, length))
+    return {part.task.name: part for part in found}
 
 
-def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tuple[ShardedSource, ...]:
+def evaluated_sources(
+    recipe: Recipe, sources: dict[str, ShardedSource], trained: Collection[str]
+) -> tuple[ShardedSource, ...]:
     """Sources whose held-out split is evaluated; none where depth is not trained: nothing else is asked in the loop.
+
+    Args:
+        recipe: may name sources for evaluation; default: all that hold scenes out and are in metres.
+        sources: all of the recipe, opened.
+        trained: names of the tasks that the run trains.
 
     Raises:
         ConfigError: sources are named for evaluation, and depth is not trained.
-        DataError: a source is named for evaluation but holds nothing out.
+        DataError: a source is named for evaluation but holds nothing out, or its depth is not in metres.
     """
-    spec = recipe.tasks.spec()
+    spec = recipe.tasks.spec(trained)
     if spec.depth is None and spec.depth_marker is None:
         if recipe.evaluation.sources or recipe.evaluation.primary:
             raise ConfigError(
@@ -197,11 +241,18 @@ def evaluated_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> tupl
                 f"evaluation.sources: source {name!r} has no held-out scene: ingest it with --role eval or --set"
                 " heldout_share=…"
             )
-    names = recipe.evaluation.sources or [n for n, s in sources.items() if s.clips(Split.EVAL) > 0]
+        if sources[name].scale != Scale.METRIC:
+            raise DataError(
+                f"evaluation.sources: depth of source {name!r} is {sources[name].scale}, not in metres: δ1 of a"
+                " model that answers in metres says nothing there; leave it out"
+            )
+    names = recipe.evaluation.sources or [
+        name for name, s in sources.items() if s.clips(Split.EVAL) > 0 and s.scale == Scale.METRIC
+    ]
     primary = recipe.evaluation.primary
     if primary is not None and primary not in names:
         raise DataError(
-            f"evaluation.primary: source {primary!r} has no held-out scene: name another one, or ingest it with --role"
-            " eval or --set heldout_share=…"
+            f"evaluation.primary: source {primary!r} has no held-out scene in metres: name another one, or ingest it"
+            " with --role eval or --set heldout_share=…"
         )
     return tuple(sources[name] for name in names)

@@ -1,6 +1,7 @@
 """A training run: sources, plan and model resolved, then Ray Train over the stream, then the registry."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
 from pipelines.runs import only_driver
 from pipelines.samples import SampleBuilder, keep_encoder
-from pipelines.sources import components, evaluated_sources, open_sources, require_labels
+from pipelines.sources import LiveGate, components, evaluated_sources, open_sources, require_labels, task_names
 from pipelines.stream import in_order
 from pipelines.train_stream import StreamFactory, saved_ledger, step_shape, work
 from pipelines.weights import component_sizes, keep_plan, start_plan
@@ -30,10 +31,10 @@ from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
-from vlm3.tracking.registry import promote_if_better, register
+from vlm3.tracking.registry import evaluation_identity, promote_if_better, register, version_of_run
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
-from vlm3.train.progress import forget_progress, read_summary
+from vlm3.train.progress import SUMMARY_FILE, forget_progress, read_summary
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete, latest_checkpoint
 from vlm3.train.worker_config import EXPORT_FOLDER, STREAM, WorkerConfig
@@ -100,11 +101,14 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     saved = latest_checkpoint(run_dir)
     # Other data under the same name is refused here.
     plan = start_plan(recipe, parts, weights) if saved is None else MixturePlan.from_json(read_state(saved).plan, sizes)
-    evaluated = evaluated_sources(recipe, sources)
-    require_labels(part for part, weight in zip(parts, weights, strict=True) if weight)
+    drawn = plan.ever_drawn(recipe.train.steps * recipe.train.global_batch)
+    evaluated = evaluated_sources(recipe, sources, task_names(drawn))
+    require_labels(part for part in parts if part.name in drawn)
     encoder = ConversationEncoder.from_directory(model_dir)
 
     prepare_tracking(recipe.tracking, request.runs_dir)
+    if saved_run_id is not None and _is_trained(run_dir, recipe, evaluated):
+        return _complete(recipe, request, run_dir, saved_run_id, evaluated)
     with start_run(
         recipe.tracking, request.runs_dir, request.name, request.kind, request.parent_run_id, saved_run_id
     ) as run:
@@ -112,9 +116,10 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
         open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
         builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(encoder, run_dir))
-        _describe(run, recipe, sources, builder, plan)
+        _describe(run, recipe, sources, builder, plan, drawn)
         train = recipe.train
-        owner = keep_plan(run_dir, plan, train.steps, train.global_batch, saved_ledger(run_dir).stop)
+        gate = LiveGate(parts, task_names(drawn))
+        owner = keep_plan(run_dir, plan, train.steps, train.global_batch, saved_ledger(run_dir).stop, gate)
         worker = WorkerConfig(
             recipe=recipe,
             run_dir=run_dir,
@@ -188,14 +193,47 @@ def _finish(
     evaluated: tuple[ShardedSource, ...],
 ) -> TrainResult:
     version, promoted = None, False
-    primary = recipe.evaluation.primary or (evaluated[0].name if evaluated else None)
-    if request.register and primary is not None:
-        metric = f"eval/{primary}/delta1"
+    primary, metric = _primary(recipe, evaluated), _decisive(recipe, evaluated)
+    if request.register and metric is not None:
         uri = tracking_uri(recipe.tracking, request.runs_dir)
         fingerprint = next(source.fingerprint for source in evaluated if source.name == primary)
-        version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], fingerprint)
+        asked = evaluation_identity(fingerprint, recipe.evaluation.images, recipe.evaluation.points, recipe.seed)
+        version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], asked)
         promoted = promote_if_better(recipe.tracking, uri, version, metric, metrics[metric])
     return TrainResult(run.run_id, metrics, export_dir, version, promoted)
+
+
+def _primary(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None:
+    return recipe.evaluation.primary or (evaluated[0].name if evaluated else None)
+
+
+def _decisive(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None:
+    """Name of the metric that decides about the champion; None where nothing is evaluated."""
+    primary = _primary(recipe, evaluated)
+    return None if primary is None else f"eval/{primary}/delta1"
+
+
+def _is_trained(run_dir: Path, recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> bool:
+    """Whether all steps of a run are done, and its export and figures are there; workers write the figures last."""
+    saved = latest_checkpoint(run_dir)
+    if saved is None or read_state(saved).step < recipe.train.steps or not (run_dir / SUMMARY_FILE).is_file():
+        return False
+    metric = _decisive(recipe, evaluated)
+    return metric is None or metric in read_summary(run_dir)
+
+
+def _complete(
+    recipe: Recipe, request: RunRequest, run_dir: Path, run_id: str, evaluated: tuple[ShardedSource, ...]
+) -> TrainResult:
+    """Register what a run left that was stopped before it could; otherwise there is nothing to do."""
+    metrics, export_dir = read_summary(run_dir), run_dir / EXPORT_FOLDER
+    version = version_of_run(recipe.tracking, tracking_uri(recipe.tracking, request.runs_dir), run_id)
+    if version is not None or not request.register or _decisive(recipe, evaluated) is None:
+        log.info("run %s is finished: nothing to do", request.name)
+        return TrainResult(run_id, metrics, export_dir, version, promoted=False)
+    log.info("all %d steps are done: only the registration is missing", recipe.train.steps)
+    with start_run(recipe.tracking, request.runs_dir, request.name, request.kind, run_id=run_id) as run:
+        return _finish(recipe, request, run, metrics, export_dir, evaluated)
 
 
 def _connect_and_check(recipe: Recipe) -> None:
@@ -253,13 +291,19 @@ def _claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
 
 
 def _describe(
-    run: TrackedRun, recipe: Recipe, sources: dict[str, ShardedSource], builder: SampleBuilder, plan: MixturePlan
+    run: TrackedRun,
+    recipe: Recipe,
+    sources: dict[str, ShardedSource],
+    builder: SampleBuilder,
+    plan: MixturePlan,
+    drawn: Sequence[str],
 ) -> None:
     """What a reader of the MLflow run wants to see first: recipe, data, and samples as the model gets them."""
     run.params(recipe.plain())
     run.text("recipe.yaml", dump_yaml(recipe.plain()))
+    trained = {component.rpartition("/")[0] for component in drawn}
     for name, source in sources.items():
-        context = "train" if recipe.sources[name].weight > 0 else "evaluation"
+        context = "train" if name in trained else "evaluation"
         run.dataset(name, source.uri, source.fingerprint, context)
     wanted = recipe.train.gallery_samples
     if wanted:

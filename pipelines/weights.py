@@ -1,6 +1,6 @@
 """The plan of a running job, in an actor: what every read task asks before it reads, and where weights change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,14 @@ def component_sizes(parts: Sequence[tuple[str, ShardedSource]]) -> tuple[Compone
     )
 
 
-def keep_plan(run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, consumed: int = 0) -> LivePlan:
+def keep_plan(
+    run_dir: Path,
+    plan: MixturePlan,
+    steps: int,
+    global_batch: int,
+    consumed: int = 0,
+    admit: Callable[[Mapping[str, float]], None] | None = None,
+) -> LivePlan:
     """Start the keeper of a run's plan on this node, which sees the run's folder; it is restarted when it dies.
 
     Args:
@@ -90,6 +97,7 @@ def keep_plan(run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, c
         steps: of the whole run.
         global_batch: positions a step.
         consumed: first position above all that the checkpoint consumed.
+        admit: raises a UserError for live weights that the run was not set up for.
 
     Raises:
         CheckpointError: the plan in the run's folder is damaged or contradicts the checkpoint's.
@@ -100,7 +108,8 @@ def keep_plan(run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, c
     read_issued(run_dir)
     plan.require_steps(steps, global_batch)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    live = LivePlan(_KeeperActor.options(scheduling_strategy=here).remote(run_dir, plan, steps, global_batch, consumed))
+    actor = _KeeperActor.options(scheduling_strategy=here)
+    live = LivePlan(actor.remote(run_dir, plan, steps, global_batch, consumed, admit))
     live.plan()
     return live
 
@@ -108,9 +117,17 @@ def keep_plan(run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, c
 class _LoggingKeeper(PlanKeeper):
     """The keeper in a process of its own."""
 
-    def __init__(self, run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, consumed: int) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        plan: MixturePlan,
+        steps: int,
+        global_batch: int,
+        consumed: int,
+        admit: Callable[[Mapping[str, float]], None] | None,
+    ) -> None:
         configure()
-        super().__init__(run_dir, plan, steps, global_batch, consumed)
+        super().__init__(run_dir, plan, steps, global_batch, consumed, admit)
 
 
 _KeeperActor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_LoggingKeeper)

@@ -1,6 +1,7 @@
 """The Ray Serve application: metric depth at points of an uploaded image, over HTTP."""
 
 import asyncio
+import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,9 +99,10 @@ def _answer(predictor: Predictor, request: DepthRequest) -> tuple[DepthAnswer, .
 class DepthService:
     """One model. Its work runs in one thread, request after request, while the event loop goes on answering probes."""
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(self, config: ServeConfig, instance: str) -> None:
         configure()
         self._config = config
+        self._instance = instance
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._loaded = self._worker.submit(self._load)
 
@@ -125,7 +127,7 @@ class DepthService:
     @api.get("/readyz", responses={503: {"model": Fault}})
     async def readyz(self) -> Health:
         """200 once the model is loaded, 503 until then."""
-        return Health(model=self._ready()[1])
+        return Health(model=self._ready()[1], instance=self._instance)
 
     @api.post(DEPTH_PATH, responses=FAULTS)
     async def depth(
@@ -169,7 +171,11 @@ def build(args: dict[str, Any]) -> serve.Application:
     Raises:
         UserError: wrong keys, or no such model.
     """
-    config = ServeConfig.parse(args, "serve").pinned()
+    return application(ServeConfig.parse(args, "serve").pinned(), secrets.token_hex(8))
+
+
+def application(config: ServeConfig, instance: str) -> serve.Application:
+    """The application of a pinned configuration; `/readyz` says `instance`, so that who started it knows it."""
     actor = {"num_cpus": 1, "num_gpus": 1 if config.device == "cuda" else 0}
     deployment = serve.deployment(
         DepthService,
@@ -178,4 +184,4 @@ def build(args: dict[str, Any]) -> serve.Application:
         max_ongoing_requests=MAX_WAITING,
         max_queued_requests=MAX_WAITING,
     )
-    return deployment.bind(config)
+    return deployment.bind(config, instance)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from vlm3.config import StrictModel
 from vlm3.geometry.camera import Camera, Distortion
+from vlm3.infer.text_model import Status
 from vlm3.scenes.schema import IntrinsicsSource
 
 MAX_POINTS = 256
@@ -61,7 +62,8 @@ class PointDepth(BaseModel):
 
     text: str
     """The model's own words; empty for a point outside."""
-    status: Literal["ok", "unreadable", "outside"]
+    status: Status | Literal["outside"]
+    """`cut`: the model had not ended its answer when it had said as much as it may; `outside`: no such point."""
     z_depth_m: float | None
     """Along the optical axis; null unless `ok`."""
     ray_depth_m: float | None
@@ -88,10 +90,12 @@ class DepthResponse(BaseModel):
 
 
 class Health(BaseModel):
-    """Body of `/healthz` and `/readyz`."""
+    """Body of `/readyz`."""
 
     status: Literal["ok"] = "ok"
     model: ModelInfo
+    instance: str
+    """Of the deployment: tells it from another server on the same port."""
 
 
 class Fault(BaseModel):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.infer.text_model import Reply as Said
 
 FOCAL_PX = 1000.0
 RANGE = 2000
@@ -44,8 +45,8 @@ class Oracle:
     reply: Reply
     bounds: ImageBounds = BOUNDS
 
-    def answer(self, request: TextRequest) -> list[str]:
-        return [self.reply(request, question) for question in request.questions]
+    def answer(self, request: TextRequest) -> list[Said]:
+        return [Said(self.reply(request, question)) for question in request.questions]
 
 
 def depth_lines(folder: Path) -> Reply:

@@ -23,6 +23,8 @@ OURS = re.compile(
             r"training: step \d+/\d+  loss ",
             r"search: step \d+/\d+(  trial \d+: .+)?$",
             r"continuing from \S+ at step \d+",
+            r"run \S+ is finished: nothing to do$",
+            r"all \d+ steps are done: only the registration is missing$",
             r"[\w.-]+: champion ",
             r"run \S+: new weights from position [\d,]+ on, in step [\d,]+$",
             r"weights change from position \d+ on: ",
@@ -33,6 +35,9 @@ OURS = re.compile(
             # evaluation
             r"[\w.-]+: (checked|rows) \d+/\d+$",
             r"report and answers: ",
+            r"\S+, \w+: (not asked|cut|refused): \d+ of \d+ \(",
+            r"\S+, \w+: \d+ of \d+ \(<?\d+ %\) predicted rotations are none, ",
+            r"\S+: \d+ bad rows of \d+ left out$",
             r"\d+ items of \S+: ",
             # serving
             r"\S+ version \S+ is loaded$",

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from io import StringIO
@@ -16,11 +17,18 @@ from ruamel.yaml.error import YAMLError
 
 from vlm3.errors import ConfigError, nearest
 
+_KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=][^.=]*))""")
+_ASSIGNMENT = re.compile(rf"\s*(?P<path>{_KEY.pattern}(?:\.{_KEY.pattern})*)\s*=(?P<value>.*)", re.DOTALL)
+
 
 class StrictModel(BaseModel):
-    """Base of every user-facing configuration: immutable, no coercion, unknown keys refused."""
+    """Base of every user-facing configuration: immutable, no coercion, unknown keys refused, numbers finite.
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", validate_default=True)
+    YAML writes infinity as `.inf`, and a number that is too large for a float becomes it. Listings of foreign data let
+    such numbers pass: checks of the data name the row.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, data: object, where: str) -> Self:
@@ -70,15 +78,14 @@ def dump_yaml(data: object) -> str:
 def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """A copy of `data` with `a.b.c=value` assignments applied; values are read as YAML.
 
+    A key that holds a dot or `=` stands in quotes: `sources."a.b".weight=1`.
+
     Raises:
         ConfigError: an assignment has no `=`, or walks through something that is not a mapping.
     """
     result = copy.deepcopy(data)
     for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        keys = path.strip().split(".")
-        if not separator or not all(keys):
-            raise ConfigError(f"--set {assignment!r}: expected key.subkey=value, e.g. --set train.steps=200")
+        keys, text = _parted(assignment)
         try:
             value = YAML(typ="safe", pure=True).load(text) if text.strip() else None
         except YAMLError as error:
@@ -87,10 +94,30 @@ def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[st
         for depth, key in enumerate(keys[:-1]):
             child = node.setdefault(key, {})
             if not isinstance(child, dict):
-                raise ConfigError(f"--set {assignment!r}: {'.'.join(keys[: depth + 1])} is a value, it has no keys")
+                raise ConfigError(f"--set {assignment!r}: {_path(keys[: depth + 1])} is a value, it has no keys")
             node = child
         node[keys[-1]] = value
     return result
+
+
+def _parted(assignment: str) -> tuple[list[str], str]:
+    """Keys and value of `a."b.c".d=value`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    found = _ASSIGNMENT.fullmatch(assignment)
+    if found is None:
+        raise ConfigError(
+            f"--set {assignment!r}: expected key.subkey=value, e.g. --set train.steps=200; a key with a dot or = in it"
+            """ stands in quotes, e.g. --set 'sources."a.b".weight=1'"""
+        )
+    return [double or single or bare for double, single, bare in _KEY.findall(found["path"].strip())], found["value"]
+
+
+def _path(keys: Sequence[int | str]) -> str:
+    """Keys as `--set` takes them."""
+    return ".".join(f'"{key}"' if isinstance(key, str) and re.search("[.=]", key) else str(key) for key in keys)
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
@@ -98,7 +125,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
     faults = error.errors(include_url=False)
     # A misspelt key is a missing one too, where it is required: what was written is the fault to name.
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    path = ".".join(str(part) for part in first["loc"]) or "(top)"
+    path = _path(first["loc"]) or "(top)"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
         parent = _first_model(reduce(_inside, first["loc"][:-1], model))

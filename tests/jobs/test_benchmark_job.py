@@ -58,6 +58,7 @@ def test_two_evaluations_are_compared(tmp_path: Path) -> None:
         ((), "expected a model and at least one benchmark"),
         (("m",), "expected a model and at least one benchmark"),
         (("m", "d", "--limit", "0"), "--limit: expected at least 1"),
+        (("m", "d", "--cpus", "inf"), "--cpus: expected a number above 0, found inf"),
         (("m", "--compare", "a", "b"), "--compare takes the names"),
         (("--compare", "a", "b"), "no such evaluation"),
         (("models:/nothing@champion", "d"), "no MLflow store"),

@@ -1,6 +1,10 @@
 """An evaluation from benchmark to report, MLflow and pictures."""
 
 import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -123,6 +127,67 @@ def test_a_bad_row_refuses_all_and_may_be_skipped(ray_session: None, labels: Pat
     assert "1 bad rows of 6 left out" in report.to_markdown()
 
 
+def test_a_row_that_no_model_can_be_shown_is_skipped_like_any_other(
+    ray_session: None, labels: Path, tmp_path: Path, export_dir: Path
+) -> None:
+    told = [json.loads(line) for line in (labels / "labels.jsonl").read_text().splitlines()]
+    told[2]["intrinsics"][:2] = [0.5, 0.5]
+    (labels / "labels.jsonl").write_text("\n".join(map(json.dumps, told)))
+    with pytest.raises(DataError, match=r"set: 1 of 6 rows are bad: 2: focal 0.5 px would be scaled up .*--allow-skip"):
+        run_benchmark(request("refused", str(export_dir), labels, tmp_path / "runs"))
+    report = run_benchmark(request("skipped", str(export_dir), labels, tmp_path / "runs", allow_skip=True))
+    assert (report.coverage[0].rows, report.coverage[0].skipped) == (6, 1)
+
+
+@pytest.fixture
+def moderated() -> Iterator[str]:
+    """URL of a server that says 2.0 to every question but one in five, which it refuses for good."""
+    known: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
+            asked = json.dumps(content)
+            if asked not in known:
+                known.append(asked)
+            if known.index(asked) % 5 == 4 and "grey" not in content[-1]["text"]:
+                status, body = 400, {"error": {"message": "filtered", "param": "prompt", "code": "content_filter"}}
+            else:
+                status, body = 200, {"choices": [{"finish_reason": "stop", "message": {"content": "2.0"}}]}
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_address[1]}/v1"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def test_questions_that_a_server_refuses_are_counted_and_end_nothing(
+    ray_session: None, labels: Path, tmp_path: Path, moderated: str
+) -> None:
+    runs = tmp_path / "runs"
+    source = answerer_source(moderated, "m", None, "cpu", tracking_uri(TrackingConfig(), runs), runs)
+    asked = replace(
+        request("served", str(predictions(labels, tmp_path / "p.parquet", 1.0)), labels, runs), source=source
+    )
+    report = run_benchmark(asked)
+    refused = report.outcomes[0].refused
+    assert refused and report.outcomes[0].questions == 4 * IMAGES
+    assert any(note.startswith(f"set, depth: refused: {refused} of 24") for note in report.notes())
+    mine = {score.metric: score.value for score in report.scores if score.by == "model"}
+    assert mine["count"] == 4 * IMAGES and mine["unreadable_share"] == pytest.approx(refused / 24)
+
+
 def test_a_missing_prediction_stops_in_one_line(ray_session: None, labels: Path, tmp_path: Path) -> None:
     file = str(predictions(labels, tmp_path / "p.parquet", 1.0, items=4))
     with pytest.raises(Exception, match=r"^[^\n]*p.parquet: no depth prediction for item '4'[^\n]*$"):
@@ -153,6 +218,9 @@ def test_everyone_who_may_be_measured_is_understood(tmp_path: Path, export_dir: 
     served = found("http://127.0.0.1:9/v1", "some-vlm")
     assert isinstance(served, EndpointAnswerer) and served.ask.objects is not None
     assert isinstance(found(str(predictions(labels, tmp_path / "p.parquet", 1.0))), FileAnswerer)
+    moved, other = found("https://elsewhere/v1", "some-vlm"), found("http://127.0.0.1:9/v1", "other-vlm")
+    assert isinstance(moved, EndpointAnswerer) and isinstance(other, EndpointAnswerer)
+    assert served.identity == moved.identity != other.identity, "a server that has moved is the same"
     ask = tmp_path / "ask.yaml"
     ask.write_text("depth: {focal_px: 300}\n")
     asked = found(str(export_dir), ask=ask)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests.job_runs import OWN_RAY, job_environment
+from tests.our_lines import foreign
 from tests.pipelines.test_cluster_submit import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,12 +53,12 @@ def cluster_processes(root: psutil.Process) -> list[psutil.Process]:
 
 
 @contextmanager
-def job(*command: str | Path, runs: Path) -> Iterator[psutil.Process]:
+def job(*command: str | Path, runs: Path, **variables: str) -> Iterator[psutil.Process]:
     with (runs / "job.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,
-            env=job_environment(OWN_RAY, VLM3_RUNS=str(runs)),
+            env=job_environment(OWN_RAY, VLM3_RUNS=str(runs), **variables),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -87,16 +88,22 @@ def strangers(seen: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 def test_a_server_listens_on_loopback_only(tmp_path: Path, export_dir: Path) -> None:
     (port,) = free_ports(1)
-    with job("jobs/serve_depth.py", "--model", export_dir, "--port", str(port), runs=tmp_path) as root:
+    # As a batch system gives one to each job: too long a path for Ray's sockets.
+    temporary = tmp_path / "people" / "a-user-name" / "slurm_jobdir" / "1355700" / "tmp.t0016"
+    temporary.mkdir(parents=True)
+    command = ("jobs/serve_depth.py", "--model", export_dir, "--port", str(port))
+    with job(*command, runs=tmp_path, TMPDIR=str(temporary)) as root:
         seen = watch(root, tmp_path, lambda: "until Ctrl-C" in (tmp_path / "job.log").read_text())
         with socket.create_connection(("127.0.0.1", port), timeout=10):
             pass
-        addresses = {process.environ().get("RAY_ADDRESS") for process in cluster_processes(root)}
+        variables = [process.environ() for process in cluster_processes(root)]
     assert {"raylet", "ray::ProxyActor"} <= {name for name, _ in seen}, f"only {seen} was seen"
     assert strangers(seen) == set()
+    assert foreign((tmp_path / "job.log").read_text()) == []
     # Beside another Ray, parts of a private one would else look for that one.
-    (address,) = addresses
+    (address,) = {known.get("RAY_ADDRESS") for known in variables}
     assert address is not None and address.startswith("127.0.0.1:")
+    assert {known["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] for known in variables} == {"60"}
 
 
 def test_a_listener_on_all_interfaces_is_noticed() -> None:

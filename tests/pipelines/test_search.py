@@ -39,8 +39,13 @@ def test_trials_side_by_side_give_their_cpus_back(recipe: Recipe):
         ({"overrides": ("train.stepz=3",)}, (), "unknown key 'train.stepz'; did you mean 'steps'"),
         ({"floor": 0.49}, ("sources.third={weight: 1.0, uri: /data/x}",), "leaves nothing to vary"),
         ({}, ("mixture.weights={rooms/depth: 1.0}",), "mixture.weights.rooms/depth of the recipe overrules"),
+        (
+            {},
+            ("mixture.schedule=[{at_step: 9, weights: {studios/depth: 1.0}}]",),
+            r"mixture.schedule.0.weights.studios/depth of the recipe overrules from step 9 on",
+        ),
     ],
-    ids=["source", "override", "floor", "overruled"],
+    ids=["source", "override", "floor", "overruled", "overruled later"],
 )
 def test_a_search_that_cannot_work_is_refused_before_ray_starts(
     search: dict[str, object], sets: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

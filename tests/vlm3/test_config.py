@@ -51,6 +51,12 @@ class Recipe(StrictModel):
     either: Source | Render | None = None
 
 
+class Measured(Recipe):
+    shares: dict[str, float] = Field(default_factory=dict)
+    points: tuple[float, ...] = ()
+    spans: list[tuple[Annotated[float, Field(ge=0)], float]] = Field(default_factory=list)
+
+
 def minimal(**more: Any) -> dict[str, Any]:
     return {"sources": {}, "train": {"steps": 3}} | more
 
@@ -184,11 +190,64 @@ def test_the_last_of_two_assignments_wins_and_values_may_hold_equal_signs() -> N
 
 
 @pytest.mark.parametrize(
+    ("assignment", "path"),
+    [
+        ('sources."a.b".weight=1', ["sources", "a.b", "weight"]),
+        ("sources.'a.b'.weight=1", ["sources", "a.b", "weight"]),
+        ('"a.b"=1', ["a.b"]),
+        ('"a=b".c=1', ["a=b", "c"]),
+        ('"it\'s".\'a "b"\'=1', ["it's", 'a "b"']),
+        ("rooms/depth=1", ["rooms/depth"]),
+        ("it's.b=1", ["it's", "b"]),
+        (" a.b =1", ["a", "b"]),
+    ],
+)
+def test_a_key_with_a_dot_stands_in_quotes(assignment: str, path: list[str]) -> None:
+    node: Any = apply_overrides({}, [assignment])
+    for key in path:
+        (found,) = node
+        assert found == key
+        node = node[key]
+    assert node == 1
+
+
+NAMES = st.text(min_size=1).filter(lambda name: '"' not in name)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+def test_any_name_can_be_reached_in_quotes(names: list[str]) -> None:
+    node: Any = apply_overrides({}, [".".join(f'"{name}"' for name in names) + "=x=y"])
+    for name in names:
+        node = node[name]
+    assert node == "x=y"
+
+
+def test_a_path_in_a_message_can_be_given_to_set() -> None:
+    with pytest.raises(ConfigError, match=r'r.yaml: sources."a.b".weight: Input should be greater than or equal to 0'):
+        Recipe.parse(minimal(sources={"a.b": {"weight": -1.0}}), "r.yaml")
+    with pytest.raises(ConfigError, match=r'sources."a.b" is a value, it has no keys'):
+        apply_overrides(minimal(sources={"a.b": 1}), ['sources."a.b".weight=1'])
+
+
+@pytest.mark.parametrize("text", [".inf", "-.inf", ".nan", "1e999"])
+@pytest.mark.parametrize("key", ["train.rate", "sources.rooms.weight", "shares.a", "points", "spans"])
+def test_a_number_must_be_finite_wherever_it_stands(key: str, text: str) -> None:
+    value = f"[[0, {text}]]" if key == "spans" else f"[1, {text}]" if key == "points" else text
+    data = apply_overrides(minimal(sources={"rooms": {}}), [f"{key}={value}"])
+    with pytest.raises(ConfigError, match=rf"r.yaml: {key.partition('.')[0]}.*finite number, found (-?inf|nan)"):
+        Measured.parse(data, "r.yaml")
+
+
+@pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("train.steps", "expected key.subkey=value"),
         ("=3", "expected key.subkey=value"),
         ("train..steps=3", "expected key.subkey=value"),
+        ('sources."a.b=3', "a key with a dot or = in it stands in quotes"),
+        ('sources."a.b"c=3', "a key with a dot or = in it stands in quotes"),
+        ('sources."".c=3', "expected key.subkey=value"),
+        (".steps=3", "expected key.subkey=value"),
         ("train.steps.more=3", "train.steps is a value, it has no keys"),
         ("train.steps=[1", "value is not YAML"),
     ],

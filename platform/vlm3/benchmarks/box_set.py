@@ -27,7 +27,7 @@ Four = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
 class ListedObject(StrictModel):
     """An object of a frame."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     category: str
     center_cam_m: Three
@@ -42,7 +42,7 @@ class ListedObject(StrictModel):
 class ListedFrame(StrictModel):
     """A frame of the index."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     image: str
     width: int

@@ -1,10 +1,10 @@
 """Every row of a benchmark is read once before anything is asked: bad ones are named and counted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from vlm3.benchmarks.items import Benchmark
+from vlm3.benchmarks.items import Benchmark, Item
 from vlm3.errors import UserError
 from vlm3.storage.failures import StorageError
 
@@ -34,14 +34,23 @@ class Checked:
         return cls(rows, tuple(entry for entry in found if isinstance(entry, Fault)))
 
 
-def check_row(benchmark: Benchmark, row: str) -> str | Fault | None:
+def check_row(benchmark: Benchmark, row: str, check: Callable[[Item], None] | None = None) -> str | Fault | None:
     """The row, if it is good; its fault; or None where it is sound and has nothing to ask about.
+
+    Args:
+        benchmark: of the row.
+        row: its name.
+        check: raises DataError for an item that cannot be shown to who is measured.
 
     Raises:
         StorageError: the store does not answer, which says nothing about the row.
     """
     try:
-        return row if benchmark.read(row) else None
+        items = benchmark.read(row)
+        if check is not None:
+            for item in items:
+                check(item)
+        return row if items else None
     except StorageError:
         raise
     except UserError as error:

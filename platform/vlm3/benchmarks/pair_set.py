@@ -25,7 +25,7 @@ Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
 class ListedImage(StrictModel):
     """An image of the index."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     image: str
     width: int
@@ -40,7 +40,7 @@ class ListedImage(StrictModel):
 class ListedPair(StrictModel):
     """A pair of the index."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     a: str
     b: str

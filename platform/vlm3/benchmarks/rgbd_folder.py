@@ -27,7 +27,7 @@ Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
 class ListedPair(StrictModel):
     """A pair of the index."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     a: str
     b: str

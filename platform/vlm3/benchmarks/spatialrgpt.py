@@ -40,7 +40,7 @@ _YES_NO = re.compile(r"\s*(?:(?P<yes>yes|indeed|correct)|no|incorrect|in fact|ac
 class ImageInfo(StrictModel):
     """The image of an entry."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     file_path: str
     width: Side
@@ -50,7 +50,7 @@ class ImageInfo(StrictModel):
 class QuestionInfo(StrictModel):
     """Kind of an entry."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     category: str
 
@@ -58,7 +58,7 @@ class QuestionInfo(StrictModel):
 class Said(StrictModel):
     """One part of a conversation."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     value: str
 
@@ -66,7 +66,7 @@ class Said(StrictModel):
 class Entry(StrictModel):
     """One question."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     image_info: ImageInfo
     qa_info: QuestionInfo

@@ -16,9 +16,12 @@ from vlm3.infer.correspondence import answer_correspondence
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.objects import RegionAsked, answer_objects
 from vlm3.infer.pose import answer_pose
-from vlm3.infer.predictor import Predictor
-from vlm3.scenes.schema import Scale
+from vlm3.infer.predictor import Predictor, padded
+from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedDepthMarker, AskedObjects, AskedPose, AskSpec
+from vlm3.infer.text_model import ImageBounds
+from vlm3.scenes.schema import Frame, Scale
 from vlm3.tasks.pose import PoseQuestion
+from vlm3.views.unify import unified_camera
 
 KINDS = (DepthKind.Z, DepthKind.RAY)
 """Order of the depth columns."""
@@ -86,15 +89,12 @@ class TextAnswerer:
             metric=is_metric(item),
             item=item.id,
         )
-        said = ["unreadable" if kind in answer.unreadable else "ok" for kind in PoseQuestion]
-        asked = [
-            status if kind in answer.texts else "not asked" for kind, status in zip(PoseQuestion, said, strict=True)
-        ]
+        statuses = [answer.statuses.get(kind, "not asked") for kind in PoseQuestion]
         return PoseTable(
             item=texts_of([item.id]),
             group=texts_of([item.group]),
             text=texts_of([answer.texts.get(kind, "") for kind in PoseQuestion])[None],
-            status=texts_of(asked)[None],
+            status=texts_of(statuses)[None],
             metric=np.array([is_metric(item)]),
             true_cam1_T_cam2=cam1_T_cam2[None],
             predicted_angle_deg=np.array([answer.angle_deg]),
@@ -117,6 +117,28 @@ class TextAnswerer:
             true=np.array([question.value for question in questions], np.float64),
             predicted=np.array([np.nan if a.value is None else a.value for a in answers], np.float64),
         )
+
+
+def check_shown(item: Item, ask: AskSpec, bounds: ImageBounds) -> None:
+    """Refuse an item whose images cannot be unified as a model wants them; nothing is decoded or asked.
+
+    Raises:
+        DataError: saying why not.
+    """
+    frames: list[Frame]
+    parts: list[AskedDepth | AskedDepthMarker | AskedCorrespondence | AskedPose | AskedObjects | None]
+    match item:
+        case DepthItem():
+            frames, parts = [item.frame], [ask.depth or ask.depth_marker]
+        case PairItem():
+            frames, parts = [item.frame1, item.frame2], []
+            parts += [ask.correspondence] if len(item.points1_px) else []
+            parts += [ask.pose] if item.cam1_T_cam2 is not None else []
+        case ObjectItem():
+            frames, parts = [item.frame], [ask.objects]
+    for focal_px in {part.focal_px for part in parts if part is not None}:
+        for frame in frames:
+            unified_camera(frame.camera, padded(focal_px, bounds))
 
 
 def depth_table(

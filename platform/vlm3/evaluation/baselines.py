@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from vlm3.evaluation.tables import AnswerTable, CorrespondenceTable, DepthTable, ObjectTable, PoseTable, Texts
 from vlm3.metrics.depth import best_constant
+from vlm3.metrics.medians import grouped_medians, medians_of_others
 from vlm3.metrics.objects import QuestionFamily, object_right
-from vlm3.metrics.relative import TOLERANCE
+from vlm3.metrics.relative import ROUNDING, TOLERANCE
 
 ROW_BINS = 10
 """Bands of the image's height for the depth of a row."""
@@ -42,14 +43,16 @@ def depth_of_the_row(table: DepthTable) -> DepthTable:
     Leaving the own group out keeps it honest: nothing of the image that is asked about is used.
     """
     bands = np.clip((table.point_px[:, 1] + 0.5) / table.size_px[:, 1] * ROW_BINS, 0, ROW_BINS - 1).astype(int)
-    _, groups = np.unique(table.group.astype(str), return_inverse=True)
+    names, groups = np.unique(table.group.astype(str), return_inverse=True)
+    # A single group has only itself.
+    median = medians_of_others if len(names) > 1 else grouped_medians
     predicted = np.empty_like(table.true_m)
-    for group in np.unique(groups):
-        own = groups == group
-        others = ~own if (~own).any() else own
-        for band in np.unique(bands[own]):
-            alike = others & (bands == band)
-            predicted[own & (bands == band)] = np.median(table.true_m[alike if alike.any() else others], axis=0)
+    for kind, true_m in enumerate(table.true_m.T):
+        anywhere = median(true_m, groups, len(names))
+        for band in np.unique(bands):
+            here = bands == band
+            there = median(true_m[here], groups[here], len(names))
+            predicted[here, kind] = np.where(np.isnan(there), anywhere, there)[groups[here]]
     return replace(table, predicted_m=predicted, text=_all("", table), status=_all("ok", table))
 
 
@@ -88,14 +91,14 @@ def constant_object(table: ObjectTable) -> ObjectTable:
 
 def _most_right(true: NDArray[np.float64], family: QuestionFamily) -> float:
     """The answer that the rule of the family calls right most often; the least of equally good ones."""
-    match family:
-        case QuestionFamily.LENGTH:
-            # Right from 0.75 to 1.25 of the truth, ends included: the most overlap is met first where one begins.
-            candidates = np.unique(true * (1 - TOLERANCE))
-        case QuestionFamily.CLOCK:
-            candidates = np.arange(1.0, 13.0)
-        case QuestionFamily.QUALITATIVE:
-            candidates = np.unique(true)
+    if family is QuestionFamily.LENGTH:
+        # Right from 0.75 to 1.25 of the truth, ends included: the most overlap is met first where one begins.
+        candidates = np.unique(true * (1 - TOLERANCE))
+        share = TOLERANCE + ROUNDING
+        begun = np.searchsorted(np.sort(true * (1 - share)), candidates, side="right")
+        ended = np.searchsorted(np.sort(true * (1 + share)), candidates, side="left")
+        return float(candidates[int(np.argmax(begun - ended))])
+    candidates = np.arange(1.0, 13.0) if family is QuestionFamily.CLOCK else np.unique(true)
     right = [
         int(object_right([family] * len(true), predicted=np.full(len(true), answer), true=true).sum())
         for answer in candidates

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from vlm3.errors import DataError
+from vlm3.evaluation.outcomes import share, was_asked
 from vlm3.evaluation.scoring import per_answer
-from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow, question_columns
+from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow, question_columns, take
 from vlm3.metrics.paired import PairedDifference, paired_bootstrap
 
 SIGNIFICANT = 0.05
@@ -26,6 +27,10 @@ class Comparison:
     b: float
     greater_is_better: bool
     found: PairedDifference
+    questions: int
+    """Of the table."""
+    not_asked: int
+    """Of them: of one of the two or of both, and so left out of this."""
 
 
 def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]:
@@ -37,7 +42,7 @@ def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]
         seed: of the draws.
 
     Raises:
-        DataError: one is missing, they share no table, or they asked different questions.
+        DataError: one is missing, they share no table, they asked different questions, or none of both.
     """
     for folder in (folder_a, folder_b):
         if not folder.is_dir():
@@ -61,12 +66,16 @@ def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]
                 f"{benchmark}/{task}: {folder_a.name} and {folder_b.name} answer different questions: evaluate both on"
                 " the same data with the same --limit"
             )
-        values_a, values_b = per_answer(a), per_answer(b)
+        asked = was_asked(a) & was_asked(b)
+        if not asked.any():
+            raise DataError(f"{benchmark}/{task}: no question was asked of both {folder_a.name} and {folder_b.name}")
+        values_a, values_b = per_answer(take(a, asked)), per_answer(take(b, asked))
+        counts = len(asked), int((~asked).sum())
         for measure in values_a.keys() & values_b.keys():
             mine, other = values_a[measure], values_b[measure]
             difference = paired_bootstrap(mine.values, other.values, mine.groups, seed)
             means = float(np.mean(mine.values)), float(np.mean(other.values))
-            found.append(Comparison(benchmark, task, measure, *means, mine.greater_is_better, difference))
+            found.append(Comparison(benchmark, task, measure, *means, mine.greater_is_better, difference, *counts))
     return tuple(sorted(found, key=lambda c: (c.benchmark, c.task, c.measure)))
 
 
@@ -88,6 +97,15 @@ def comparison_table(comparisons: tuple[Comparison, ...], name_a: str, name_b: s
             _verdict(entry),
         )
     return table
+
+
+def notes(comparisons: tuple[Comparison, ...]) -> list[str]:
+    """A line for each table of which questions are left out, since they were not asked of both."""
+    left_out = {(c.benchmark, c.task): share(c.not_asked, c.questions) for c in comparisons if c.not_asked}
+    return [
+        f"{benchmark}, {task}: not asked: {found}: of one or of both, and left out of the comparison"
+        for (benchmark, task), found in left_out.items()
+    ]
 
 
 def _listed(folder: Path) -> str:

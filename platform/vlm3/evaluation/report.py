@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from vlm3.evaluation.outcomes import Outcome
+
 MODEL = "model"
 """Whose scores these are, beside those of the baselines."""
 
@@ -44,6 +46,13 @@ class Report:
     model: str
     coverage: tuple[Coverage, ...]
     scores: tuple[Score, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    """Of each table that was scored."""
+
+    def notes(self) -> list[str]:
+        """What the tables do not say: rows that were left out, and questions that were not asked or got no answer."""
+        skipped = [f"{c.benchmark}: {c.skipped} bad rows of {c.rows} left out" for c in self.coverage if c.skipped]
+        return [*skipped, *(note for outcome in self.outcomes for note in outcome.notes())]
 
     def to_json(self) -> str:
         """For programs; a figure that is not a number is null."""
@@ -62,8 +71,7 @@ class Report:
             lines = [f"## {sheet.title}\n", f"| {' | '.join(sheet.headings)} |", f"|{rule}|"]
             lines += [f"| {' | '.join(cells)} |" for cells in sheet.rows]
             parts.append("\n".join(lines) + "\n")
-        skipped = [f"* {c.benchmark}: {c.skipped} bad rows of {c.rows} left out" for c in self.coverage if c.skipped]
-        return "\n".join([*parts, *skipped]) + "\n"
+        return "\n".join([*parts, *(f"* {note}" for note in self.notes())]) + "\n"
 
     def tables(self) -> list[Table]:
         """For the terminal."""
@@ -80,7 +88,11 @@ class Report:
     def metrics(self) -> dict[str, float]:
         """The model's figures by `benchmark/task/metric`."""
         mine = [score for score in self.scores if score.by == MODEL]
-        return {f"{s.benchmark}/{s.task}/{s.metric}": s.value for s in mine if math.isfinite(s.value)}
+        figures = {f"{s.benchmark}/{s.task}/{s.metric}": s.value for s in mine if math.isfinite(s.value)}
+        for found in self.outcomes:
+            for name in ("not_asked", "cut", "refused"):
+                figures[f"{found.benchmark}/{found.task}/{name}_count"] = float(getattr(found, name))
+        return figures
 
     def _sheets(self) -> list["_Sheet"]:
         """One for each task: benchmarks and answerers down, headline figures across."""

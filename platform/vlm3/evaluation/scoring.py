@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.evaluation.baselines import baselines
+from vlm3.evaluation.outcomes import LOST, NOT_ASKED, asked_only, sound
 from vlm3.evaluation.report import MODEL, Score
 from vlm3.evaluation.tables import AnswerTable, CorrespondenceTable, DepthTable, ObjectTable, PoseTable, Texts
 from vlm3.metrics.correspondence import PCK_THRESHOLDS, correspondence_scores, end_point_error, visibility_scores
@@ -17,7 +18,6 @@ from vlm3.metrics.pose import AUC_THRESHOLDS_DEG, HEADLINE_DEG, PoseScores, pose
 
 Array = NDArray[np.float64]
 Figure = tuple[str, float] | tuple[str, float, Interval]
-UNREADABLE, NOT_ASKED = "unreadable", "not asked"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +31,16 @@ class PerAnswer:
 
 
 def score(benchmark: str, table: AnswerTable, seed: int) -> tuple[Score, ...]:
-    """All figures of a table and of its baselines.
+    """All figures of a table and of its baselines, over the questions that could be asked; none where none could be.
 
     Args:
         benchmark: name.
         table: at least one answer.
         seed: of the bootstrap.
     """
+    table = sound(asked_only(table))
+    if not len(table):
+        return ()
     answerers = {MODEL: table} | baselines(table)
     # A single group drawn again and again has an interval of no width, which would say too much.
     drawn = len(set(table.group)) > 1
@@ -50,6 +53,7 @@ def score(benchmark: str, table: AnswerTable, seed: int) -> tuple[Score, ...]:
 
 def per_answer(table: AnswerTable) -> dict[str, PerAnswer]:
     """What two models are compared by, answer by answer; an answer without a value has the worst one."""
+    table = sound(table)
     match table:
         case DepthTable():
             true, said = own_kind(table)
@@ -111,7 +115,7 @@ def _depth(table: DepthTable, seed: int) -> Iterator[Figure]:
 
 def _correspondence(table: CorrespondenceTable, seed: int) -> Iterator[Figure]:
     seen, groups = np.isfinite(table.true2_px[:, 0]), table.group.astype(str)
-    unreadable = table.status == UNREADABLE
+    unreadable = np.isin(table.status, LOST)
     yield "count", float(seen.sum())
     if seen.any():
         found = correspondence_scores(
@@ -165,7 +169,7 @@ def _pose(table: PoseTable, seed: int) -> Iterator[Figure]:
         yield "angle_mean_error_deg", found.angle_mean_error_deg
         yield "angle_unreadable_share", found.angle_unreadable_share
     said = table.status[table.status != NOT_ASKED]
-    yield "unreadable_share", float((said == UNREADABLE).mean()) if len(said) else float("nan")
+    yield "unreadable_share", float(np.isin(said, LOST).mean()) if len(said) else float("nan")
 
 
 def _areas(found: PoseScores) -> Iterator[Figure]:

@@ -9,14 +9,10 @@ from numpy.typing import NDArray
 from vlm3.geometry.camera import Camera
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import trained_on
-from vlm3.infer.text_model import TextRequest
+from vlm3.infer.text_model import Reply, Status, TextRequest
 from vlm3.tasks.correspondence import CorrespondenceTask
-from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reference import coordinate
 from vlm3.views.unify import UnifiedView, unify
-
-MAX_ANSWER_TOKENS = 24
-"""Two numbers of up to four digits with what stands around them, or "not visible"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +21,7 @@ class CorrespondenceAnswer:
 
     text: str
     """The model's own words; empty for a point outside."""
-    status: Literal["ok", "not visible", "unreadable", "outside"]
+    status: Status | Literal["not visible", "outside"]
     """`outside`: the point is not in image 1."""
     point2_px: tuple[float, float] | None
     """Pixel of the original image 2; it may lie beyond its border. None where none is named."""
@@ -62,24 +58,21 @@ def answer_correspondence(
     inside: NDArray[np.bool_] = np.isfinite(unified_px[:, 0])
     size_px = (view1.image.shape[1], view1.image.shape[0])
     questions = tuple(task.question((float(x), float(y)), size_px) for x, y in unified_px[inside])
-    tokens = predictor.tokens(MAX_ANSWER_TOKENS)
-    texts = predictor.model.answer(TextRequest(item, (view1.image, view2.image), questions, task.system, tokens))
+    tokens = predictor.tokens(task.answer_tokens)
+    replies = predictor.model.answer(TextRequest(item, (view1.image, view2.image), questions, task.system, tokens))
     answers = [CorrespondenceAnswer("", "outside", None)] * len(inside)
-    for index, text in zip(np.flatnonzero(inside), texts, strict=True):
-        answers[index] = _read(task, text, view2)
+    for index, reply in zip(np.flatnonzero(inside), replies, strict=True):
+        answers[index] = _read(task, reply, view2)
     return tuple(answers)
 
 
-def _read(task: CorrespondenceTask, text: str, view2: UnifiedView) -> CorrespondenceAnswer:
-    try:
-        place = task.read(text)
-    except ParseFailure:
-        return CorrespondenceAnswer(text, "unreadable", None)
+def _read(task: CorrespondenceTask, reply: Reply, view2: UnifiedView) -> CorrespondenceAnswer:
+    status, place = reply.read(task.read)
     if place is None:
-        return CorrespondenceAnswer(text, "not visible", None)
+        return CorrespondenceAnswer(reply.text, "not visible" if status == "ok" else status, None)
     n = task.config.reference_range
     sizes_px = (view2.image.shape[1], view2.image.shape[0])
     unified_px = np.array([[coordinate(name, size, n) for name, size in zip(place, sizes_px, strict=True)]])
     # Not `unmap_points`: a place in the padding is wrong by so many pixels, not without a place.
     u, v = view2.source_camera.project(view2.camera.unproject(unified_px))[0].tolist()
-    return CorrespondenceAnswer(text, "ok", (u, v))
+    return CorrespondenceAnswer(reply.text, "ok", (u, v))

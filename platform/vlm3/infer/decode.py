@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vlm3.infer.text_model import Ending, Reply
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.patches import patchify
 from vlm3.tokens.vision import VisionSpec
@@ -29,7 +30,7 @@ def greedy(
     *,
     max_new_tokens: int,
     system: str | None = None,
-) -> list[str]:
+) -> list[Reply]:
     """The most likely answer to each question about one image or two, each asked on its own.
 
     The images and what precedes the question go through the model once; the questions continue side by side from copies
@@ -46,7 +47,7 @@ def greedy(
         system: system prompt, if the model was trained with one.
 
     Returns:
-        One text a question, without special tokens.
+        One reply a question, its text without special tokens.
     """
     if not questions:
         return []
@@ -56,11 +57,13 @@ def greedy(
         rows = [torch.from_numpy(encoder.question_ids(question)).long() for question in questions]
         batch = max(1, MAX_CACHED_TOKENS // (prefix.length + max(map(len, rows)) + max_new_tokens))
         stops = torch.tensor(sorted(_stop_ids(model, encoder)), device=model.device)
-        answers: list[str] = []
+        answers: list[Reply] = []
         for start in range(0, len(rows), batch):
             tokens = prefix.continued(rows[start : start + batch], stops, encoder.pad_id, max_new_tokens)
             ended = torch.isin(tokens, stops).int().cumsum(1) > 0
-            answers += [encoder.decode(row[~end].tolist()) for row, end in zip(tokens.cpu(), ended.cpu(), strict=True)]
+            for row, end in zip(tokens.cpu(), ended.cpu(), strict=True):
+                ending = Ending.ITSELF if end[-1] else Ending.CUT
+                answers.append(Reply(encoder.decode(row[~end].tolist()), ending))
         return answers
 
 

@@ -10,15 +10,11 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import trained_on
-from vlm3.infer.text_model import TextRequest
+from vlm3.infer.text_model import Reply, Status, TextRequest
 from vlm3.seeds import generator
 from vlm3.tasks.depth import DepthTask
 from vlm3.tasks.depth_marker import MarkerDepthTask
-from vlm3.tasks.protocol import ParseFailure
 from vlm3.views.unify import UnifiedView, unify
-
-MAX_ANSWER_TOKENS = 16
-"""A length takes at most ten: five digits, point, two digits, unit, end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,7 @@ class DepthAnswer:
 
     text: str
     """The model's own words; empty for a point outside."""
-    status: Literal["ok", "unreadable", "outside"]
+    status: Status | Literal["outside"]
     """`outside`: the point is not in the image, or no ray of the camera leads there."""
     z_depth_m: float | None
     ray_depth_m: float | None
@@ -57,21 +53,21 @@ def answer_depth(
     unified_px = view.map_points(points_px)
     inside: NDArray[np.bool_] = np.isfinite(unified_px[:, 0])
     if isinstance(task, MarkerDepthTask):
-        texts = _ask_marked(predictor, task, item, view, unified_px[inside])
+        replies = _ask_marked(predictor, task, item, view, unified_px[inside])
     else:
-        texts = _ask_named(predictor, task, item, view, unified_px[inside])
-    said_m = np.array([_read(task, text) for text in texts], np.float64)
+        replies = _ask_named(predictor, task, item, view, unified_px[inside])
+    read = [reply.read(task.read) for reply in replies]
+    said_m = np.array([np.nan if metres is None else metres for _, metres in read], np.float64)
     # The unified camera has no distortion and looks along the same rays.
     z_depth_m, ray_depth_m = (
         convert_depth(said_m, unified_px[inside], view.camera, task.depth_kind, target)
         for target in (DepthKind.Z, DepthKind.RAY)
     )
     answers = [DepthAnswer("", "outside", None, None)] * len(inside)
-    for index, text, z, ray in zip(np.flatnonzero(inside), texts, z_depth_m, ray_depth_m, strict=True):
-        readable = not np.isnan(z)
-        answers[index] = (
-            DepthAnswer(text, "ok", float(z), float(ray)) if readable else DepthAnswer(text, "unreadable", None, None)
-        )
+    for place, index in enumerate(np.flatnonzero(inside)):
+        status, _ = read[place]
+        metres = (float(z_depth_m[place]), float(ray_depth_m[place])) if status == "ok" else (None, None)
+        answers[index] = DepthAnswer(replies[place].text, status, *metres)
     return tuple(answers)
 
 
@@ -86,29 +82,21 @@ def _asked(predictor: Predictor) -> tuple[float, DepthTask | MarkerDepthTask]:
 
 def _ask_named(
     predictor: Predictor, task: DepthTask, item: str, view: UnifiedView, points_px: NDArray[np.float64]
-) -> list[str]:
+) -> list[Reply]:
     """One image, each point named in a question."""
     size_px, focal_px = (view.image.shape[1], view.image.shape[0]), view.camera.fx_px
     questions = tuple(task.question((float(x), float(y)), size_px, focal_px) for x, y in points_px)
-    tokens = predictor.tokens(MAX_ANSWER_TOKENS)
+    tokens = predictor.tokens(task.answer_tokens)
     return predictor.model.answer(TextRequest(item, (view.image,), questions, task.system, tokens))
 
 
 def _ask_marked(
     predictor: Predictor, task: MarkerDepthTask, item: str, view: UnifiedView, points_px: NDArray[np.float64]
-) -> list[str]:
+) -> list[Reply]:
     """An image a point, with an arrow at it."""
-    tokens, question = predictor.tokens(MAX_ANSWER_TOKENS), (task.question(view.camera.fx_px),)
-    texts = []
+    tokens, question = predictor.tokens(task.answer_tokens), (task.question(view.camera.fx_px),)
+    replies = []
     for number, (x, y) in enumerate(points_px.tolist()):
         image = task.mark(view.image, (x, y), generator("marked point", item, number))
-        texts += predictor.model.answer(TextRequest(item, (image,), question, task.system, tokens))
-    return texts
-
-
-def _read(task: DepthTask | MarkerDepthTask, text: str) -> float:
-    """Metres; NaN where the text does not say how many."""
-    try:
-        return task.read(text)
-    except ParseFailure:
-        return float("nan")
+        replies += predictor.model.answer(TextRequest(item, (image,), question, task.system, tokens))
+    return replies

@@ -1,13 +1,17 @@
-"""A model behind an OpenAI-compatible endpoint: one request a question, the images as PNG inside it."""
+"""A model behind an OpenAI-compatible endpoint: one request a question, the images as PNG inside it.
+
+Servers differ in what they take and how they answer: `vlm3.infer.dialect`.
+"""
 
 import base64
-import json
+import math
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.errors import ConfigError, DataError
-from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.infer.dialect import Dialect, reply_of
+from vlm3.infer.text_model import Ending, ImageBounds, Reply, TextRequest
 from vlm3.log import get_logger
 
 log = get_logger(__name__)
@@ -31,6 +36,11 @@ AT_ONCE = 8
 MAX_REPLY_BYTES = 1 << 20
 QWEN3_VL = ImageBounds(32, 32 * 32, 4096 * 4096)
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
+ABOUT_THE_QUESTION = (400, 403, 413, 422, 451)
+"""A filter, an image or a text that the server will not have; or, where it answers nothing else either, the request."""
+TRIAL = "Is this image grey? Answer yes or no."
+"""Asked about a grey image, which no filter minds, to see whether a server that refuses answers anything at all."""
+TRIAL_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +62,27 @@ class Endpoint:
             raise ConfigError(f"endpoint on {parts.hostname}: give its key in ${KEY_VARIABLE}, not in the URL")
 
 
+class _RefusedError(Exception):
+    """The server does not answer this question."""
+
+    def __init__(self, status: int, content: bytes) -> None:
+        super().__init__(_fault(status, content))
+        self.status = status
+
+
 @dataclass(slots=True)
 class EndpointModel:
     """Asks a server; questions of a request go out side by side."""
 
     endpoint: Endpoint
     _client: httpx2.Client = field(init=False, repr=False)
+    _dialect: Dialect = field(init=False, default=Dialect())
+    """With which the server answered last."""
+    _answers: bool = field(init=False, default=False)
+    """Whether it has answered anything since it last refused: what it refuses then is a question, not us."""
+    _hopeless: str | None = field(init=False, default=None)
+    """Why it answers nothing at all."""
+    _trial: Lock = field(init=False, repr=False, default_factory=Lock)
 
     def __post_init__(self) -> None:
         key = os.environ.get(KEY_VARIABLE, "").strip()
@@ -71,57 +96,99 @@ class EndpointModel:
         """As configured."""
         return self.endpoint.bounds
 
-    def answer(self, request: TextRequest) -> list[str]:
-        """What the server says to each question, at temperature 0.
+    def answer(self, request: TextRequest) -> list[Reply]:
+        """What the server says to each question, at temperature 0 where it takes one.
 
         Raises:
-            ConfigError: it refuses the key, the model's name or the request.
+            ConfigError: it refuses the key, the model's name, or whatever it is asked.
             DataError: it does not answer, also after several attempts, or answers in another form.
         """
-        images = [
-            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_png(image)}"}}
-            for image in request.images
-        ]
+        shown = [_shown(image) for image in request.images]
         system = [] if request.system is None else [{"role": "system", "content": request.system}]
 
-        def ask(question: str) -> str:
-            user = {"role": "user", "content": [*images, {"type": "text", "text": question}]}
-            body = {
-                "model": self.endpoint.model,
-                "messages": [*system, user],
-                "temperature": 0,
-                "max_tokens": request.max_new_tokens,
-            }
-            return self._send(body, request.item)
+        def ask(question: str) -> Reply:
+            if self._hopeless is not None:
+                raise ConfigError(self._hopeless)
+            try:
+                return self._ask([*system, _user(shown, question)], request.max_new_tokens, request.item)
+            except _RefusedError as refused:
+                self._check_answers_anything(request.item, refused)
+                log.warning("%s does not answer a question about %s: %s", self._url, request.item, refused)
+                return Reply("", Ending.REFUSED)
+            except ConfigError as error:
+                self._hopeless = str(error)
+                raise
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(ask, request.questions))
 
-    def _send(self, body: Mapping[str, Any], item: str) -> str:
-        url = f"{self.endpoint.url.rstrip('/')}/chat/completions"
+    @property
+    def _url(self) -> str:
+        return f"{self.endpoint.url.rstrip('/')}/chat/completions"
+
+    def _check_answers_anything(self, item: str, refused: _RefusedError) -> None:
+        """Raise ConfigError where a server that refused a question refuses a harmless one too.
+
+        A key may be taken back, or a budget end, in the middle of an evaluation: that is no answer to anything.
+        """
+        with self._trial:
+            if self._hopeless is not None:
+                raise ConfigError(self._hopeless)
+            if self._answers and refused.status != 403:
+                self._answers = False
+                return
+            side_px = self.bounds.token_px * math.ceil(math.sqrt(self.bounds.min_pixels) / self.bounds.token_px)
+            grey = np.full((side_px, side_px, 3), 128, np.uint8)
+            try:
+                self._ask([_user([_shown(grey)], TRIAL)], TRIAL_TOKENS, item)
+            except _RefusedError:
+                self._hopeless = (
+                    f"{self._url} refuses a question about {item}, and any other: {refused}; is {self.endpoint.model!r}"
+                    f" a model of this server that takes images, and the key in ${KEY_VARIABLE} allowed to use it?"
+                )
+                raise ConfigError(self._hopeless) from None
+
+    def _ask(self, messages: Sequence[Mapping[str, Any]], max_new_tokens: int, item: str) -> Reply:
+        """The server's reply, in the first dialect that it takes."""
+        dialect = self._dialect
+        while True:
+            body = {"model": self.endpoint.model, "messages": messages} | dialect.limits(max_new_tokens)
+            status, content = self._send(body, item)
+            if status == 200:
+                reply = reply_of(content, max_new_tokens, self._url)
+                if dialect != self._dialect:
+                    log.warning("%s takes %s", self._url, dialect)
+                self._dialect, self._answers = dialect, True
+                return reply
+            other = dialect.after(content) if status in (400, 422) else None
+            if other is None:
+                raise _RefusedError(status, content)
+            dialect = other
+
+    def _send(self, body: Mapping[str, Any], item: str) -> tuple[int, bytes]:
+        """Status and content of a reply that asking again will not change: 200, or one of `ABOUT_THE_QUESTION`."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                reply, content = self._post(url, body)
+                reply, content = self._post(self._url, body)
             except httpx2.RequestError as error:
                 fault, wait_s = f"{type(error).__name__}: {error}", 0.0
             else:
-                if reply.status_code == 200:
-                    return _text(content, url)
-                said = content[:300].decode("utf-8", "replace")
-                fault, wait_s = f"status {reply.status_code}: {said}", _retry_after_s(reply)
-                if reply.status_code in (401, 403):
+                if reply.status_code == 200 or reply.status_code in ABOUT_THE_QUESTION:
+                    return reply.status_code, content
+                fault, wait_s = _fault(reply.status_code, content), _retry_after_s(reply)
+                if reply.status_code == 401:
                     raise ConfigError(
-                        f"{url}: {fault}; the key is read from ${KEY_VARIABLE} where the replica runs: on a cluster,"
-                        " set it before `ray start`"
+                        f"{self._url}: {fault}; the key is read from ${KEY_VARIABLE} where the replica runs: on a"
+                        " cluster, set it before `ray start`"
                     )
                 if reply.status_code not in BUSY:
-                    raise ConfigError(f"{url} refuses a question about {item}: {fault}")
+                    raise ConfigError(f"{self._url} refuses a question about {item}: {fault}")
             if attempt < ATTEMPTS:
                 # Full jitter (M. Brooker, Exponential backoff and jitter, 2015).
                 pause_s = min(max(random.uniform(0, FIRST_PAUSE_S * 2**attempt), wait_s), LONGEST_PAUSE_S)
-                log.warning("%s: %s; trying again in %.1f s", url, fault, pause_s)
+                log.warning("%s: %s; trying again in %.1f s", self._url, fault, pause_s)
                 time.sleep(pause_s)
-        raise DataError(f"{url}: no answer about {item} after {ATTEMPTS} attempts: {fault}")
+        raise DataError(f"{self._url}: no answer about {item} after {ATTEMPTS} attempts: {fault}")
 
     def _post(self, url: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, bytes]:
         """The reply and its first bytes: no more than are read of any reply are ever held."""
@@ -142,17 +209,16 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(encoded.tobytes()).decode()
 
 
-def _text(content: bytes, url: str) -> str:
-    try:
-        text = json.loads(content)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{url}: expected choices[0].message.content, found {content[:300]!r}") from error
-    if text is None:
-        return ""  # cut off before anything was said: an answer that cannot be read
-    if not isinstance(text, str):
-        raise DataError(f"{url}: expected a text as the answer, found {text!r:.300}")
-    # Half of a character that was cut in two cannot be stored.
-    return text.encode("utf-8", "replace").decode()
+def _shown(image: NDArray[np.uint8]) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_png(image)}"}}
+
+
+def _user(shown: Sequence[Mapping[str, Any]], question: str) -> dict[str, Any]:
+    return {"role": "user", "content": [*shown, {"type": "text", "text": question}]}
+
+
+def _fault(status: int, content: bytes) -> str:
+    return f"status {status}: {content[:300].decode('utf-8', 'replace')}"
 
 
 def _retry_after_s(reply: httpx2.Response) -> float:

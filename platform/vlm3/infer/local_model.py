@@ -8,7 +8,7 @@ import torch
 
 from vlm3.errors import ConfigError
 from vlm3.infer.decode import greedy
-from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.infer.text_model import ImageBounds, Reply, TextRequest
 from vlm3.models.load import ModelConfig, load_model
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
@@ -44,7 +44,7 @@ class LocalModel:
         """Those of its image processor."""
         return ImageBounds(self.vision.token_px, self.vision.min_pixels, self.vision.max_pixels)
 
-    def answer(self, request: TextRequest) -> list[str]:
+    def answer(self, request: TextRequest) -> list[Reply]:
         """The most likely answers."""
         return greedy(
             self.model,

@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import trained_on
-from vlm3.infer.text_model import TextRequest
+from vlm3.infer.text_model import Reply, Status, TextRequest
 from vlm3.scenes.schema import Frame
 from vlm3.tasks.object_answers import Region
 from vlm3.tasks.object_questions import ObjectQuestion
 from vlm3.tasks.objects import ObjectsTask
-from vlm3.tasks.protocol import ParseFailure
 from vlm3.views.sample import regions_in_view
 from vlm3.views.unify import unify
-
-MAX_ANSWER_TOKENS = 16
-"""A length, "region 2" or "12 o'clock"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class ObjectAnswer:
     asked: str
     """The question in words; empty where it could not be asked."""
     text: str
-    status: Literal["ok", "unreadable", "outside"]
+    status: Status | Literal["outside"]
     """`outside`: the unified image shows nothing of a region."""
     value: float | None
     """The number of `vlm3.tasks.object_questions.AnswerForm`; None when unreadable."""
@@ -74,7 +71,7 @@ def answer_objects(
                 (view.image,),
                 tuple(text for text in texts if text),
                 task.system,
-                predictor.tokens(MAX_ANSWER_TOKENS),
+                predictor.tokens(task.answer_tokens),
             )
         )
     )
@@ -84,8 +81,6 @@ def answer_objects(
     )
 
 
-def _read(task: ObjectsTask, question: ObjectQuestion, asked: str, text: str) -> ObjectAnswer:
-    try:
-        return ObjectAnswer(asked, text, "ok", task.read(question, text))
-    except ParseFailure:
-        return ObjectAnswer(asked, text, "unreadable", None)
+def _read(task: ObjectsTask, question: ObjectQuestion, asked: str, reply: Reply) -> ObjectAnswer:
+    status, value = reply.read(partial(task.read, question))
+    return ObjectAnswer(asked, reply.text, status, value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,10 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.rotation import YawPitchRoll, rotation_of
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import trained_on
-from vlm3.infer.text_model import TextRequest
+from vlm3.infer.text_model import Status, TextRequest
 from vlm3.tasks.pose import PoseQuestion, PoseTask
-from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reading_pose import Direction
 from vlm3.views.unify import unify
-
-MAX_ANSWER_TOKENS = 64
-"""Three named angles, or three words and a vector, digit by digit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +23,8 @@ class PoseAnswer:
 
     texts: Mapping[PoseQuestion, str]
     """The model's own words to what it was asked."""
-    unreadable: frozenset[PoseQuestion]
+    statuses: Mapping[PoseQuestion, Status]
+    """What became of each question that was asked."""
     angle_deg: float
     """NaN here and below: not asked, or unreadable."""
     cam1_R_cam2: NDArray[np.float64]
@@ -34,6 +32,11 @@ class PoseAnswer:
     direction: NDArray[np.float64]
     """(3,) unit vector from camera 1 to camera 2 in the axes of camera 1."""
     distance_m: float
+
+    @property
+    def unreadable(self) -> frozenset[PoseQuestion]:
+        """Questions without a value, for whatever reason."""
+        return frozenset(kind for kind, status in self.statuses.items() if status != "ok")
 
 
 def answer_pose(
@@ -63,19 +66,15 @@ def answer_pose(
     views = tuple(unify(image, camera, policy).image for image, camera in zip(images, cameras, strict=True))
     kinds = [kind for kind in asked.ask.questions if metric or kind is not PoseQuestion.DISTANCE]
     questions = tuple(task.question(kind, asked.focal_px) for kind in kinds)
-    tokens = predictor.tokens(MAX_ANSWER_TOKENS)
-    texts = predictor.model.answer(TextRequest(item, views, questions, task.system, tokens))
-    said: dict[PoseQuestion, float | YawPitchRoll | Direction] = {}
-    for kind, text in zip(kinds, texts, strict=True):
-        try:
-            said[kind] = task.read(kind, text)
-        except ParseFailure:
-            continue
+    tokens = predictor.tokens(task.answer_tokens)
+    replies = predictor.model.answer(TextRequest(item, views, questions, task.system, tokens))
+    read = {kind: reply.read(partial(task.read, kind)) for kind, reply in zip(kinds, replies, strict=True)}
+    said = {kind: value for kind, (_, value) in read.items()}
     turns, moved = said.get(PoseQuestion.TURNS), said.get(PoseQuestion.DIRECTION)
     angle_deg, distance_m = said.get(PoseQuestion.ANGLE), said.get(PoseQuestion.DISTANCE)
     return PoseAnswer(
-        texts=dict(zip(kinds, texts, strict=True)),
-        unreadable=frozenset(kind for kind in kinds if kind not in said),
+        texts={kind: reply.text for kind, reply in zip(kinds, replies, strict=True)},
+        statuses={kind: status for kind, (status, _) in read.items()},
         angle_deg=angle_deg if isinstance(angle_deg, float) else np.nan,
         cam1_R_cam2=rotation_of(turns) if isinstance(turns, YawPitchRoll) else np.full((3, 3), np.nan),
         direction=np.array(moved.vector) if isinstance(moved, Direction) else np.full(3, np.nan),

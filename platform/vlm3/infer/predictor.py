@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from vlm3.infer.spec import AskSpec
-from vlm3.infer.text_model import TextModel
+from vlm3.infer.text_model import ImageBounds, TextModel
 from vlm3.views.unify import GridPolicy, UnifyPolicy
 
 
@@ -31,15 +31,19 @@ class Predictor:
 
     def policy(self, focal_px: float) -> UnifyPolicy:
         """How images are unified before they are asked about: padded, so that no point is lost."""
-        bounds = self.model.bounds
-        return UnifyPolicy(
-            focal_px=focal_px,
-            grid=GridPolicy.PAD,
-            token_px=bounds.token_px,
-            min_pixels=bounds.min_pixels,
-            max_pixels=bounds.max_pixels,
-        )
+        return padded(focal_px, self.model.bounds)
 
-    def tokens(self, bare_answer: int) -> int:
-        """Bound on an answer that takes `bare_answer` tokens when nothing is said around it."""
-        return self.ask.answer_tokens or bare_answer
+    def tokens(self, longest_answer: int) -> int:
+        """Bound on an answer: what the user set, or the tokens of the longest one of a task's template set."""
+        return self.ask.answer_tokens or longest_answer
+
+
+def padded(focal_px: float, bounds: ImageBounds) -> UnifyPolicy:
+    """How images are unified for a model that takes images of these bounds, no point of them being lost."""
+    return UnifyPolicy(
+        focal_px=focal_px,
+        grid=GridPolicy.PAD,
+        token_px=bounds.token_px,
+        min_pixels=bounds.min_pixels,
+        max_pixels=bounds.max_pixels,
+    )

@@ -71,7 +71,8 @@ class AskSpec(StrictModel):
     pose: AskedPose | None = None
     objects: AskedObjects | None = None
     answer_tokens: Annotated[int, Field(ge=1, le=65536)] | None = None
-    """Bound on an answer, for models that think aloud; default: what the longest bare answer takes."""
+    """Bound on an answer, for models that say more than they were trained on here; default: what the longest answer of
+    the template set takes (`vlm3.tasks.templates.TemplateSet.answer_tokens`)."""
 
     @classmethod
     def of_every_task(cls) -> Self:

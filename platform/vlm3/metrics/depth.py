@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlm3.metrics.intervals import Interval, mean_interval, mean_known
+from vlm3.metrics.medians import grouped_medians
 from vlm3.metrics.relative import relative_error
 
 DELTA = 1.25
@@ -53,11 +54,10 @@ def align_scale(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike) ->
     aligned, true = np.array(predicted_m, np.float64), np.asarray(true_m, np.float64)
     labels = np.asarray(groups)
     positive = aligned > 0
-    for label in np.unique(labels[positive]):
-        image = labels == label
-        used = image & positive
-        aligned[image] *= np.median(true[used] / aligned[used])
-    return aligned
+    _, image = np.unique(labels, return_inverse=True)
+    scale = grouped_medians(true[positive] / aligned[positive], image[positive], int(image.max(initial=-1)) + 1)
+    # NaN: an image without a positive answer.
+    return aligned * np.where(np.isnan(scale), 1.0, scale)[image]
 
 
 def depth_scores(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike, seed: int) -> DepthScores:

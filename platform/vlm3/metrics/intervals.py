@@ -1,12 +1,14 @@
 """Confidence intervals by bootstrap over images: points of one image are not independent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
 LEVEL = 0.95
+MOST_DRAWN = 1 << 20
+"""Numbers of draws that are held at once: 8 MB."""
 
 Interval = tuple[float, float]
 """(low, high)."""
@@ -61,8 +63,8 @@ def bootstrap_of(
     """95 % percentile interval of any statistic of the groups that were drawn.
 
     Args:
-        statistic: gets (R, G), how often each group was drawn in each resample, and gives (R,) values; NaN where a
-            resample has none.
+        statistic: gets (r, G), how often each group was drawn in each of some resamples, and gives (r,) values; NaN
+            where a resample has none.
         groups: G.
         seed: of the draws; the same groups are drawn for each statistic.
         resamples: R.
@@ -70,14 +72,29 @@ def bootstrap_of(
     Returns:
         (low, high); NaN without groups or values.
     """
-    return percentile_interval(statistic(draw_groups(groups, seed, resamples)) if groups else np.empty(0))
+    return percentile_interval(resampled(statistic, groups, seed, resamples) if groups else np.empty(0))
 
 
-def draw_groups(groups: int, seed: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
-    """(R, G) times that each of G ≥ 1 groups was drawn when G groups are drawn with replacement, R times over."""
+def resampled(
+    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]], groups: int, seed: int, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """(R,) values of a statistic, as of `bootstrap_of`, of G ≥ 1 groups."""
+    return np.concatenate([statistic(draws) for draws in draw_groups(groups, seed, resamples)])
+
+
+def draw_groups(groups: int, seed: int, resamples: int = RESAMPLES) -> Iterator[NDArray[np.int64]]:
+    """Times that each of G ≥ 1 groups was drawn when G groups are drawn with replacement, R times over.
+
+    Yields:
+        (r, G) of some resamples after the others, so that memory is bounded; how many does not change what is drawn.
+    """
     rng = np.random.default_rng(seed)
-    draws: NDArray[np.int64] = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    return draws
+    at_once = max(1, MOST_DRAWN // groups)
+    for start in range(0, resamples, at_once):
+        draws: NDArray[np.int64] = rng.multinomial(
+            groups, np.full(groups, 1 / groups), size=min(at_once, resamples - start)
+        )
+        yield draws
 
 
 def percentile_interval(values: NDArray[np.float64]) -> Interval:

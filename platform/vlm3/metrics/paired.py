@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlm3.metrics.intervals import RESAMPLES, Interval, draw_groups, percentile_interval, ratio_of_sums
+from vlm3.metrics.intervals import RESAMPLES, Interval, percentile_interval, ratio_of_sums, resampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def paired_bootstrap(
         raise ValueError("values must be finite: give an unreadable answer its worst value, or leave its question out")
     _, group, counts = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.bincount(group, weights=b - a)
-    drawn = ratio_of_sums(draw_groups(len(counts), seed, resamples), sums, counts)
+    drawn = resampled(lambda draws: ratio_of_sums(draws, sums, counts), len(counts), seed, resamples)
     sides = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
     return PairedDifference(
         difference=float(np.mean(b - a)),

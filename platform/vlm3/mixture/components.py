@@ -1,12 +1,15 @@
 """The components of a mixture, as a plan knows them, and what may be asked of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from vlm3.errors import CheckpointError, ConfigError, nearest
 from vlm3.mixture.permutation import MAX_SIZE
+
+NameT = TypeVar("NameT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,17 @@ def weights_by_name(components: Sequence[ComponentSize], weights: Mapping[str, f
     ordered = tuple(weights.get(name) for name in names)
     check_weights(components, ordered)
     return ordered
+
+
+def ever_weighted(names: Sequence[NameT], asked: Iterable[Sequence[float | None]]) -> tuple[NameT, ...]:
+    """The components that a run trains: those with weight at the start, or in any later change of the weights.
+
+    Args:
+        names: of all components, in their order.
+        asked: the weights of the start and of each change, in that order of components; None keeps a weight.
+    """
+    given = {name for weights in asked for name, weight in zip(names, weights, strict=True) if weight}
+    return tuple(name for name in names if name in given)
 
 
 def sample_limits(components: Sequence[ComponentSize], max_epochs: Sequence[float | None]) -> tuple[int | None, ...]:

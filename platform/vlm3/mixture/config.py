@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError, nearest
+from vlm3.mixture.components import ever_weighted
 
 ComponentName = tuple[str, str]
 """(source, task)."""
@@ -101,6 +102,22 @@ def resolve_weights(
     if not any(weights.values()):
         raise ConfigError(f"the mixture draws nothing: give one of the sources {', '.join(sources)} a weight above 0")
     return tuple(weights.items())
+
+
+def ever_drawn(
+    resolved: Sequence[tuple[ComponentName, float]], config: MixtureConfig, steps: int
+) -> tuple[ComponentName, ...]:
+    """The components that have weight at the start or get it by the schedule, within a run of `steps` steps.
+
+    Args:
+        resolved: of `resolve_weights`.
+        config: holds the schedule.
+        steps: a change at the last step or later changes nothing.
+    """
+    names = ["/".join(name) for name, _ in resolved]
+    schedule = [weights for at_step, weights in scheduled_weights(config, names, 1) if at_step < steps]
+    drawn = set(ever_weighted(names, [[weight for _, weight in resolved], *schedule]))
+    return tuple(name for name, _ in resolved if "/".join(name) in drawn)
 
 
 def scheduled_weights(

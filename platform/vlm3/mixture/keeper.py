@@ -1,7 +1,7 @@
 """The one writer of a running job's plan: it knows what was issued, and writes a change down before it holds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vlm3.config import dump_yaml
@@ -26,7 +26,15 @@ class PlanKeeper:
     therefore goes on with the same stream, and places later changes above everything an earlier one issued.
     """
 
-    def __init__(self, run_dir: Path, plan: MixturePlan, steps: int, global_batch: int, consumed: int = 0) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        plan: MixturePlan,
+        steps: int,
+        global_batch: int,
+        consumed: int = 0,
+        admit: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
         """Open the plan of a run.
 
         Args:
@@ -35,11 +43,13 @@ class PlanKeeper:
             steps: of the whole run.
             global_batch: positions a step.
             consumed: first position above all that the checkpoint consumed.
+            admit: raises a UserError for live weights that the run was not set up for; default: all are.
 
         Raises:
             CheckpointError: the folder's plan is damaged or contradicts `plan`.
             ConfigError: the mixture runs dry before the last step.
         """
+        self._admit = admit
         self._run_dir = run_dir
         self._store = open_store(str(run_dir))
         self._steps = steps
@@ -88,6 +98,7 @@ class PlanKeeper:
 
         Raises:
             ConfigError: weights that cannot be drawn, let the mixture run dry, or come too late.
+            UserError: what `admit` raises.
             StorageError: the log cannot be written; nothing has changed then.
         """
         ordered = weights_by_name(self._plan.components, weights)
@@ -95,6 +106,8 @@ class PlanKeeper:
             raise ConfigError(
                 f"weights cannot change any more: all {self._steps} steps of the run were issued; start another run"
             )
+        if self._admit is not None:
+            self._admit(weights)
         plan = self._plan.change(self._issued, ordered, self._issued, at or now(), request)
         plan.require_steps(self._steps, self._global_batch)
         self._write_plan(plan)

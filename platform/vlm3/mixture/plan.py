@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from vlm3.errors import CheckpointError, ConfigError
-from vlm3.mixture.components import ComponentSize, check_same, check_weights, sample_limits
+from vlm3.mixture.components import ComponentSize, check_same, check_weights, ever_weighted, sample_limits
 from vlm3.mixture.elements import place_of, replacement
 from vlm3.mixture.mixing import word
 from vlm3.mixture.segments import Change, Segment, follow
@@ -206,6 +206,11 @@ class MixturePlan:
         segments, end = follow(kept, changes, self.limits, self.period)
         parts = (self.components, self.seed, self.period, self.limits)
         return MixturePlan(*parts, tuple(changes), segments, end)
+
+    def ever_drawn(self, stop: int) -> tuple[str, ...]:
+        """Names of the components that have weight somewhere below position `stop`, live changes included."""
+        names = [component.name for component in self.components]
+        return ever_weighted(names, [change.weights for change in self.changes if change.from_position < stop])
 
     def require_steps(self, steps: int, global_batch: int) -> None:
         """Check that the mixture lasts for a whole run.

@@ -10,6 +10,7 @@ import torch
 
 from vlm3.errors import UserError
 from vlm3.models.atomic import publish_directory
+from vlm3.models.config_form import keep_form
 from vlm3.models.quiet import no_progress_bars
 
 COPIED = (
@@ -36,12 +37,13 @@ def export_model(
     out_dir: Path,
     extra_files: Mapping[str, str],
 ) -> Path:
-    """Write weights, configuration, tokenizer and processor files.
+    """Write weights, configuration (in the form of the source's), tokenizer and processor files.
 
     Args:
         model: the stock model; gives the configuration, and the weights where `state` is None.
         state: full weights under the model's own names (of a sharded engine, say). Tied weights are stored once.
-        source_dir: directory that the run started from; its tokenizer and processor files are copied byte by byte.
+        source_dir: directory of the model that the run started from; its tokenizer and processor files are copied byte
+            by byte.
         out_dir: where; appears whole or not at all, and replaces an older export.
         extra_files: name and text of files to add, e.g. `vlm3.json`.
 
@@ -59,6 +61,7 @@ def export_model(
         finished = folder / "new"
         with no_progress_bars():
             model.save_pretrained(finished, state_dict=None if state is None else dict(state))
+        keep_form(source_dir, finished)
         for name in COPIED:
             if (source_dir / name).is_file():
                 shutil.copyfile(source_dir / name, finished / name)

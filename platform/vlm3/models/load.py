@@ -10,6 +10,7 @@ from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 from vlm3.models.corpus import depth_corpus
+from vlm3.models.directory import require_unquantized, require_whole_model
 from vlm3.models.quiet import no_progress_bars
 from vlm3.models.tiny import TinyConfig, build_tiny
 
@@ -44,29 +45,35 @@ def resolve_model(config: ModelConfig, cache_dir: Path, seed: int) -> Path:
     The preset is built once below `cache_dir`; a hub model is downloaded to Hugging Face's own cache.
 
     Raises:
-        ConfigError: there is no such directory or hub model, or the hub cannot be reached.
+        ConfigError: there is no such directory or hub model, the hub cannot be reached, or the weights are quantized or
+            an adapter's.
     """
     if config.id == TINY:
         corpus = depth_corpus()
         return build_tiny(cache_dir / f"tiny-{config.tiny.fingerprint(seed, corpus)}", config.tiny, seed, corpus)
     path = Path(config.id).expanduser()
     if path.is_dir():
+        require_whole_model(path)
         return path.resolve()
     if not HUB_ID.fullmatch(config.id):
         raise ConfigError(
             f"model.id {config.id!r}: no such directory; expected {TINY!r}, a model directory or a hub id such as"
             " Qwen/Qwen3-VL-4B-Instruct"
         )
-    return _download(config)
+    log.info("model %s: looking in the Hugging Face cache, downloading what is not there", config.id)
+    # A few kilobytes say what many gigabytes would be good for.
+    require_unquantized(_download(config, ("config.json",)))
+    directory = _download(config, HUB_FILES)
+    require_whole_model(directory)
+    return directory
 
 
-def _download(config: ModelConfig) -> Path:
+def _download(config: ModelConfig, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    log.info("model %s: looking in the Hugging Face cache, downloading what is not there", config.id)
     try:
-        return Path(snapshot_download(config.id, revision=config.revision, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(config.id, revision=config.revision, allow_patterns=list(patterns)))
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise ConfigError(f"model.id {config.id!r}: not on the hub, or not for you: {_first_line(error)}") from None
     except (HfHubHTTPError, OSError) as error:
@@ -83,12 +90,13 @@ def load_model(directory: Path, config: ModelConfig) -> Any:
         A `transformers.Qwen3VLForConditionalGeneration` in training mode.
 
     Raises:
-        ConfigError: the directory holds no Qwen3-VL, or not all of its weights.
+        ConfigError: the directory holds no Qwen3-VL, not all of its weights, or weights that are no whole model's.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForImageTextToText
 
+    require_whole_model(directory)
     try:
         found = AutoConfig.from_pretrained(directory, local_files_only=True).model_type
         if found != MODEL_TYPE:

@@ -27,7 +27,7 @@ Size = Annotated[int, Field(ge=1, le=65536)]
 class Labels(StrictModel):
     """One line of the file."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     image: str
     intrinsics: tuple[Number, Number, Number, Number, Size, Size]

@@ -34,7 +34,7 @@ NO_DEPTH = (0, 65535)
 class Entry(StrictModel):
     """One frame of the index; keys that are not needed here are left alone."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     image: str
     depth: str

@@ -107,6 +107,13 @@ class CorrespondenceTask:
             raise ParseFailure(f"{text[:80]!r} lies outside of the range [0, {self.config.reference_range})")
         return x, y
 
+    @property
+    def answer_tokens(self) -> int:
+        """Within which every answer has ended."""
+        templates, wordings, last = template_set(self.config.templates), self._wordings(), self.config.reference_range
+        answers = (wordings.answer.format(x=last, y=last), NOT_VISIBLE)
+        return templates.answer_tokens(answers, wordings.pattern)
+
     def _name(self, wording: str, point_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:
         n = self.config.reference_range
         x, y = (reference(c, size, n) for c, size in zip(point_px, image_size_px, strict=True))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from vlm3.config import StrictModel
@@ -12,9 +13,9 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import Scale
 from vlm3.tasks.point_sampling import PointSampling, choose_points
 from vlm3.tasks.protocol import Conversation, Labels, ParseFailure, Turn
-from vlm3.tasks.reading import read_length
+from vlm3.tasks.reading import read_extent
 from vlm3.tasks.reference import reference
-from vlm3.tasks.templates import NEAR_M, Templates, TemplateSet, template_set
+from vlm3.tasks.templates import LONG_M, NEAR_M, Templates, TemplateSet, template_set
 from vlm3.tasks.wordings import name_focal
 from vlm3.views.samples import ViewSample
 
@@ -73,13 +74,21 @@ class DepthTask:
         """Up to `points` questions about different labels of a metric view, wordings drawn at random.
 
         Raises:
-            DataError: the scene is not metric, or the view shows no label.
+            DataError: the scene is not metric, or the view shows no label, or none that prints as more than 0.
         """
         require_labels(sample, self.config.depth_kind)
-        chosen = choose_points(
-            self.config.sampling, self.config.points, sample.image, sample.points_px, sample.depth_m, rng
-        )
         templates, wordings = template_set(self.config.templates), self._wordings()
+        askable = printable(sample, templates, self.config.decimals)
+        chosen = askable[
+            choose_points(
+                self.config.sampling,
+                self.config.points,
+                sample.image,
+                sample.points_px[askable],
+                sample.depth_m[askable],
+                rng,
+            )
+        ]
         size = (sample.image.shape[1], sample.image.shape[0])
         turns = []
         for index in chosen:
@@ -98,9 +107,14 @@ class DepthTask:
         """Metres of an answer.
 
         Raises:
-            ParseFailure: it is not exactly one length.
+            ParseFailure: it is not exactly one length, or one that no point has.
         """
         return read_depth(template_set(self.config.templates), answer)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Within which every answer has ended."""
+        return depth_tokens(template_set(self.config.templates), self.config.decimals)
 
     @property
     def system(self) -> str | None:
@@ -134,9 +148,36 @@ def require_labels(sample: ViewSample, kind: DepthKind) -> None:
         raise ValueError(f"{where}: labels are {sample.depth_kind}, the task asks for {kind}")
 
 
+def printable(sample: ViewSample, templates: TemplateSet, decimals: int) -> NDArray[np.intp]:
+    """Indices of the labels that do not print as 0 in the form of a template set: 0 is no depth, and is not read.
+
+    Raises:
+        DataError: all of them do.
+    """
+    places = next(n for n in range(4, -1, -1) if n == 0 or _reads(templates, decimals, 10.0**-n))
+    found = np.flatnonzero(sample.depth_m > 0.5 * 10.0**-places)
+    if not len(found):
+        where = f"{sample.provenance.source}/{sample.provenance.scene}/{sample.provenance.frame}"
+        raise DataError(f"{where}: no label is far enough to print as more than 0 m: give answers more decimals")
+    return found
+
+
+def _reads(templates: TemplateSet, decimals: int, metres: float) -> bool:
+    try:
+        return read_depth(templates, templates.written(templates.depth.says(metres, decimals))) > 0
+    except ParseFailure:
+        return False
+
+
 def read_depth(templates: TemplateSet, answer: str) -> float:
     """Metres of an answer in the form of a template set. Raises as `DepthTask.read`."""
-    return read_length(templates.said(answer), templates.depth.pattern, templates.thousands)
+    return read_extent(templates.said(answer), templates.depth.pattern, templates.thousands)
+
+
+def depth_tokens(templates: TemplateSet, decimals: int) -> int:
+    """Tokens within which every answer in the form of a template set has ended."""
+    answers = (templates.depth.says(metres, decimals) for metres in LONG_M)
+    return templates.answer_tokens(answers, templates.depth.pattern)
 
 
 def check_decimals(templates: TemplateSet, decimals: int) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from vlm3.config import StrictModel
 from vlm3.geometry.depth import DepthKind
-from vlm3.tasks.depth import check_decimals, read_depth, require_labels
+from vlm3.tasks.depth import check_decimals, depth_tokens, printable, read_depth, require_labels
 from vlm3.tasks.protocol import Conversation, Labels, Turn
 from vlm3.tasks.templates import Templates, template_set
 from vlm3.tasks.wordings import name_focal
@@ -80,12 +80,13 @@ class MarkerDepthTask:
         """One question about a label drawn at random, and the image with the arrow.
 
         Raises:
-            DataError: the scene is not metric, or the view shows no label.
+            DataError: the scene is not metric, or the view shows no label, or none that prints as more than 0.
         """
         require_labels(sample, self.config.depth_kind)
-        index = int(rng.integers(len(sample.points_px)))
-        x, y = sample.points_px[index].tolist()
         wordings, templates = self._wordings(), template_set(self.config.templates)
+        askable = printable(sample, templates, self.config.decimals)
+        index = int(askable[rng.integers(len(askable))])
+        x, y = sample.points_px[index].tolist()
         wording = wordings[int(rng.integers(len(wordings)))]
         answer = templates.depth.says(float(sample.depth_m[index]), self.config.decimals)
         return Conversation(
@@ -113,9 +114,14 @@ class MarkerDepthTask:
         """Metres of an answer.
 
         Raises:
-            ParseFailure: it is not exactly one length.
+            ParseFailure: it is not exactly one length, or one that no point has.
         """
         return read_depth(template_set(self.config.templates), answer)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Within which every answer has ended."""
+        return depth_tokens(template_set(self.config.templates), self.config.decimals)
 
     def _wordings(self) -> tuple[str, ...]:
         templates = template_set(self.config.templates)

@@ -16,10 +16,10 @@ from vlm3.scenes.schema import Box, Scale
 from vlm3.tasks.object_answers import Region, Ties, answer_value
 from vlm3.tasks.object_questions import AnswerForm, ObjectQuestion
 from vlm3.tasks.protocol import Conversation, Labels, Turn
-from vlm3.tasks.reading import read_length
+from vlm3.tasks.reading import read_extent, read_gap
 from vlm3.tasks.reading_objects import NO, YES, read_choice, read_clock, read_yes_no
 from vlm3.tasks.reference import box_reference
-from vlm3.tasks.templates import Templates, template_set
+from vlm3.tasks.templates import LONG_M, Templates, template_set
 from vlm3.tasks.templates_objects import GapWordings, ObjectTemplates, ObjectWordings, PredicateWordings
 from vlm3.views.samples import ViewSample
 
@@ -157,7 +157,20 @@ class ObjectsTask:
             case AnswerForm.CLOCK:
                 return float(read_clock(said))
             case AnswerForm.LENGTH:
-                return read_length(said, thousands=templates.thousands)
+                read = read_extent if question.objects == 1 else read_gap
+                return read(said, thousands=templates.thousands)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Within which every answer has ended, also to published questions of kinds that were not trained."""
+        values: dict[AnswerForm, Sequence[float]] = {
+            AnswerForm.YES_NO: (0, 1),
+            AnswerForm.CHOICE: (1, 2),
+            AnswerForm.CLOCK: range(1, 13),
+            AnswerForm.LENGTH: LONG_M,
+        }
+        answers = (self.answer(question, value) for question in ObjectQuestion for value in values[question.form])
+        return template_set(self.config.templates).answer_tokens(answers)
 
     @property
     def system(self) -> str | None:

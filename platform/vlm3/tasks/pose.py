@@ -14,9 +14,9 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, yaw_pitch_roll
 from vlm3.scenes.schema import Scale
 from vlm3.tasks.protocol import Conversation, Labels, Turn
-from vlm3.tasks.reading import read_length
+from vlm3.tasks.reading import read_gap
 from vlm3.tasks.reading_pose import WORDS, Direction, read_angle, read_direction, read_turns
-from vlm3.tasks.templates import PoseTemplates, PoseWordings, Templates, template_set
+from vlm3.tasks.templates import LONG_M, PoseTemplates, PoseWordings, Templates, template_set
 from vlm3.tasks.wordings import name_focal
 from vlm3.views.samples import PairSample
 
@@ -128,7 +128,28 @@ class PoseTask:
             case PoseQuestion.DIRECTION:
                 return read_direction(said, pattern)
             case PoseQuestion.DISTANCE:
-                return read_length(said, pattern, templates.thousands)
+                return read_gap(said, pattern, templates.thousands)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Within which every answer to any of the questions has ended."""
+        templates = template_set(self.config.templates)
+        words = ", ".join(max((word for word, (of, _) in WORDS.items() if of == axis), key=len) for axis in range(3))
+        # Digits without a format, a sign, and as many places before the point as there can be.
+        turn_deg, part = -539 / 3, -((1 / 3) ** 0.5)
+        longest = {
+            PoseQuestion.ANGLE: [{"degrees": -turn_deg}],
+            PoseQuestion.TURNS: [dict.fromkeys(("yaw", "pitch", "roll"), turn_deg)],
+            PoseQuestion.DIRECTION: [{"words": words, "x": part, "y": part, "z": part}],
+            PoseQuestion.DISTANCE: [{"metres": metres} for metres in LONG_M],
+        }
+        return max(
+            templates.answer_tokens(
+                (wordings.answer.format(**fields) for fields in longest[question]), wordings.pattern
+            )
+            for question in PoseQuestion
+            for wordings in (self._of(question),)
+        )
 
     def _answers(self, sample: PairSample) -> dict[PoseQuestion, str]:
         rotation, moved_m = sample.cam1_T_cam2[:3, :3], sample.cam1_T_cam2[:3, 3]

@@ -3,6 +3,7 @@
 import math
 import re
 
+from vlm3.scenes.checks import MAX_DEPTH_M
 from vlm3.tasks.patterns import find_once
 from vlm3.tasks.protocol import ParseFailure
 
@@ -14,6 +15,9 @@ METRES_PER_UNIT = {
     "ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "in": 0.0254, "inch": 0.0254, "inches": 0.0254,
 }  # fmt: skip
 MAX_CHARACTERS = 64
+MAX_LENGTH_M = 10 * MAX_DEPTH_M
+"""Of an answer. The deepest label may be judged by a factor of two (δ3), and be longer still along the ray; ten times
+as far is no measurement but a slip, such as a digit that was repeated."""
 # ASCII on purpose: the Kelvin sign would lower to a "k", and other scripts' digits have to be meant to be read.
 _BARE = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _GROUPED = r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?"
@@ -79,6 +83,31 @@ def read_length(answer: str, pattern: str | None = None, thousands: bool = False
     if not math.isfinite(value):
         raise ParseFailure(f"{answer[:80]!r} is not a finite length")
     return value
+
+
+def read_extent(answer: str, pattern: str | None = None, thousands: bool = False) -> float:
+    """Metres of a depth or a size that an answer states: above 0 and at most 10 km. Arguments as of `read_length`.
+
+    Raises:
+        ParseFailure: it is not exactly one length, or one that no thing has.
+    """
+    metres = read_gap(answer, pattern, thousands)
+    if metres == 0:
+        raise ParseFailure(f"expected a length above 0, found {answer[:80]!r}")
+    return metres
+
+
+def read_gap(answer: str, pattern: str | None = None, thousands: bool = False) -> float:
+    """Metres between two things that an answer states, at most 10 km; things that touch, and a camera that only turned,
+    are 0 apart. Arguments as of `read_length`.
+
+    Raises:
+        ParseFailure: it is not exactly one length, or one that no two things are apart.
+    """
+    metres = read_length(answer, pattern, thousands)
+    if not 0 <= metres <= MAX_LENGTH_M:
+        raise ParseFailure(f"expected a length from 0 to {MAX_LENGTH_M:g} m, found {answer[:80]!r}")
+    return metres
 
 
 def read_number(text: str, thousands: bool = False) -> float:

@@ -1,5 +1,6 @@
 """Template sets: the wordings of questions and the forms of answers, versioned, in YAML."""
 
+from collections.abc import Iterable
 from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from vlm3.errors import ConfigError, nearest
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll
 from vlm3.tasks.answer_form import Tags, check_tags, said, written
-from vlm3.tasks.patterns import Pattern, check_groups, groups_of
+from vlm3.tasks.patterns import MAX_ANSWER_CHARACTERS, Pattern, check_groups, groups_of
 from vlm3.tasks.protocol import ParseFailure
 from vlm3.tasks.reading import read_length, read_place
 from vlm3.tasks.reading_pose import Direction, Vector, read_angle, read_direction, read_turns
@@ -23,6 +24,12 @@ FOLDER = resources.files("vlm3.tasks") / "templates"
 PartT = TypeVar("PartT")
 NEAR_M, FAR_M = 2.0, 3000.0
 """Lengths that forms of answers are tried on: any precision prints them whole, and the far one shows thousands."""
+LONG_M = (FAR_M, FAR_M / 9, 1 / 30_000)
+"""Lengths that print long: whole metres, digits without a format, and an exponent."""
+LEAST_SPARE_TOKENS = 16
+"""For a unit, white space or another word than the set's own, beside the end of the turn."""
+THOUGHT_TOKENS = 1024
+"""For what stands inside think tags."""
 
 
 class DepthWordings(StrictModel):
@@ -182,6 +189,21 @@ class TemplateSet(StrictModel):
     def said(self, text: str) -> str:
         """The answer in what a model wrote. Raises ParseFailure as `answer_form.said`."""
         return said(text, self.answer_tags, self.think_tags)
+
+    def answer_tokens(self, answers: Iterable[str], pattern: str | None = None) -> int:
+        """Tokens within which every one of some answers has ended, tags included: a bound on what a model may say.
+
+        A token is at least one byte of text, whatever the tokenizer, so bytes are counted, with half as many to spare.
+
+        Args:
+            answers: the longest ones that the set writes, without tags.
+            pattern: by which they are read, if by one: it may find its groups in longer sentences than the set's own.
+        """
+        longest = max(len(self.written(answer).encode()) for answer in answers)
+        if pattern is not None:
+            longest = max(longest, MAX_ANSWER_CHARACTERS)
+        thoughts = THOUGHT_TOKENS if self.think_tags else 0
+        return longest + max(LEAST_SPARE_TOKENS, longest // 2) + thoughts
 
     def needed(self, part: PartT | None, field: str) -> PartT:
         """`part`, which is this set's field `field`.

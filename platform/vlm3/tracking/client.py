@@ -19,17 +19,24 @@ from urllib.parse import urlsplit
 
 from vlm3.errors import ConfigError
 from vlm3.tracking.config import SERVERS, TrackingConfig
+from vlm3.tracking.moved import ARTIFACTS, follow_move, was_moved
+from vlm3.tracking.sqlite_uri import sqlite_file, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
+DATABASE = "mlflow.db"
 LOCK_PATIENCE_S = 60.0
 
 
 def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
     """The store's URI: the configured one, else SQLite in the runs folder (absolute: any process may use it)."""
-    return config.uri or f"sqlite:///{runs_dir.resolve() / 'mlflow.db'}"
+    if config.uri is None:
+        return sqlite_uri(runs_dir.resolve() / DATABASE)
+    given, mark, options = config.uri.partition("?")
+    path = sqlite_file(given) if given.startswith("sqlite:") else None
+    return config.uri if path is None else sqlite_uri(path) + mark + options
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -40,17 +47,28 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def connect_existing(uri: str) -> "MlflowClient":
-    """A client of a store that must be there already.
+    """A client of a store that must be there already. The store of a moved runs folder is told where it is now.
 
     Raises:
-        ConfigError: no such SQLite file (MLflow would create an empty one), or no server that answers.
+        ConfigError: no such SQLite file (MLflow would create an empty one), no server that answers, or a moved folder
+            that cannot be written.
     """
-    path = _sqlite_file(uri)
+    path = sqlite_file(uri)
     if path is not None and not path.is_file():
         raise ConfigError(f"no MLflow store at {path}: train a model first, or name the runs folder or tracking URI")
     if urlsplit(uri).scheme in SERVERS:
         _check_answers(uri)
-    return connect(uri)
+    client = connect(uri)
+    if path is not None and was_moved(path):
+        try:
+            with store_lock(uri):
+                follow_move(path)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(
+                f"{path.parent}: the runs folder was moved here, and its database cannot be told so ({error}): make it"
+                " writable, or copy the folder to where you may write"
+            ) from error
+    return client
 
 
 def retry_locked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -99,9 +117,13 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
         artifacts = None  # the server decides
     else:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        artifacts = (runs_dir.resolve() / "mlartifacts").as_uri()
-    with _sqlite_set_up(uri):
+        artifacts = (runs_dir.resolve() / ARTIFACTS).as_uri()
+    path = sqlite_file(uri)
+    with store_lock(uri):
         client = connect(uri)
+        # A database elsewhere than in the runs folder is nobody's or another's.
+        if path is not None and path.parent.resolve() == runs_dir.resolve() and was_moved(path):
+            follow_move(path)
         try:
             experiment = retry_locked(client.get_experiment_by_name, config.experiment)
             if experiment is None:
@@ -123,12 +145,13 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
 
 
 @contextmanager
-def _sqlite_set_up(uri: str) -> Iterator[None]:
-    """Hold a lock file beside a SQLite store while its schema may be created: MLflow's own migrations race.
+def store_lock(uri: str) -> Iterator[None]:
+    """Hold a lock file beside a SQLite store, so that one process at a time reads and then writes; no other store.
 
-    Also turns on the write-ahead log, so that readers go on while another process writes; it stays with the file.
+    MLflow's own migrations race. Also turns on the write-ahead log, so that readers go on while another process writes;
+    it stays with the file. Not to be nested.
     """
-    path = _sqlite_file(uri)
+    path = sqlite_file(uri)
     if path is None:
         yield
         return
@@ -138,11 +161,6 @@ def _sqlite_set_up(uri: str) -> Iterator[None]:
         with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE_S)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         yield
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    return Path(parts.path.removeprefix("/")) if parts.scheme == "sqlite" else None
 
 
 def _check_answers(uri: str) -> None:

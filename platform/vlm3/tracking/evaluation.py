@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from vlm3.benchmarks.items import Benchmark, DepthItem, Item, ObjectItem, PairItem
+from vlm3.evaluation.outcomes import asked_only
 from vlm3.evaluation.report import Report
 from vlm3.evaluation.scoring import own_kind
 from vlm3.evaluation.tables import (
@@ -71,7 +72,7 @@ def record_evaluation(
 
 
 def _plots(table: AnswerTable) -> Iterator[tuple[str, Figure]]:
-    if isinstance(table, DepthTable):
+    if isinstance(table, DepthTable) and len(table := asked_only(table)):
         yield "scatter", scatter_true_predicted(*own_kind(table))
         yield "by-depth", error_by_depth(table)
 

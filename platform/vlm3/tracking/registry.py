@@ -6,13 +6,15 @@ import math
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.log import get_logger
-from vlm3.tracking.client import connect, connect_existing, retry_locked
+from vlm3.models.directory import require_whole_model
+from vlm3.tracking.client import connect, connect_existing, retry_locked, store_lock
 from vlm3.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ METRIC_TAG = "vlm3.metric"
 VALUE_TAG = "vlm3.value"
 EVALUATION_TAG = "vlm3.evaluation"
 DECISION_TAG = "vlm3.champion"
+ASKED = " images="
+"""In every evaluation's identity; versions of earlier releases have the data's fingerprint alone."""
 LARGE_BYTES = 100_000_000
 """Files that take long enough to copy that the user is told."""
 
@@ -45,6 +49,18 @@ class ResolvedModel:
     """Of the run that made a registered version; None for a directory."""
 
 
+def evaluation_identity(fingerprint: str, images: int, points: int, seed: int) -> str:
+    """What two values must share to be compared.
+
+    Args:
+        fingerprint: of the evaluation data.
+        images: how many images were asked about.
+        points: how many points an image.
+        seed: which chose them.
+    """
+    return f"{fingerprint}{ASKED}{images} points={points} seed={seed}"
+
+
 def register(
     config: TrackingConfig, uri: str, run_id: str, export_dir: Path, metric_name: str, value: float, evaluation: str
 ) -> int:
@@ -57,7 +73,7 @@ def register(
         export_dir: the directory.
         metric_name: what `value` measures.
         value: the evaluation's result.
-        evaluation: fingerprint of the evaluation data; only values with the same one are ever compared.
+        evaluation: what was asked, of `evaluation_identity`; only values with the same one are ever compared.
 
     Returns:
         The new version's number.
@@ -91,28 +107,46 @@ def register(
     return int(version.version)
 
 
+def version_of_run(config: TrackingConfig, uri: str, run_id: str) -> int | None:
+    """The newest version that a run registered, None if there is none."""
+    found = retry_locked(connect(uri).search_model_versions, f"run_id='{run_id}'")
+    return max((int(entry.version) for entry in found if entry.name == config.registered_model), default=None)
+
+
 def promote_if_better(
     config: TrackingConfig, uri: str, version: int, metric_name: str, value: float, alias: str = "champion"
 ) -> bool:
-    """Move `alias` to `version` when it beats the version that has it now.
+    """Let the best version that is comparable with `version` have `alias`.
 
-    A greater value is better. The alias moves when nobody has it, or when the holder's recorded value is of the same
-    metric, on the same evaluation data, and lower. The reason is logged and kept as a tag of the version.
+    A greater value is better; versions are comparable when their values are of the same metric on the same evaluation.
+    The alias stays where it is when its holder is not comparable, or no worse than the others. Runs that end together
+    leave it at the best of them: all versions are looked at, and again after each move. The reason is logged and kept
+    as a tag of `version`.
 
     Returns:
-        True when the alias moved.
+        True when `version` has the alias now.
     """
     client = connect(uri)
     name = config.registered_model
-    holder = _holder(client, name, alias)
     evaluation = retry_locked(client.get_model_version, name, str(version)).tags.get(EVALUATION_TAG)
-    better, reason = _decide(holder, metric_name, value, evaluation)
-    reason = f"{alias} {'moves to' if better else 'does not move to'} version {version}: {reason}"
+    own = _Standing(version, metric_name, value, evaluation)
+    with store_lock(uri):
+        before = holder = _holder(client, name, alias)
+        # A server has no lock: another process may have set the alias by what it knew before.
+        while True:
+            best = _best(client, name, own, holder)
+            if best is None or (holder is not None and holder.version == best):
+                break
+            if best != version:
+                logger.info("%s: %s moves to version %s, the best", name, alias, best)
+            retry_locked(client.set_registered_model_alias, name, alias, str(best))
+            holder = _holder(client, name, alias)
+        leads = holder is not None and holder.version == version
+        verdict = "moves to" if leads else "does not move to"
+        reason = f"{alias} {verdict} version {version}: {_reason(own, before, holder)}"
+        retry_locked(client.set_model_version_tag, name, str(version), DECISION_TAG, reason)
     logger.info("%s: %s", name, reason)
-    retry_locked(client.set_model_version_tag, name, str(version), DECISION_TAG, reason)
-    if better:
-        retry_locked(client.set_registered_model_alias, name, alias, str(version))
-    return better
+    return leads
 
 
 def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
@@ -124,11 +158,12 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
         cache_dir: where registered models are kept; a version already there is used again.
 
     Raises:
-        ConfigError: no such store, model, alias or version.
+        ConfigError: no such store, model, alias or version; a directory of quantized weights or of an adapter.
         DataError: a directory without a model, or artifacts that are missing or damaged.
     """
     if not model_uri.startswith("models:"):
         directory = Path(model_uri)
+        require_whole_model(directory)
         if not (directory / "config.json").is_file():
             raise DataError(
                 f"model {model_uri}: expected models:/NAME@ALIAS, models:/NAME/VERSION"
@@ -147,26 +182,70 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
     return ResolvedModel(found.name, str(found.version), target, found.run_id)
 
 
-def _decide(holder: "ModelVersion | None", metric_name: str, value: float, evaluation: str | None) -> tuple[bool, str]:
-    if not math.isfinite(value):
-        return False, f"{metric_name} is {value}"
-    if holder is None:
-        return True, f"the first with {metric_name} {value:.4f}"
-    theirs = holder.tags.get(METRIC_TAG), holder.tags.get(EVALUATION_TAG)
-    if theirs != (metric_name, evaluation):
-        return False, (
-            f"not comparable: version {holder.version} was measured by {theirs[0]} on evaluation data {theirs[1]},"
-            f" this one by {metric_name} on {evaluation}"
-        )
-    standing = float(holder.tags[VALUE_TAG])
-    if value > standing:
-        return True, f"{metric_name} {value:.4f} beats {standing:.4f} of version {holder.version}"
-    return False, f"{metric_name} {value:.4f} does not beat {standing:.4f} of version {holder.version}"
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What a version was measured at."""
+
+    version: int
+    metric_name: str | None
+    value: float
+    evaluation: str | None
+
+    @classmethod
+    def of(cls, found: "ModelVersion") -> Self:
+        tags = found.tags
+        value = float(tags.get(VALUE_TAG, "nan"))
+        return cls(int(found.version), tags.get(METRIC_TAG), value, tags.get(EVALUATION_TAG))
+
+    def comparable(self, other: Self) -> bool:
+        return (self.metric_name, self.evaluation) == (other.metric_name, other.evaluation)
 
 
-def _holder(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
+def _best(client: "MlflowClient", name: str, own: _Standing, holder: _Standing | None) -> int | None:
+    """The version that should have the alias; None to leave it. Of equal ones the holder, else the oldest."""
+    if holder is not None and holder.version != own.version and not holder.comparable(own):
+        return None
+    value = {standing.version: standing.value for standing in _standings(client, name) if standing.comparable(own)}
+    value[own.version] = own.value
+    finite = sorted(version for version in value if math.isfinite(value[version]))
+    top = max((value[version] for version in finite), default=None)
+    if holder is not None and value.get(holder.version) == top:
+        return holder.version
+    return next((version for version in finite if value[version] == top), None)
+
+
+def _standings(client: "MlflowClient", name: str) -> Iterator[_Standing]:
+    token = None
+    while True:
+        page = retry_locked(client.search_model_versions, f"name = '{name}'", page_token=token)
+        yield from map(_Standing.of, page)
+        if not (token := page.token):
+            return
+
+
+def _holder(client: "MlflowClient", name: str, alias: str) -> _Standing | None:
     aliases = retry_locked(client.get_registered_model, name).aliases
-    return retry_locked(client.get_model_version, name, aliases[alias]) if alias in aliases else None
+    return _Standing.of(retry_locked(client.get_model_version, name, aliases[alias])) if alias in aliases else None
+
+
+def _reason(own: _Standing, before: _Standing | None, holder: _Standing | None) -> str:
+    """Why `own` has the alias or not, which `before` had and `holder` has now."""
+    if not math.isfinite(own.value):
+        return f"{own.metric_name} is {own.value}"
+    says = f"{own.metric_name} {own.value:.4f}"
+    if holder is None or holder.version == own.version:
+        if before is None or before.version == own.version:
+            return f"{says} is the best so far"
+        return f"{says} beats {before.value:.4f} of version {before.version}"
+    if holder.comparable(own):
+        return f"{says} does not beat {holder.value:.4f} of version {holder.version}"
+    theirs = f"was measured by {holder.metric_name} on {holder.evaluation}"
+    if holder.evaluation is None or ASKED not in holder.evaluation:
+        theirs += ", and how many images and points that were and of which seed is not recorded"
+    return (
+        f"not comparable: version {holder.version} {theirs}; this one by {own.metric_name} on {own.evaluation}."
+        " Without the alias, the next run's best has it"
+    )
 
 
 def _create_registered_model(client: "MlflowClient", name: str) -> None:

@@ -11,10 +11,8 @@ from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
 from vlm3.storage.images import decode_rgb
 from vlm3.tracking.runs import TrackedRun
-from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, score
+from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, image_id, score
 from vlm3.train.loop import LoopState, StepOutcome
-
-PICTURED_FRAMES = 4
 
 
 @dataclass(slots=True)
@@ -24,6 +22,8 @@ class Evaluation:
     predictor: Callable[[], AbstractContextManager[Predictor]]
     frames: Mapping[str, Sequence[Frame]]
     """This rank's frames by source."""
+    pictured: Mapping[str, Sequence[Frame]]
+    """Frames by source whose answers rank 0 pictures."""
     points: int
     seed: int
     every_steps: int
@@ -40,8 +40,14 @@ class Evaluation:
             self.tell("evaluating")
             self.evaluate(outcome.step)
 
+    def conclude(self, step: int) -> dict[str, float]:
+        """Scores after the last step: asked for now where a run goes on that had done all its steps before."""
+        if self.frames and not self.latest:
+            self.evaluate(step)
+        return self.latest
+
     def evaluate(self, step: int) -> dict[str, float]:
-        """Scores over all ranks' frames, the same on each rank."""
+        """Scores over all ranks' frames, the same on each rank; only numbers go from rank to rank."""
         metrics: dict[str, float] = {}
         with self.predictor() as predictor:
             mine = {
@@ -66,8 +72,10 @@ class Evaluation:
         true = np.concatenate([answer.true_m for answer in answers])
         predicted = np.concatenate([answer.predicted_m for answer in answers])
         self.run.figure(f"evaluation/{source}/scatter-{step:06d}.png", scatter_true_predicted(true, predicted))
-        for index, answer in enumerate(sorted(answers, key=lambda answer: answer.image_id)[:PICTURED_FRAMES]):
-            image = decode_rgb(answer.encoded_image)
+        by_id = {answer.image_id: answer for answer in answers}
+        for index, frame in enumerate(self.pictured[source]):
+            answer = by_id[image_id(frame)]
+            image = decode_rgb(frame.encoded_image)
             figure = depth_overlay(image, answer.points_px, answer.true_m, answer.predicted_m)
             self.run.figure(f"evaluation/{source}/overlay-{step:06d}-{index}.png", figure)
 

@@ -18,10 +18,10 @@ from vlm3.storage.split import Split
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameAnswers:
-    """Answers about one frame, kept with the frame's pixels so that they can be pictured."""
+    """Answers about one frame, without its pixels: every rank gets them from every other."""
 
     image_id: str
-    encoded_image: bytes
+    scene: str
     points_px: NDArray[np.float64]
     """(N, 2) points in the original image."""
     true_m: NDArray[np.float64]
@@ -62,6 +62,11 @@ def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
             return
 
 
+def image_id(frame: Frame) -> str:
+    """Names a frame among all sources."""
+    return f"{frame.source}/{frame.scene}/{frame.frame}"
+
+
 def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> FrameAnswers:
     """Ask about `points` seeded random labels of a frame."""
     rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
@@ -70,8 +75,8 @@ def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> Fra
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, labels[:, :2])
     values = [a.ray_depth_m if frame.depth_kind is DepthKind.RAY else a.z_depth_m for a in answers]
     return FrameAnswers(
-        image_id=f"{frame.source}/{frame.scene}/{frame.frame}",
-        encoded_image=frame.encoded_image,
+        image_id=image_id(frame),
+        scene=frame.scene,
         points_px=labels[:, :2],
         true_m=labels[:, 2],
         predicted_m=np.array([np.nan if value is None else value for value in values], np.float64),
@@ -79,10 +84,14 @@ def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> Fra
 
 
 def score(source: str, answers: Sequence[FrameAnswers], seed: int) -> SourceScores:
-    """Scores of all answers of a source, and of the best constant."""
+    """Scores of all answers of a source, and of the best constant; intervals are over scenes.
+
+    Frames of one room are alike: intervals over frames would be too narrow.
+    """
     true = np.concatenate([answer.true_m for answer in answers])
     predicted = np.concatenate([answer.predicted_m for answer in answers])
-    groups = np.repeat(np.arange(len(answers)), [len(answer.true_m) for answer in answers])
+    _, scenes = np.unique([answer.scene for answer in answers], return_inverse=True)
+    groups = np.repeat(scenes, [len(answer.true_m) for answer in answers])
     key = derive_seed(seed, "bootstrap", source)
     constant = np.full_like(true, best_constant(true))
     return SourceScores(source, depth_scores(predicted, true, groups, key), depth_scores(constant, true, groups, key))

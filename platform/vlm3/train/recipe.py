@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +66,7 @@ class ObjectsComponentConfig(AskedObjects):
 
 
 class TasksConfig(StrictModel):
-    """The tasks that are trained, with their weights; null for those that are not."""
+    """The tasks that may be trained, with their weights; null for those that are not."""
 
     depth: DepthComponentConfig | None = DepthComponentConfig()
     depth_marker: DepthMarkerComponentConfig | None = None
@@ -74,12 +74,11 @@ class TasksConfig(StrictModel):
     pose: PoseComponentConfig | None = None
     objects: ObjectsComponentConfig | None = None
 
-    def spec(self) -> AskSpec:
-        """How a model that was trained so wants to be asked."""
-        asked = {name: getattr(self, name) for name in type(self).model_fields}
-        trained = {name: part for name, part in asked.items() if part is not None and part.weight > 0}
+    def spec(self, trained: Collection[str]) -> AskSpec:
+        """How a model wants to be asked that was trained on the tasks of these names."""
+        asked = {name: getattr(self, name) for name in type(self).model_fields if name in trained}
         return AskSpec.parse(
-            {n: part.model_dump(mode="json", exclude={"weight"}) for n, part in trained.items()}, "tasks"
+            {n: part.model_dump(mode="json", exclude={"weight"}) for n, part in asked.items()}, "tasks"
         )
 
 

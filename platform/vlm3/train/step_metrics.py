@@ -102,13 +102,15 @@ class StepMetrics:
         total = max(int(state.seen.sum()), 1)
         asked, realised = plan.numbers(total) / total, state.seen / total
         self.run.figure("mixture.png", mixture_chart(list(self.component_names), asked, realised))
-        result = {
-            "loss_first": self.first_loss,
-            "loss_last": float(np.mean(self.losses)) if self.losses else float("nan"),
-            "samples_per_s": float(np.median(self.rates)) if self.rates else float("nan"),
-            "mixture_worst_window_error": self.watch.worst,
-            "samples_replaced": float(state.replaced.sum()),
-        }
+        result = {"samples_replaced": float(state.replaced.sum())}
+        if self.losses:
+            # A run that had done all its steps and is only evaluated and exported saw none of them.
+            result |= {
+                "loss_first": self.first_loss,
+                "loss_last": float(np.mean(self.losses)),
+                "samples_per_s": float(np.median(self.rates)),
+                "mixture_worst_window_error": self.watch.worst,
+            }
         first, last = self.component_losses.first(), self.component_losses.last()
         for i, name in enumerate(self.component_names):
             result |= {f"asked/{name}": float(asked[i]), f"realised/{name}": float(realised[i])}

@@ -1,7 +1,7 @@
 """One training worker under Ray Train: builds model and engine, restores, trains, evaluates, checkpoints, exports."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from vlm3.tracking.runs import TrackedRun, attach_run
 from vlm3.train.callbacks import Evaluation
 from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
-from vlm3.train.evaluate import held_out_frames
+from vlm3.train.evaluate import held_out_frames, image_id
 from vlm3.train.gauges import StepGauges
 from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
 from vlm3.train.parcels import RowParcel
@@ -39,6 +39,8 @@ from vlm3.train.worker_config import EXPORT_FOLDER, STREAM, WorkerConfig
 
 log = get_logger(__name__)
 PREFETCHED_STEPS = 2
+PICTURED_FRAMES = 4
+"""Of each source, at each evaluation."""
 
 
 def train_worker(config: dict[str, WorkerConfig]) -> None:
@@ -59,7 +61,7 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     run = attach_run(worker.tracking_uri, worker.run_id) if rank == 0 else None
     vision = VisionSpec.from_directory(worker.model_dir)
     encoder = ConversationEncoder.from_directory(worker.model_dir)
-    ask = recipe.tasks.spec()
+    ask = recipe.tasks.spec(worker.trained_tasks)
 
     @contextmanager
     def predictor() -> Iterator[Predictor]:
@@ -76,9 +78,11 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     )
     quarantine.restore(state.ledger)
     metrics = _step_metrics(worker, run, plan) if run is not None else None
+    mine, pictured = _held_out(worker, rank, world)
     evaluation = Evaluation(
         predictor=predictor,
-        frames=_my_frames(worker, rank, world),
+        frames=mine,
+        pictured=pictured,
         points=recipe.evaluation.points,
         seed=recipe.seed,
         every_steps=recipe.evaluation.every_steps,
@@ -92,9 +96,10 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     inputs = _step_inputs(shape, vision, encoder.pad_id)
     run_steps(engine, inputs, state, recipe.train.steps, callbacks)
 
+    scores = evaluation.conclude(state.step)
     tell("exporting")
     weights = engine.full_state_dict()
-    summary: dict[str, float] = dict(evaluation.latest)
+    summary = dict(scores)
     if metrics is not None:
         assert weights is not None
         export_model(
@@ -175,10 +180,18 @@ def _step_metrics(worker: WorkerConfig, run: TrackedRun, plan: PlanWatch) -> Ste
     )
 
 
-def _my_frames(worker: WorkerConfig, rank: int, world: int) -> dict[str, Sequence[Frame]]:
-    """This rank's share of the held-out frames, read once: they are asked about again and again."""
-    images = worker.recipe.evaluation.images
-    return {source.name: list(held_out_frames(source, images))[rank::world] for source in worker.evaluated}
+def _held_out(worker: WorkerConfig, rank: int, world: int) -> tuple[dict[str, list[Frame]], dict[str, list[Frame]]]:
+    """By source: this rank's share of the held-out frames, and those that rank 0 pictures.
+
+    Read once: they are asked about again and again.
+    """
+    mine: dict[str, list[Frame]] = {}
+    pictured: dict[str, list[Frame]] = {}
+    for source in worker.evaluated:
+        frames = list(held_out_frames(source, worker.recipe.evaluation.images))
+        mine[source.name] = frames[rank::world]
+        pictured[source.name] = sorted(frames, key=image_id)[:PICTURED_FRAMES] if rank == 0 else []
+    return mine, pictured
 
 
 def _step_inputs(shape: StepShape, vision: VisionSpec, pad_id: int) -> Iterator[StepInput]:

@@ -30,3 +30,9 @@ class WorkerConfig:
     def component_names(self) -> tuple[str, ...]:
         """Of the mixture, in its order."""
         return tuple(component.name for component in self.plan.components)
+
+    @property
+    def trained_tasks(self) -> frozenset[str]:
+        """Names of the tasks that have weight at some time; live changes add no other."""
+        stop = self.recipe.train.steps * self.recipe.train.global_batch
+        return frozenset(name.rpartition("/")[2] for name in self.plan.ever_drawn(stop))

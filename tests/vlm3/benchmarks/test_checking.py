@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from vlm3.benchmarks.checking import Checked, Fault, check_row, refusal
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.errors import DataError
+from vlm3.evaluation.answering import check_shown
+from vlm3.infer.spec import AskSpec
+from vlm3.infer.text_model import ImageBounds
 
 EYE = np.eye(4).tolist()
 MOVED = [[1.0, 0, 0, -0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -166,3 +170,17 @@ def test_a_refusal_counts_all_and_shows_the_first_ones() -> None:
     text = refusal("set", checked)
     assert "set: 7 of 9 rows are bad: r0: broken; " in text and "r4" in text and "r5" not in text
     assert "and 2 more" in text and "--allow-skip" in text
+
+
+def test_a_row_that_reads_and_cannot_be_shown_is_a_bad_row_like_any_other(folder: Path) -> None:
+    told = lines()
+    told[1]["intrinsics"] = [60, 60, 31.5, 23.5, 64, 48]
+    told[0]["intrinsics"] = [0.5, 0.5, 31.5, 23.5, 64, 48]
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, told)))
+    benchmark = open_benchmark(str(folder), None)
+    shown = partial(check_shown, ask=AskSpec.of_every_task(), bounds=ImageBounds(32, 1024, 1 << 24))
+    found = [check_row(benchmark, row, shown) for row in benchmark.rows()]
+    assert isinstance(found[0], Fault) and "scaled up 2000 times" in found[0].reason and found[1] == "b"
+    assert [check_row(benchmark, row) for row in benchmark.rows()] == ["a", "b"], "it reads"
+    unasked = partial(check_shown, ask=AskSpec(), bounds=ImageBounds(32, 1024, 1 << 24))
+    assert [check_row(benchmark, row, unasked) for row in benchmark.rows()] == ["a", "b"], "nobody is shown it"

@@ -1,5 +1,6 @@
 """Answers without a look at the images."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from tests.answer_tables import correspondence_answers, depth_answers, object_answers, pose_answers
 from vlm3.evaluation.baselines import baselines, depth_of_the_row
+from vlm3.evaluation.tables import DepthTable
 from vlm3.geometry.rotation import YawPitchRoll
+from vlm3.metrics.relative import length_right
 
 NAN = float("nan")
 
@@ -65,3 +68,42 @@ def test_objects_get_the_answer_that_is_right_most_often() -> None:
     assert said[:3].tolist() == [1, 1, 1] and said[7:12].tolist() == [4] * 5 and said[12:15].tolist() == [0] * 3
     assert (np.abs(said[15:] - [1, 1.55, 1.6]) <= 0.25 * np.array([1, 1.55, 1.6]) + 1e-9).all()
     assert (np.abs(said[3:6] - [1, 1.1, 1.2]) <= 0.25 * np.array([1, 1.1, 1.2]) + 1e-9).all()
+
+
+def depth_of_many(groups: int, points: int, seed: int = 0) -> DepthTable:
+    """Some images with depth at random heights."""
+    rng = np.random.default_rng(seed)
+    count = groups * points
+    names = [f"image-{n}" for n in rng.permutation(np.repeat(np.arange(groups), points))]
+    table = depth_answers(rng.uniform(0.5, 9, count).tolist(), [NAN] * count, names)
+    pixels = np.column_stack([np.full(count, 5.0), rng.uniform(-0.5, 79.5, count)])
+    return replace(table, point_px=pixels, true_m=table.true_m * (1, 1.3))
+
+
+@pytest.mark.parametrize(("groups", "points"), [(1, 7), (2, 1), (2, 30), (9, 4), (60, 3)])
+def test_the_depth_of_a_row_is_what_a_loop_over_images_gives(groups: int, points: int) -> None:
+    table = depth_of_many(groups, points)
+    bands = np.clip((table.point_px[:, 1] + 0.5) / 81 * 10, 0, 9).astype(int)
+    for row, said in enumerate(depth_of_the_row(table).predicted_m):
+        others = table.group != table.group[row] if groups > 1 else np.ones(len(table), bool)
+        alike = others & (bands == bands[row])
+        assert said.tolist() == np.median(table.true_m[alike if alike.any() else others], axis=0).tolist()
+
+
+@pytest.mark.parametrize("truths", [[0.0, 0.0, 5.0], [1.0, 1.1, 1.2, 9.0, 9.0, 9.1], [2.0]])
+def test_the_best_length_is_the_one_that_the_rule_calls_right_most_often(truths: list[float]) -> None:
+    rng = np.random.default_rng(0)
+    for true in (np.array(truths), np.round(rng.uniform(0.1, 4, 200), 1), rng.lognormal(size=200)):
+        table = object_answers([("width", "length", float(value), NAN) for value in true])
+        (said,) = set(baselines(table)["best constant"].predicted.tolist())  # type: ignore[attr-defined]
+        right = {value: int(length_right(np.full(len(true), value), true).sum()) for value in np.unique(0.75 * true)}
+        assert said == min(right, key=lambda value: (-right[value], value))
+
+
+def test_ten_thousand_images_take_moments() -> None:
+    table = depth_of_many(10_000, 5)
+    things = object_answers([("width", "length", float(value), NAN) for value in np.arange(1.0, 20_000.0)])
+    began = time.process_time()
+    depth_of_the_row(table)
+    baselines(things)
+    assert time.process_time() - began < 10, "a look at every image for each image takes minutes"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tests.answer_tables import correspondence_answers, depth_answers, object_answers
 from vlm3.errors import DataError
-from vlm3.evaluation.compare import compare, comparison_table
+from vlm3.evaluation.compare import compare, comparison_table, notes
 from vlm3.evaluation.tables import AnswerTable, to_arrow
 
 RNG = np.random.default_rng(0)
@@ -61,6 +61,20 @@ def test_less_error_is_better(tmp_path: Path) -> None:
     console = Console(width=200, record=True, file=StringIO())
     console.print(comparison_table(found, "a", "b"))
     assert "better" in console.export_text() and "worse" not in console.export_text()
+
+
+def test_what_was_not_asked_of_one_is_left_out_of_both_and_told(tmp_path: Path) -> None:
+    mine, other = depth_answers(TRUE, wrong_at(range(100))), depth_answers(TRUE, wrong_at(range(20)))
+    for table, rows in ((mine, slice(0, 12)), (other, slice(6, 18))):
+        table.status[rows], table.predicted_m[rows] = "outside", np.nan
+    a, b = kept(tmp_path / "a", mine), kept(tmp_path / "b", other)
+    (found,) = compare(a, b, 0)
+    assert (found.a, found.b) == (pytest.approx(100 / 182), pytest.approx(180 / 182))
+    assert [note.partition(": of one")[0] for note in notes((found,))] == ["rooms, depth: not asked: 18 of 200 (9 %)"]
+    assert notes(compare(a, a, 0))[0].startswith("rooms, depth: not asked: 12 of 200 (6 %)")
+    other.status[:] = "outside"
+    with pytest.raises(DataError, match="no question was asked of both a and c"):
+        compare(a, kept(tmp_path / "c", other), 0)
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from vlm3.infer.correspondence import answer_correspondence
 from vlm3.infer.pose import answer_pose
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import AskedCorrespondence, AskedPose, AskSpec
-from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.infer.text_model import ImageBounds, Reply, TextRequest
 from vlm3.tasks.correspondence import CorrespondenceTask, CorrespondenceTaskConfig
 from vlm3.tasks.pose import PoseQuestion, PoseTaskConfig
 
@@ -36,9 +36,9 @@ class Scripted:
     asked: list[TextRequest] = field(default_factory=list)
     bounds: ImageBounds = BOUNDS
 
-    def answer(self, request: TextRequest) -> list[str]:
+    def answer(self, request: TextRequest) -> list[Reply]:
         self.asked.append(request)
-        return self.answers[: len(request.questions)]
+        return [Reply(text) for text in self.answers[: len(request.questions)]]
 
 
 @pytest.fixture(scope="module")

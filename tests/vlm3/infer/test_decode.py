@@ -9,6 +9,7 @@ import pytest
 
 from vlm3.infer import decode
 from vlm3.infer.decode import greedy
+from vlm3.infer.text_model import Ending
 
 Picture = Callable[[int, int, int], np.ndarray]
 # Different lengths, so that rows are padded.
@@ -24,7 +25,12 @@ def allowed(answers: list[str], stock: list[set[str]]) -> bool:
 
 
 def ask(asked: Any, image: np.ndarray, questions: list[str], max_new_tokens: int = 8, **more: Any) -> list[str]:
-    return greedy(asked.model, asked.encoder, asked.vision, [image], questions, max_new_tokens=max_new_tokens, **more)
+    return said(asked, [image], questions, max_new_tokens, **more)
+
+
+def said(asked: Any, images: list[np.ndarray], questions: list[str], max_new_tokens: int = 8, **more: Any) -> list[str]:
+    replies = greedy(asked.model, asked.encoder, asked.vision, images, questions, max_new_tokens=max_new_tokens, **more)
+    return [reply.text for reply in replies]
 
 
 @pytest.mark.floats
@@ -45,15 +51,30 @@ def test_answers_about_two_images_equal_stock_generate(
     request: pytest.FixtureRequest, picture: Picture, which: str
 ) -> None:
     asked, pair = request.getfixturevalue(which), [picture(64, 96, 1), picture(112, 48, 2)]
-    answers = greedy(asked.model, asked.encoder, asked.vision, pair, QUESTIONS, max_new_tokens=8)
+    answers = said(asked, pair, QUESTIONS)
     assert allowed(answers, asked.stock(pair, QUESTIONS, 8))
-    swapped = greedy(asked.model, asked.encoder, asked.vision, pair[::-1], QUESTIONS, max_new_tokens=8)
+    swapped = said(asked, pair[::-1], QUESTIONS)
     assert (swapped != answers) or which == "trained", "trained on single images, it may not tell"
 
 
 def test_trained_answers_end_by_themselves(trained: Any, picture: Picture) -> None:
     answers = ask(trained, picture(48, 64, 9), QUESTIONS[:5], max_new_tokens=16)
     assert all(len(answer) <= 4 and float(answer) >= 0 for answer in answers)
+
+
+def test_an_answer_that_is_cut_is_told_from_one_that_ended(trained: Any, picture: Picture) -> None:
+    def endings(most: int) -> list[tuple[str, Ending]]:
+        replies = greedy(
+            trained.model, trained.encoder, trained.vision, [picture(48, 64, 9)], QUESTIONS[:5], max_new_tokens=most
+        )
+        return [(reply.text, reply.ending) for reply in replies]
+
+    whole = endings(16)
+    assert {ending for _, ending in whole} == {Ending.ITSELF}
+    assert {ending for _, ending in endings(1)} == {Ending.CUT}
+    for most in range(2, 8):
+        for (text, ending), (full, _) in zip(endings(most), whole, strict=True):
+            assert full.startswith(text) and (ending is Ending.CUT or text == full)
 
 
 @pytest.mark.floats

@@ -16,9 +16,10 @@ from vlm3.infer.depth import answer_depth
 from vlm3.infer.local_model import LocalModel
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import AskedDepth, AskedDepthMarker, AskSpec
-from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.infer.text_model import Ending, ImageBounds, Reply, TextRequest
 from vlm3.models.export import export_model
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.templates import TemplateSet, load_templates
 from vlm3.views.unify import unify
 
 FOCAL_PX = 70.0
@@ -81,7 +82,7 @@ def test_points_outside_are_said_to_be_and_the_others_answered_alike(trained: An
 
 def test_an_untrained_model_is_unreadable_not_zero(untrained: Any, encoded: bytes) -> None:
     answers = answer_depth(predictor(untrained), encoded, CAMERA, POINTS_PX)
-    assert {answer.status for answer in answers} == {"unreadable"}
+    assert {answer.status for answer in answers} <= {"unreadable", "cut"}
     assert all(answer.z_depth_m is None and answer.ray_depth_m is None and answer.text for answer in answers)
 
 
@@ -93,9 +94,9 @@ class Scripted:
     asked: list[TextRequest] = field(default_factory=list)
     bounds: ImageBounds = BOUNDS
 
-    def answer(self, request: TextRequest) -> list[str]:
+    def answer(self, request: TextRequest) -> list[Reply]:
         self.asked.append(request)
-        return [self.answers[len(self.asked) - 1]]
+        return [Reply(self.answers[len(self.asked) - 1])]
 
 
 def test_a_model_that_knows_marked_points_only_sees_an_arrow_at_each(encoded: bytes) -> None:
@@ -113,6 +114,40 @@ def test_a_model_that_knows_marked_points_only_sees_an_arrow_at_each(encoded: by
     again = Scripted(["1"] * 4)
     answer_depth(Predictor(again, ask), encoded, CAMERA, POINTS_PX, "image-1")
     assert all((a.images[0] == b.images[0]).all() for a, b in zip(model.asked, again.asked, strict=True))
+
+
+@dataclass
+class Speaker:
+    """Says one sentence, token by token, a byte each, as far as it may."""
+
+    sentence: str
+    bounds: ImageBounds = BOUNDS
+
+    def answer(self, request: TextRequest) -> list[Reply]:
+        said, most = self.sentence.encode(), request.max_new_tokens
+        ending = Ending.ITSELF if len(said) < most else Ending.CUT
+        return [Reply(said[:most].decode(), ending)] * len(request.questions)
+
+
+def test_a_sentence_of_the_template_set_is_said_to_its_end_and_a_cut_one_has_no_value(encoded: bytes) -> None:
+    plain = load_templates("vlm3-1").model_dump(mode="json")
+    plain["depth"] |= {"answer": "The surface is {metres:.2f} meters away.", "pattern": r"is (?P<value>\S+) meters"}
+    config = DepthTaskConfig(templates=TemplateSet.parse(plain, "sentences"))
+    ask = AskSpec(depth=AskedDepth(focal_px=FOCAL_PX, ask=config))
+    speaker = Speaker("The surface is 2.45 meters away.")
+    answers = answer_depth(Predictor(speaker, ask), encoded, CAMERA, POINTS_PX)
+    assert {(answer.status, answer.ray_depth_m) for answer in answers} == {("ok", 2.45)}
+    fewer = ask.model_copy(update={"answer_tokens": 27})
+    answers = answer_depth(Predictor(speaker, fewer), encoded, CAMERA, POINTS_PX)
+    assert {(a.text, a.status, a.ray_depth_m) for a in answers} == {("The surface is 2.45 meters ", "cut", None)}
+
+
+def test_a_number_that_never_ends_is_no_depth(encoded: bytes) -> None:
+    ask = AskSpec(depth=AskedDepth(focal_px=FOCAL_PX))
+    for digits in (10_000, 16):
+        answers = answer_depth(Predictor(Speaker("2" * digits), ask), encoded, CAMERA, POINTS_PX)
+        assert {answer.z_depth_m for answer in answers} == {None}
+        assert {answer.status for answer in answers} == {"cut" if digits > 16 else "unreadable"}
 
 
 @pytest.mark.floats

@@ -15,7 +15,7 @@ import pytest
 from vlm3.errors import ConfigError, DataError
 from vlm3.infer import endpoint
 from vlm3.infer.endpoint import Endpoint, EndpointModel
-from vlm3.infer.text_model import TextRequest
+from vlm3.infer.text_model import Ending, Reply, TextRequest
 
 IMAGES = tuple(np.random.default_rng(n).integers(0, 256, (32, 64, 3), dtype=np.uint8) for n in range(2))
 
@@ -67,13 +67,18 @@ def request(*questions: str, system: str | None = None) -> TextRequest:
     return TextRequest("set/scene/frame", IMAGES, questions, system, 16)
 
 
+def said(content: Any, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": content}, **more}]}
+
+
 def test_every_question_is_asked_on_its_own_about_the_very_pixels(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(endpoint.KEY_VARIABLE, "secret")
     model = EndpointModel(Endpoint(server.url, "some-vlm"))
     questions = [f"how far is {n}?" for n in range(20)]
-    assert model.answer(request(*questions, system="be brief")) == [question.upper() for question in questions]
+    replies = model.answer(request(*questions, system="be brief"))
+    assert replies == [Reply(question.upper()) for question in questions]
     assert len(server.bodies) == 20 and set(server.keys) == {"Bearer secret"}
     for body in server.bodies:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("some-vlm", 0, 16)
@@ -87,7 +92,7 @@ def test_every_question_is_asked_on_its_own_about_the_very_pixels(
 
 def test_a_busy_server_is_asked_again(server: Server) -> None:
     server.faults = [(429, "slow down"), (503, "starting"), (500, "oops")]
-    assert EndpointModel(Endpoint(server.url, "m")).answer(request("a")) == ["A"]
+    assert EndpointModel(Endpoint(server.url, "m")).answer(request("a")) == [Reply("A")]
     assert len(server.bodies) == 4 and server.keys[0] is None
 
 
@@ -128,7 +133,90 @@ def test_an_answer_that_was_cut_off_is_an_unreadable_one(server: Server) -> None
         (200, '{"choices": [{"message": {"content": "2.4 \\ud83d"}}]}'),
     ]
     model = EndpointModel(Endpoint(server.url, "m"))
-    assert model.answer(request("a")) == [""] and model.answer(request("a")) == ["2.4 ?"]
+    assert model.answer(request("a")) == [Reply("", Ending.CUT)]
+    assert model.answer(request("a")) == [Reply("2.4 ?")]
+
+
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [
+        (said("2.4", finish_reason="stop"), Reply("2.4")),
+        (said("2.4", finish_reason="end_turn"), Reply("2.4")),
+        (said("2222", finish_reason="length"), Reply("2222", Ending.CUT)),
+        (said("2222", finish_reason="MAX_TOKENS"), Reply("2222", Ending.CUT)),
+        (said("2222") | {"usage": {"completion_tokens": 16}}, Reply("2222", Ending.CUT)),
+        (said("2.4") | {"usage": {"completion_tokens": 4}}, Reply("2.4")),
+        (said([{"type": "text", "text": "2."}, {"type": "text", "text": "4"}]), Reply("2.4")),
+        (said([{"type": "thinking", "thinking": []}, {"type": "text", "text": "2.4"}]), Reply("2.4")),
+        (said([]), Reply("")),
+        (said(None, finish_reason="stop"), Reply("")),
+        (said("The", finish_reason="content_filter"), Reply("", Ending.REFUSED)),
+        ({"choices": [{"finish_reason": "content_filter"}]}, Reply("", Ending.REFUSED)),
+        ({"choices": [{"message": {"content": None, "refusal": "I cannot."}}]}, Reply("", Ending.REFUSED)),
+    ],
+)
+def test_an_answer_comes_in_many_forms(server: Server, body: dict[str, Any], reply: Reply) -> None:
+    server.faults = [(200, json.dumps(body))]
+    assert EndpointModel(Endpoint(server.url, "m")).answer(request("a")) == [reply]
+
+
+def fault(message: str, param: str | None = None, code: str | None = None) -> str:
+    return json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}})
+
+
+NO_MAX = fault("this model takes 'max_completion_tokens', not 'max_tokens'", "max_tokens")
+NO_TEMPERATURE = fault("Unsupported value: 'temperature' does not support 0 with this model.")
+
+
+@pytest.mark.parametrize(
+    ("faults", "kept"),
+    [
+        ([(400, NO_MAX)], {"max_completion_tokens": 16, "temperature": 0}),
+        ([(400, NO_TEMPERATURE)], {"max_tokens": 16}),
+        ([(422, NO_TEMPERATURE), (400, NO_MAX)], {"max_completion_tokens": 16}),
+    ],
+)
+def test_what_a_server_does_not_take_is_left_out_from_then_on(
+    server: Server, faults: list[tuple[int, str]], kept: dict[str, int]
+) -> None:
+    server.faults = list(faults)
+    model = EndpointModel(Endpoint(server.url, "m"))
+    assert model.answer(request("a")) == [Reply("A")]
+    assert model.answer(request("b", "c")) == [Reply("B"), Reply("C")]
+    sent = [{key: value for key, value in body.items() if key not in ("model", "messages")} for body in server.bodies]
+    assert sent[0] == {"max_tokens": 16, "temperature": 0} and sent[len(faults) :] == [kept] * 3
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 422])
+def test_a_question_that_is_refused_for_good_ends_nothing(server: Server, status: int) -> None:
+    refusal = (status, fault("the prompt was filtered: temperature of the debate", "prompt", "content_filter"))
+    model = EndpointModel(Endpoint(server.url, "m"))
+    server.faults = [refusal]
+    assert model.answer(request("a")) == [Reply("", Ending.REFUSED)], "nothing was answered yet: a trial is made"
+    assert len(server.bodies) == 2 and "grey" in server.bodies[1]["messages"][-1]["content"][-1]["text"]
+    server.faults = [refusal]
+    assert model.answer(request("a")) == [Reply("", Ending.REFUSED)]
+    assert len(server.bodies) == (4 if status == 403 else 3), "it answers; but forbidden may be the key"
+    assert model.answer(request("b")) == [Reply("B")]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_server_that_refuses_everything_from_some_time_on_is_given_up(server: Server, status: int) -> None:
+    model = EndpointModel(Endpoint(server.url, "m"))
+    assert model.answer(request("a")) == [Reply("A")]
+    server.faults = [(status, fault("your budget is spent"))] * 100
+    with pytest.raises(ConfigError, match=r"and any other: .*your budget is spent"):
+        model.answer(request("b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(400, fault("no model m")), (403, "forbidden"), (422, "no images"), (400, NO_TEMPERATURE)]
+)
+def test_a_server_that_refuses_everything_is_given_up_at_once(server: Server, status: int, text: str) -> None:
+    server.faults = [(status, text)] * 100
+    with pytest.raises(ConfigError, match=rf"refuses a question about set/scene/frame, and any other: status {status}"):
+        EndpointModel(Endpoint(server.url, "m")).answer(request(*"abcdefghijklmnopqrstuvwxyz"))
+    assert len(server.bodies) < 26, "it is not asked everything first"
 
 
 @pytest.mark.parametrize("key", ["sk-SECRET\r\nx", "sk-SECRÉT", "sk-SECRET\x00"])

@@ -15,7 +15,7 @@ from vlm3.geometry.camera import Camera, Distortion
 from vlm3.infer.objects import RegionAsked, answer_objects
 from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import AskedObjects, AskSpec
-from vlm3.infer.text_model import ImageBounds, TextRequest
+from vlm3.infer.text_model import ImageBounds, Reply, TextRequest
 from vlm3.tasks.object_questions import ObjectQuestion as Q
 
 FRAME = make_frame("s", 0)
@@ -31,9 +31,9 @@ class Scripted:
     asked: list[TextRequest] = field(default_factory=list)
     bounds: ImageBounds = BOUNDS
 
-    def answer(self, request: TextRequest) -> list[str]:
+    def answer(self, request: TextRequest) -> list[Reply]:
         self.asked.append(request)
-        return self.answers[: len(request.questions)]
+        return [Reply(text) for text in self.answers[: len(request.questions)]]
 
 
 def test_regions_are_named_in_the_image_that_the_model_sees() -> None:

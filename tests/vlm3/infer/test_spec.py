@@ -26,6 +26,7 @@ def test_written_and_read_back(tmp_path: Path) -> None:
         ('{"schema_version": 1, "focal_px": 70}', "schema_version 1, expected 2: export the model"),
         ('{"depth": {"focal_px": 0}}', "depth.focal_px"),
         ('{"depth": {"focal_px": 70, "focla_px": 3}}', "did you mean 'focal_px'"),
+        ('{"depth": {"focal_px": Infinity}}', "depth.focal_px: Input should be a finite number"),
         ("[]", "(top)"),
     ],
 )

@@ -1,10 +1,21 @@
 """Bootstrap intervals over groups of answers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from vlm3.metrics.intervals import bootstrap_interval, bootstrap_of, draw_groups, mean_interval, mean_known
+from vlm3.metrics import intervals
+from vlm3.metrics.intervals import (
+    bootstrap_interval,
+    bootstrap_of,
+    draw_groups,
+    mean_interval,
+    mean_known,
+    percentile_interval,
+    ratio_of_sums,
+)
 
 
 def test_equal_groups_leave_no_doubt() -> None:
@@ -80,7 +91,28 @@ def test_resamples_without_a_value_are_left_out() -> None:
 
 
 def test_groups_are_drawn_evenly() -> None:
-    draws = draw_groups(8, seed=1, resamples=4000)
+    draws = np.concatenate(list(draw_groups(8, seed=1, resamples=4000)))
     assert draws.mean(axis=0) == pytest.approx(np.ones(8), abs=0.06)
     # How often one of 8 is drawn is binomial: variance 8 · 1/8 · 7/8.
     assert draws.var(axis=0) == pytest.approx(np.full(8, 7 / 8), rel=0.1)
+
+
+def test_drawn_in_parts_or_at_once_the_draws_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.random.default_rng(7).multinomial(50, np.full(50, 1 / 50), size=300)
+    for most in (1, 120, 4999, 1 << 20):
+        monkeypatch.setattr(intervals, "MOST_DRAWN", most)
+        parts = list(draw_groups(50, seed=7, resamples=300))
+        assert (np.concatenate(parts) == whole).all() and max(map(len, parts)) <= max(1, most // 50)
+
+
+def test_twenty_thousand_images_take_a_bounded_memory_and_give_what_they_gave() -> None:
+    groups = 20_000
+    rng = np.random.default_rng(0)
+    sums, counts = rng.random(groups), np.ones(groups)
+    tracemalloc.start()
+    found = bootstrap_interval(sums, counts, seed=3, resamples=200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6, "whole, the draws and their copy take 64 MB, and ten times that at 2000 resamples"
+    draws = np.random.default_rng(3).multinomial(groups, np.full(groups, 1 / groups), size=200)
+    assert found == pytest.approx(percentile_interval(ratio_of_sums(draws, sums, counts)), rel=1e-12)

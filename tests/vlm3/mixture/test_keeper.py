@@ -1,6 +1,7 @@
 """The keeper of a plan: what was issued never changes, over changes, crashes and restarts."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm3.config import load_yaml
-from vlm3.errors import CheckpointError, ConfigError, UserError
+from vlm3.errors import CheckpointError, ConfigError, DataError, UserError
 from vlm3.mixture.keeper import ISSUED_FILE, PLAN_FILE, PlanKeeper, newer_plan, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.requests import OUTCOME_FILE, REQUEST_FILE, submit_request
@@ -52,6 +53,18 @@ def test_a_change_holds_from_the_first_position_that_was_not_issued(tmp_path: Pa
     # Ranges that are read again, or late, are read as before.
     assert draws(keeper.issue(0, 64), 128) == draws(early, 128)
     assert keeper.issued == 192
+
+
+def test_what_is_not_admitted_is_refused_and_leaves_the_plan(tmp_path: Path) -> None:
+    def admit(weights: Mapping[str, float]) -> None:
+        if "street/depth" in weights:
+            raise DataError("street has no labels")
+
+    keeper = PlanKeeper(tmp_path, start(), STEPS, BATCH, admit=admit)
+    with pytest.raises(DataError, match="street has no labels"):
+        keeper.change({"street/depth": 3.0})
+    assert keeper.plan() == start()
+    assert keeper.change({"rooms/depth": 3.0}).counts == (48, 16, 0)
 
 
 def test_a_change_is_on_disk_before_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

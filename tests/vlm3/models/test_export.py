@@ -93,6 +93,33 @@ def test_files_training_does_not_change_are_copied_and_extra_files_added(
     assert config == original
 
 
+@pytest.mark.parametrize("dtype", ["dtype", "torch_dtype"])
+def test_config_keeps_the_form_of_an_older_source_and_says_what_changed(
+    tiny_dir: Path, tmp_path: Path, dtype: str
+) -> None:
+    """The keys that transformers 4 writes and reads."""
+    source = tmp_path / "source"
+    shutil.copytree(tiny_dir, source)
+    config = json.loads((source / "config.json").read_text())
+    text, vision = config["text_config"], config["vision_config"]
+    rope = text.pop("rope_parameters")
+    text["rope_theta"], text["rope_scaling"] = rope.pop("rope_theta"), rope
+    del vision["rope_parameters"], vision["dtype"], text["dtype"], config["dtype"]
+    text[dtype], vision["model_type"], config["transformers_version"] = "bfloat16", "qwen3_vl", "4.57.0"
+    (source / "config.json").write_text(json.dumps(config))
+    model = load_model(source, ModelConfig())
+    out = export_model(model, None, source, tmp_path / "export", {})
+    written = json.loads((out / "config.json").read_text())
+    assert written["text_config"] == text | {dtype: "float32"}
+    assert {key: written["vision_config"][key] for key in vision} == vision
+    assert {key: written[key] for key in config if not key.endswith("_config")} == {
+        key: value for key, value in config.items() if not key.endswith("_config")
+    }
+    loaded = AutoModelForImageTextToText.from_pretrained(out, dtype="auto")
+    assert loaded.dtype == torch.float32
+    assert loaded.config.text_config.rope_parameters == model.config.text_config.rope_parameters
+
+
 def test_an_older_export_is_replaced_whole_and_nothing_else_remains(
     changed: Any, tiny_dir: Path, tmp_path: Path
 ) -> None:

@@ -1,10 +1,12 @@
 """What a recipe's model.id may be, and what is said when it cannot be had."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from vlm3.errors import ConfigError
 from vlm3.models.load import ModelConfig, load_model, resolve_model
+from vlm3.tracking.registry import resolve
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,70 @@ def test_hub_id_in_the_cache_needs_no_network(tiny_dir: Path, tmp_path: Path) ->
     )
     done = run(program, tmp_path)
     assert done.stdout.strip() == str(repository / "snapshots" / commit), done.stderr
+
+
+def with_config(tiny_dir: Path, folder: Path, **extra: Any) -> Path:
+    """The tiny model with more in its config.json, or in its text model's."""
+    shutil.copytree(tiny_dir, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (config["text_config"] if extra.pop("nested", False) else config).update(extra)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["fp8", "awq", "gptq", "compressed-tensors", "bitsandbytes"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_quantized_weights_are_refused_at_once_with_the_right_advice(
+    tiny_dir: Path, tmp_path: Path, method: str, nested: bool
+) -> None:
+    model = with_config(tiny_dir, tmp_path / "model", nested=nested, quantization_config={"quant_method": method})
+    for refuses in (
+        lambda: resolve_model(ModelConfig(id=str(model)), tmp_path, seed=0),
+        lambda: load_model(model, ModelConfig()),
+        lambda: resolve(str(model), "sqlite:////none.db", tmp_path),
+    ):
+        with pytest.raises(
+            ConfigError, match=rf"quantized weights \({method}\) cannot be trained: give the bf16 model"
+        ):
+            refuses()
+
+
+def test_a_quantization_that_is_null_is_none(tiny_dir: Path, tmp_path: Path) -> None:
+    model = with_config(tiny_dir, tmp_path / "model", quantization_config=None)
+    assert resolve_model(ModelConfig(id=str(model)), tmp_path, seed=0) == model
+
+
+def test_a_quantized_hub_model_is_refused_before_its_weights_are_looked_for(tiny_dir: Path, tmp_path: Path) -> None:
+    """The cache has its config.json alone, and there is no network."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--some-one--tiny-fp8"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    model = with_config(tiny_dir, repository / "snapshots" / commit, quantization_config={"quant_method": "fp8"})
+    (model / "model.safetensors").unlink()
+    program = (
+        "from pathlib import Path; from vlm3.job import run_job; from vlm3.models.load import *;"
+        "run_job(lambda: print(resolve_model(ModelConfig(id='some-one/tiny-fp8'), Path('.'), 0)))"
+    )
+    done = run(program, tmp_path)
+    assert done.returncode == 2 and "quantized weights (fp8)" in done.stderr
+
+
+@pytest.mark.parametrize("config", [False, True], ids=["alone", "with the base's config"])
+def test_an_adapter_is_to_be_merged_first(tiny_dir: Path, tmp_path: Path, config: bool) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    for name in ("tokenizer.json", *(["config.json"] if config else [])):
+        shutil.copy(tiny_dir / name, adapter)
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({"lora_A.weight": torch.zeros(1)}, adapter / "adapter_model.safetensors")
+    for refuses in (
+        lambda: resolve_model(ModelConfig(id=str(adapter)), tmp_path, seed=0),
+        lambda: load_model(adapter, ModelConfig()),
+        lambda: resolve(str(adapter), "sqlite:////none.db", tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="a LoRA adapter: merge it into its base model first"):
+            refuses()
 
 
 def test_frozen_parts_and_dtype_and_checkpointing_are_applied(tiny_dir: Path) -> None:

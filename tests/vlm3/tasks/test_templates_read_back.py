@@ -99,7 +99,7 @@ def pair(moved_m: tuple[float, float, float], angles: YawPitchRoll, points2_px: 
     return PairSample(view([]), view([]), cam1_T_cam2, np.zeros((len(visible), 2)), points2_px, visible, 0.5)
 
 
-@given(ANY_SET, st.floats(0, 1e6), st.integers(0, 2**32))
+@given(ANY_SET, st.floats(0.006, 1000), st.integers(0, 2**32))
 def test_depth(templates: TemplateSet, depth_m: float, seed: int) -> None:
     task = DepthTask(DepthTaskConfig(templates=templates))
     (turn,) = task.ask(view([depth_m]), np.random.default_rng(seed)).turns

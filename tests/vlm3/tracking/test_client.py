@@ -7,9 +7,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -17,6 +21,8 @@ from vlm3.errors import ConfigError
 from vlm3.tracking import client as tracking_client
 from vlm3.tracking.client import connect, prepare_tracking, retry_locked, tracking_uri
 from vlm3.tracking.config import TrackingConfig
+from vlm3.tracking.runs import start_run
+from vlm3.tracking.sqlite_uri import sqlite_file, sqlite_uri
 
 WRITER = """
 import sys
@@ -54,6 +60,38 @@ def test_uri_is_absolute_so_that_other_processes_find_the_store(tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     assert tracking_uri(TrackingConfig(), Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert tracking_uri(TrackingConfig(uri="http://127.0.0.1:1"), Path("runs")) == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    "name", ["my runs", "run#1", "what?", "a%20b", "50%", "a+b ü", "a;b", "my runs #1 ü 50%25?x=/y"]
+)
+def test_a_runs_folder_of_any_name_has_all_of_the_store_and_its_neighbours_have_nothing(tmp_path: Path, name: str):
+    runs_dir = tmp_path / name
+    with start_run(TrackingConfig(), runs_dir, "one", "evaluation") as run:
+        run.text("note.txt", "hello")
+    top = name.split("/", maxsplit=1)[0]
+    assert [entry.name for entry in tmp_path.iterdir()] == [top]
+    assert {"mlflow.db", "mlflow.db.lock", "mlartifacts"} <= {entry.name for entry in runs_dir.iterdir()}
+    with closing(sqlite3.connect(runs_dir / "mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    (note,) = (runs_dir / "mlartifacts").rglob("note.txt")
+    assert note.read_text() == "hello"
+    client = connect(tracking_uri(TrackingConfig(), runs_dir))
+    assert [entry.path for entry in client.list_artifacts(run.run_id)] == ["note.txt"]
+    # As a user copies it from a browser or a message: the same file, and no folder of the encoded name beside it.
+    copied = TrackingConfig(uri=f"sqlite:///{quote(str(runs_dir / 'mlflow.db'))}?timeout=5")
+    assert sqlite_file(prepare_tracking(copied, runs_dir)) == runs_dir / "mlflow.db"
+    assert [entry.name for entry in tmp_path.iterdir()] == [top]
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1).filter(
+        lambda name: name not in ("..", ".")
+    )
+)
+def test_a_sqlite_uri_comes_back_as_the_path(name: str):
+    path = Path("/tmp") / name / "mlflow.db"
+    assert sqlite_file(sqlite_uri(path)) == path
 
 
 def test_preparing_twice_gives_one_experiment_with_artifacts_in_the_runs_folder(tmp_path: Path):

@@ -1,16 +1,19 @@
 """A model version is a complete copy of an export, and the champion moves only when it is beaten fairly."""
 
 import hashlib
+import re
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.tracking.client import connect
 from vlm3.tracking.config import TrackingConfig
-from vlm3.tracking.registry import CHECKSUMS, promote_if_better, register, resolve
+from vlm3.tracking.registry import CHECKSUMS, evaluation_identity, promote_if_better, register, resolve
 from vlm3.tracking.runs import TrackedRun, start_run
 
 METRIC = "eval/rooms/delta1"
@@ -83,6 +86,66 @@ def test_the_champion_moves_only_to_a_better_version(config, run, export: Path):
     assert history == [(True, 1), (False, 1), (False, 1), (True, 4)]
     reason = connect(run.uri).get_model_version(config.registered_model, "2").tags["vlm3.champion"]
     assert reason == f"champion does not move to version 2: {METRIC} 0.4000 does not beat 0.5000 of version 1"
+
+
+def test_the_best_of_all_versions_has_the_alias_whoever_asks_last(config, run, export: Path):
+    """Two runs end together: both are registered, then each promotes, in either order."""
+    worse, best = (fresh_version(config, run, export, value) for value in (0.4, 0.9))
+    assert not promote_if_better(config, run.uri, worse, METRIC, 0.4) and champion(config, run) == best
+    assert promote_if_better(config, run.uri, best, METRIC, 0.9) and champion(config, run) == best
+    reason = connect(run.uri).get_model_version(config.registered_model, str(worse)).tags["vlm3.champion"]
+    assert reason.endswith(f"{METRIC} 0.4000 does not beat 0.9000 of version {best}")
+
+
+def test_a_move_that_another_process_overwrites_is_made_again(config, run, export: Path, monkeypatch):
+    """On a server nothing is locked: here another sets the alias, by what it knew, right after we did."""
+    worse, best = (fresh_version(config, run, export, value) for value in (0.4, 0.9))
+    move, moves = MlflowClient.set_registered_model_alias, []
+
+    def overwritten(self, name, alias, version):
+        move(self, name, alias, version)
+        moves.append(version)
+        if len(moves) == 1:
+            move(self, name, alias, str(worse))
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", overwritten)
+    assert promote_if_better(config, run.uri, best, METRIC, 0.9)
+    assert champion(config, run) == best and moves == [str(best)] * 2
+
+
+def test_runs_that_end_at_once_leave_the_best_as_champion(config, run, export: Path):
+    values = [0.1, 0.7, 0.3, 0.5]
+
+    def end(value: float) -> tuple[int, bool]:
+        version = fresh_version(config, run, export, value)
+        return version, promote_if_better(config, run.uri, version, METRIC, value)
+
+    with ThreadPoolExecutor(len(values)) as pool:
+        ended = dict(zip(values, pool.map(end, values), strict=True))
+    assert champion(config, run) == ended[0.7][0] and ended[0.7][1]
+
+
+def test_other_images_points_or_seeds_are_another_evaluation(config, run, export: Path):
+    asked = {"images": 64, "points": 10, "seed": 0}
+    first = fresh_version(config, run, export, 0.2, evaluation_identity("data", **asked))
+    assert promote_if_better(config, run.uri, first, METRIC, 0.2)
+    for name in asked:
+        other = fresh_version(config, run, export, 0.9, evaluation_identity("data", **asked | {name: 1}))
+        assert not promote_if_better(config, run.uri, other, METRIC, 0.9) and champion(config, run) == first
+    same = fresh_version(config, run, export, 0.3, evaluation_identity("data", **asked))
+    assert promote_if_better(config, run.uri, same, METRIC, 0.3), "those of other evaluations are not in its way"
+
+
+def test_a_version_registered_with_the_data_alone_is_not_comparable_and_the_reason_says_so(config, run, export: Path):
+    earlier = fresh_version(config, run, export, 0.2, "data")
+    assert promote_if_better(config, run.uri, earlier, METRIC, 0.2)
+    later = fresh_version(config, run, export, 0.9, evaluation_identity("data", 64, 10, 0))
+    assert not promote_if_better(config, run.uri, later, METRIC, 0.9)
+    client = connect(run.uri)
+    reason = client.get_model_version(config.registered_model, str(later)).tags["vlm3.champion"]
+    assert re.search(r"not comparable: version 1 .* how many images and points .* is not recorded", reason)
+    client.delete_registered_model_alias(config.registered_model, "champion")
+    assert promote_if_better(config, run.uri, later, METRIC, 0.9), "as the reason advises"
 
 
 def test_a_value_on_other_evaluation_data_does_not_move_the_champion(config, run, export: Path):

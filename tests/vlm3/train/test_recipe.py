@@ -38,6 +38,10 @@ def test_the_default_recipe_says_what_the_readme_says() -> None:
         ),
         ("mixture.schedule=[{at_stp: 5, weights: {rooms/depth: 0.2}}]", "did you mean 'at_step'"),
         ("mixture.max_epochs={rooms/depth: 0}", "mixture.max_epochs.rooms/depth"),
+        ("optimizer.learning_rate=.inf", "optimizer.learning_rate: Input should be a finite number"),
+        ("tasks.depth.focal_px=.inf", "tasks.depth.focal_px: Input should be a finite number"),
+        ("sources.rooms.weight=.nan", "sources.rooms.weight: Input should be a finite number"),
+        ("mixture.weights={rooms/depth: .inf}", "mixture.weights.rooms/depth: Input should be a finite number"),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_key_and_remedy(override: str, message: str) -> None:

@@ -51,6 +51,7 @@ def test_a_run_that_ended_and_is_exported_again_has_a_summary(run: TrackedRun, t
     state.seen[:] = 5
     summary = metrics.summary(state)
     assert "loss_last/a/depth" not in summary and summary["realised/a/depth"] == 0.5
+    assert "loss_first" not in summary and np.isfinite(list(summary.values())).all(), "what it did not see"
 
 
 def test_shares_and_rates_are_those_of_the_samples(run: TrackedRun, tmp_path: Path) -> None:

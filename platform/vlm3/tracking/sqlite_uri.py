@@ -1,0 +1,24 @@
+"""URIs of SQLite files, for folders of any name."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI by which SQLAlchemy and MLflow find the file at `path` (absolute).
+
+    SQLAlchemy decodes what follows the slashes. MLflow does not, and makes the parent folder of the undecoded path. So
+    a path that needs an encoding is encoded with its slashes: then that parent is the root folder, which is there.
+    """
+    text = str(path)
+    return f"sqlite:///{text}" if quote(text) == text else f"sqlite:////{quote(text.removeprefix('/'), safe='')}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite URI; None for another store."""
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database
+    return Path(database) if database else None
