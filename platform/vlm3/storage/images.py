@@ -1,6 +1,7 @@
 """Encoded images to pixels: bounded before decoding, never larger than needed."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -125,7 +126,9 @@ def _bounded_header(encoded: bytes) -> ImageHeader:
 
 def _decode_jpeg(encoded: bytes, least_height: int, least_width: int) -> NDArray[np.uint8]:
     """RGB, perhaps reduced. Bytes that some cameras leave between segments or behind the last pixel harm nothing."""
-    decode = partial(simplejpeg.decode_jpeg, colorspace="RGB", min_height=least_height, min_width=least_width)
+    decode: Callable[..., NDArray[np.uint8]] = partial(
+        simplejpeg.decode_jpeg, colorspace="RGB", min_height=least_height, min_width=least_width
+    )
     try:
         try:
             return decode(encoded, min_factor=1)
@@ -163,7 +166,7 @@ def _eight_bits(pixels: NDArray[np.uint16], significant_bits: int) -> NDArray[np
     """
     bits, largest = max(significant_bits, 8), int(pixels.max())
     if bits < 16 and largest < 1 << bits and not _scaled_up(pixels, bits):
-        pixels = pixels << (16 - bits)
+        pixels = (pixels << (16 - bits)).astype(np.uint16)
     elif bits == 16 and 0 < largest < DARKEST_16_BIT:
         raise DataError(
             f"16-bit PNG whose largest value is {largest} of 65535, black when shown: are these values of"
