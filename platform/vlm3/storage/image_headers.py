@@ -125,9 +125,10 @@ def _scans(jpeg: bytes, at: int, most: int) -> int:
 
 def _png(encoded: bytes) -> ImageHeader:
     """W3C PNG, third edition: chunks of a length, a name, content and a checksum."""
-    if len(encoded) < 33 or encoded[12:16] != b"IHDR":
-        raise DataError("damaged PNG: it ends inside its header")
-    width, height, bits, colour = struct.unpack(">IIBB", encoded[16:26])
+    if len(encoded) < 24:
+        raise DataError("damaged PNG ends inside its header")
+    # How large it says it is counts first, also where the rest is missing: decoders find what is damaged.
+    width, height, bits, colour = struct.unpack(">IIBB", encoded[16:26].ljust(10, b"\x08"))
     orientation, significant = UPRIGHT, bits
     at = 33
     for _ in range(MOST_SEGMENTS):
