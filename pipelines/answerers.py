@@ -42,8 +42,7 @@ class DirectoryAnswerer:
 
     def check(self) -> Callable[[Item], None]:
         """What refuses an item that cannot be shown to the model, by DataError."""
-        vision = VisionSpec.from_directory(self.directory)
-        bounds = ImageBounds(vision.token_px, vision.min_pixels, vision.max_pixels)
+        bounds = ImageBounds.of(VisionSpec.from_directory(self.directory))
         return partial(check_shown, ask=self.ask, bounds=bounds)
 
     def build(self, threads: int) -> Answerer:

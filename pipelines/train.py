@@ -113,7 +113,7 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
         recipe.tracking, request.runs_dir, request.name, request.kind, request.parent_run_id, saved_run_id
     ) as run:
         run_dir.mkdir(parents=True, exist_ok=True)
-        state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint()}
+        state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint(), "evaluation": _asked(recipe)}
         open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
         builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(encoder, run_dir))
         _describe(run, recipe, sources, builder, plan, drawn)
@@ -213,6 +213,11 @@ def _decisive(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | Non
     return None if primary is None else f"eval/{primary}/delta1"
 
 
+def _asked(recipe: Recipe) -> dict[str, int]:
+    """What scores depend on that may differ between a run and its continuation."""
+    return {"images": recipe.evaluation.images, "points": recipe.evaluation.points}
+
+
 def _is_trained(run_dir: Path, recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> bool:
     """Whether all steps of a run are done, and its export and figures are there; workers write the figures last."""
     saved = latest_checkpoint(run_dir)
@@ -231,6 +236,12 @@ def _complete(
     if version is not None or not request.register or _decisive(recipe, evaluated) is None:
         log.info("run %s is finished: nothing to do", request.name)
         return TrainResult(run_id, metrics, export_dir, version, promoted=False)
+    asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation", _asked(recipe))
+    if asked != _asked(recipe):
+        raise CheckpointError(
+            f"--resume {request.name}: its scores are of {asked['images']} images and {asked['points']} points each;"
+            f" to register it, set evaluation.images={asked['images']} and evaluation.points={asked['points']}"
+        )
     log.info("all %d steps are done: only the registration is missing", recipe.train.steps)
     with start_run(recipe.tracking, request.runs_dir, request.name, request.kind, run_id=run_id) as run:
         return _finish(recipe, request, run, metrics, export_dir, evaluated)

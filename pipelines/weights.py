@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.actor import ActorHandle
@@ -117,17 +118,9 @@ def keep_plan(
 class _LoggingKeeper(PlanKeeper):
     """The keeper in a process of its own."""
 
-    def __init__(
-        self,
-        run_dir: Path,
-        plan: MixturePlan,
-        steps: int,
-        global_batch: int,
-        consumed: int,
-        admit: Callable[[Mapping[str, float]], None] | None,
-    ) -> None:
+    def __init__(self, *arguments: Any) -> None:
         configure()
-        super().__init__(run_dir, plan, steps, global_batch, consumed, admit)
+        super().__init__(*arguments)
 
 
 _KeeperActor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_LoggingKeeper)

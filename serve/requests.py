@@ -54,6 +54,9 @@ def read_request(
     """
     width_px, height_px = _size(encoded_image)
     camera, source = _camera(encoded_image, width_px, height_px, intrinsics, horizontal_fov_deg)
+    fault = camera.fault()
+    if fault is not None:
+        raise RequestError(422, f"intrinsics: {fault}")
     try:
         asked = POINTS.validate_json(points, strict=True)
     except ValidationError as error:

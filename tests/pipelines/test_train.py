@@ -132,6 +132,10 @@ def test_what_was_trained_but_not_registered_is_registered(finished, runs_dir: P
     client = MlflowClient(tracking_uri(recipe.tracking, runs_dir))
     client.delete_model_version(recipe.tracking.registered_model, str(result.version))
     started_s = (runs_dir / "train" / "finished" / "export" / "config.json").stat().st_mtime
+    data = recipe_data()
+    other = Recipe.parse(data | {"evaluation": {**data["evaluation"], "points": 1}}, "test")
+    with pytest.raises(CheckpointError, match=r"its scores are of 3 images and 2 points .* evaluation.points=2"):
+        run_training(other, RunRequest("finished", runs_dir, resume=True))
     again = run_training(recipe, RunRequest("finished", runs_dir, resume=True))
     assert again.version == result.version + 1 and again.promoted and again.metrics == result.metrics
     assert (runs_dir / "train" / "finished" / "export" / "config.json").stat().st_mtime == started_s, "nothing trained"

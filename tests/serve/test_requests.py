@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from serve.requests import RequestError, read_request
 from serve.schemas import Intrinsics
+from tests.image_files import turned
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.scenes.schema import IntrinsicsSource
 
@@ -90,3 +91,19 @@ def test_damaged_exif_is_a_refusal_not_a_crash(noise: bytes, at: int) -> None:
         read_request(whole[:at] + noise + whole[at + len(noise) :], "[[1, 2]]", None, None)
     except RequestError as error:
         assert error.status in (413, 422)
+
+
+@pytest.mark.parametrize(("cx_px", "cy_px"), [(60.0, 40.0), (179.5, 119.5), (30.0, -1.0), (59.5, 20.0)])
+def test_the_k_of_another_size_is_refused(cx_px: float, cy_px: float) -> None:
+    body = json.dumps({"fx_px": 100, "fy_px": 100, "cx_px": cx_px, "cy_px": cy_px})
+    with pytest.raises(RequestError, match=r"lies outside the image of 60x40 px: do K and the image have") as raised:
+        read_request(IMAGE, "[[1, 2]]", body, None)
+    assert raised.value.status == 422
+
+
+def test_a_turned_picture_is_refused_in_words_for_a_client() -> None:
+    for kind in ("JPEG", "PNG"):
+        with pytest.raises(RequestError, match=f"{kind} has EXIF orientation 6") as raised:
+            read_request(turned(kind, 6), "[[1, 2]]", None, 60.0)
+        assert raised.value.status == 422 and "ingest" not in str(raised.value)
+        assert read_request(turned(kind, 0), "[[1, 2]]", None, 60.0).camera.width_px == 64

@@ -42,7 +42,7 @@ class LocalModel:
     @property
     def bounds(self) -> ImageBounds:
         """Those of its image processor."""
-        return ImageBounds(self.vision.token_px, self.vision.min_pixels, self.vision.max_pixels)
+        return ImageBounds.of(self.vision)
 
     def answer(self, request: TextRequest) -> list[Reply]:
         """The most likely answers."""

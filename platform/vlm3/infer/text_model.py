@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.tasks.protocol import ParseFailure
+from vlm3.tokens.vision import VisionSpec
 
 ValueT = TypeVar("ValueT")
 Status = Literal["ok", "unreadable", "cut", "refused"]
@@ -24,6 +25,11 @@ class ImageBounds:
     min_pixels: int
     max_pixels: int
     """Bounds on H·W."""
+
+    @classmethod
+    def of(cls, vision: VisionSpec) -> Self:
+        """Those of a model's image processor."""
+        return cls(vision.token_px, vision.min_pixels, vision.max_pixels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

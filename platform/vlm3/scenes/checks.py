@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.errors import DataError
-from vlm3.geometry.camera import Camera
 from vlm3.geometry.rigid import check_rigid
 from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import MAX_POINTS, Frame
@@ -31,28 +30,12 @@ def stored_fault(frame: Frame) -> str | None:
 
     Decoding finds damaged pixels; labels beyond the reach of the lens are left out of the view.
     """
-    return _camera_fault(frame.camera) or _pose_fault(frame) or _label_fault(frame) or _small_depth_fault(frame)
+    return frame.camera.fault() or _pose_fault(frame) or _label_fault(frame) or _small_depth_fault(frame)
 
 
 def image_fault(frame: Frame) -> str | None:
     """What is wrong with a frame's camera, image or pose, None when they are sound; labels are not looked at."""
-    return _camera_fault(frame.camera) or _image_fault(frame) or _pose_fault(frame)
-
-
-def _camera_fault(camera: Camera) -> str | None:
-    values = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, *camera.coefficients)
-    if not all(math.isfinite(value) for value in values):
-        return f"intrinsics hold NaN or infinity: {values}"
-    if camera.width_px < 1 or camera.height_px < 1:
-        return f"camera says the image is {camera.width_px}x{camera.height_px} px"
-    if camera.fx_px <= 0 or camera.fy_px <= 0:
-        return f"focal lengths must be positive, found fx {camera.fx_px:g}, fy {camera.fy_px:g} px"
-    if not (-0.5 <= camera.cx_px < camera.width_px - 0.5 and -0.5 <= camera.cy_px < camera.height_px - 0.5):
-        return (
-            f"principal point ({camera.cx_px:g}, {camera.cy_px:g}) lies outside the image of"
-            f" {camera.width_px}x{camera.height_px} px: do K and the image have the same size?"
-        )
-    return None
+    return frame.camera.fault() or _image_fault(frame) or _pose_fault(frame)
 
 
 def _small_depth_fault(frame: Frame) -> str | None:

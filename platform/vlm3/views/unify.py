@@ -100,13 +100,9 @@ def unify(
 
 def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None) -> Camera:
     """The camera of the unified image: pure arithmetic, nothing is decoded. Raises as `unify`."""
-    values = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, *camera.coefficients)
-    if (
-        not all(map(math.isfinite, values))
-        or min(camera.fx_px, camera.fy_px) <= 0
-        or min(camera.width_px, camera.height_px) < 1
-    ):
-        raise DataError(f"intrinsics must be finite with positive focals and sizes, found {camera}")
+    fault = camera.fault()
+    if fault is not None:
+        raise DataError(fault)
     sx, sy = policy.focal_px / camera.fx_px, policy.focal_px / camera.fy_px
     if max(sx, sy) > MAX_UPSCALE:
         raise DataError(

@@ -1,5 +1,7 @@
 """Projection and its inverse agree wherever the lens has one; elsewhere there is NaN, never a wrong ray."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -84,3 +86,15 @@ def test_the_ray_formula_of_the_method() -> None:
     plain = Camera(640, 480, 500.0, 400.0, 320.0, 240.0)
     ray = convert_depth(np.array([2.0]), np.array([[570.0, 40.0]]), plain, DepthKind.Z, DepthKind.RAY)
     assert ray[0] == pytest.approx(2 * np.sqrt(1 + 0.25 + 0.25))
+
+
+def test_memory_does_not_grow_with_the_number_of_lenses() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            lens = (number * 1e-9, 0.0, 0.0, 0.0)
+            Camera(64, 48, 50.0, 50.0, 31.5, 23.5, Distortion.FISHEYE, lens).unproject(PIXELS[:1])
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 64 << 20
