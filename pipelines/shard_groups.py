@@ -124,8 +124,9 @@ def scene_groups(reader: SceneReader, config: IngestConfig) -> tuple[SceneGroup,
     """Every scene of a source, in groups of about one shard each; depends on the data and the config alone."""
     scenes = reader.scenes()
     splits: dict[Split, list[str]] = {split: [] for split in Split}
+    first = reader.same_pictures()
     for scene in scenes:
-        splits[_split_of(reader.source, scene, config)].append(scene)
+        splits[_split_of(reader.source, first.get(scene, scene), config)].append(scene)
     if config.role == "train" and not splits[Split.TRAIN]:
         # So few scenes that chance holds all of them out: nothing would be left to train on.
         splits = {Split.TRAIN: list(scenes), Split.EVAL: []}

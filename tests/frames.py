@@ -1,7 +1,7 @@
 """Frames made in a line, compared to the last bit, and a reader of them."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -59,6 +59,10 @@ class MadeReader:
     def scenes(self) -> tuple[str, ...]:
         """scene-0, scene-1, ..."""
         return tuple(f"scene-{i}" for i in range(len(self.sizes)))
+
+    def same_pictures(self) -> Mapping[str, str]:
+        """No scene shows what another one does."""
+        return {}
 
     def frames(self, scene: str) -> Iterator[Frame | Rejection]:
         """Frames of a scene."""

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,10 @@ class TexturedRooms:
     def scenes(self) -> tuple[str, ...]:
         """As of the rooms."""
         return RoomsReader(self.config).scenes()
+
+    def same_pictures(self) -> Mapping[str, str]:
+        """As of the rooms."""
+        return RoomsReader(self.config).same_pictures()
 
     def frames(self, scene: str) -> Iterator[Frame]:
         """Render, enlarge, texture."""

@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from vlm3.benchmarks.frames import NO_POINTS, sound_image
 from vlm3.benchmarks.items import Item, ObjectItem
-from vlm3.config import StrictModel
 from vlm3.errors import DataError
-from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded, read_json
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign_keys import Keys
+from vlm3.scenes.names import frame_names, given, row_names
+from vlm3.scenes.records import RECORD, Four, Index, Listed, SizedRecord, read_index
 from vlm3.scenes.schema import Box, Frame, IntrinsicsSource, Scale
 
 INDEX = "boxes.json"
 ORTHONORMAL = 1e-3
+KEYS = Keys(RECORD - {"depth", "depth_scale", "scale", "T_world_cam"} | {"objects"})
+OBJECT_KEYS = Keys(frozenset(("category", "center_cam_m", "size_lwh_m", "R_cam_obj", "bbox2d")))
 Three = Annotated[tuple[Number, ...], Field(min_length=3, max_length=3)]
-Four = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
 
 
-class ListedObject(StrictModel):
+class ListedObject(Listed):
     """An object of a frame."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     category: str
     center_cam_m: Three
@@ -39,15 +39,9 @@ class ListedObject(StrictModel):
     """x0, y0, x1, y1; an object without one cannot be named and is left out."""
 
 
-class ListedFrame(StrictModel):
+class ListedFrame(SizedRecord):
     """A frame of the index."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
-
-    image: str
-    width: int
-    height: int
-    K: Four
     objects: tuple[ListedObject, ...]
 
 
@@ -57,6 +51,7 @@ class BoxSet:
 
     name: str
     folder: Path
+    index: Index
     frames: Mapping[str, Any]
 
     @classmethod
@@ -64,18 +59,17 @@ class BoxSet:
         """Read the index.
 
         Raises:
-            DataError: no such file, or it lists no frames.
+            DataError: no such file, it lists no frames, or two frames of a scene have one name.
         """
         path = folder / INDEX
-        index = read_json(path)
-        frames = index.get("frames") if isinstance(index, dict) else None
+        index, content = read_index(path, "frames", KEYS)
+        frames = content.get("frames")
         if not isinstance(frames, list) or not frames:
             raise DataError(f"{path}: expected a list `frames` with `image`, `K` and `objects`, found none")
-        named = {}
-        for number, frame in enumerate(frames):
-            given = frame.get("id") if isinstance(frame, dict) else None
-            named[given if isinstance(given, str) and given not in named else f"number-{number}"] = frame
-        return cls(name, folder, named)
+        scenes = [given(frame, "scene") or "" for frame in frames]
+        names = frame_names([{"id": given(frame, "id")} for frame in frames], scenes, f"{path}: frames")
+        rows = row_names(zip(scenes, names, strict=True))
+        return cls(name, folder, index, dict(zip(rows.values(), frames, strict=True)))
 
     def rows(self) -> tuple[str, ...]:
         """Frames, by their ids."""
@@ -83,19 +77,22 @@ class BoxSet:
 
     def read(self, row: str) -> tuple[Item, ...]:
         """The objects of a frame; nothing where none of them can be named. Raises DataError naming what is bad."""
-        entry = ListedFrame.parse(self.frames[row], INDEX)
+        entry = self.index.parse(ListedFrame, self.frames[row])
+        for number, thing in enumerate(self.frames[row]["objects"]):
+            fault = OBJECT_KEYS.fault(thing)
+            if fault is not None:
+                raise DataError(f"{INDEX}: objects.{number}: {fault}")
         named = (_box(thing, entry) for thing in entry.objects if thing.bbox2d is not None)
         boxes = tuple(box for box in named if box.region_px is not None and _shows(box.region_px))
         if not boxes:
             return ()
-        fx, fy, cx, cy = entry.K
         frame = Frame(
             source=self.name,
             scene=row,
             frame=row,
-            camera_id=f"{entry.width}x{entry.height}-f{fx:.1f}",
+            camera_id=f"{entry.width}x{entry.height}-f{entry.K[0]:.1f}",
             encoded_image=read_bounded(path_inside(self.folder, entry.image), MAX_IMAGE_BYTES),
-            camera=Camera(entry.width, entry.height, fx, fy, cx, cy),
+            camera=entry.sized_camera(),
             intrinsics_source=IntrinsicsSource.GIVEN,
             world_T_cam=None,
             scale=Scale.METRIC,
@@ -107,11 +104,7 @@ class BoxSet:
 
     def identity(self) -> str:
         """Hash of the index and of the sizes of its images."""
-        return fingerprint(
-            self.folder,
-            INDEX,
-            [frame.get("image") if isinstance(frame, dict) else None for frame in self.frames.values()],
-        )
+        return fingerprint(self.folder, INDEX, [given(frame, "image") for frame in self.frames.values()])
 
 
 def _shows(region_px: tuple[float, float, float, float]) -> bool:

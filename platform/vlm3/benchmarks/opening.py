@@ -16,9 +16,10 @@ from vlm3.benchmarks.rgbd_folder import RgbdFolder
 from vlm3.benchmarks.shards import HeldOut
 from vlm3.benchmarks.spatialrgpt import SpatialRgptBench
 from vlm3.errors import ConfigError, DataError
-from vlm3.scenes.foreign import MAX_INDEX_BYTES, read_bounded
+from vlm3.scenes.foreign import MAX_INDEX_BYTES, read_bounded, visible
 from vlm3.scenes.reader import source_name
 from vlm3.scenes.rgbd import INDEX as FRAMES
+from vlm3.scenes.rgbd import has_depth
 from vlm3.storage.manifest import MANIFEST
 from vlm3.storage.store import open_store
 
@@ -70,7 +71,7 @@ def _folder(place: Path, name: str, images: Path | None) -> Benchmark:
     for index, opened in ((BOXES, BoxSet.open), (PAIRS, PairSet.open), (FRAMES, _frames)):
         if (place / index).is_file():
             return opened(place, name)
-    labels = sorted(place.glob("*.jsonl"))
+    labels = visible(place.glob("*.jsonl"))
     if len(labels) == 1:
         return _file(labels[0], name, images)
     if open_store(str(place)).exists(MANIFEST):
@@ -96,6 +97,6 @@ def _frames(folder: Path, name: str) -> Benchmark:
 def _has_depth(index: Path) -> bool:
     try:
         frames = json.loads(read_bounded(index, MAX_INDEX_BYTES))["frames"]
-        return any(isinstance(entry, dict) and "depth" in entry for entry in frames)
+        return any(has_depth(entry) for entry in frames)
     except (ValueError, KeyError, TypeError, RecursionError):
         return True  # its reader says what is wrong

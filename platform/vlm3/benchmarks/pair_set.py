@@ -3,54 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field
 
 from vlm3.benchmarks.frames import NO_POINTS, NOTHING, check_agrees, rigid, sound_image
 from vlm3.benchmarks.items import FEWEST_SCENES, Item, PairItem
-from vlm3.config import StrictModel
 from vlm3.errors import DataError
-from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import invert, relative
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded, read_json
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign_keys import Keys
+from vlm3.scenes.names import given
+from vlm3.scenes.records import PAIR, RECORD, Index, ListedPair, SizedRecord, read_index, say_unread, unread
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 
 INDEX = "pairs.json"
-Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
-
-
-class ListedImage(StrictModel):
-    """An image of the index."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
-
-    image: str
-    width: int
-    height: int
-    K: Row4
-    """fx, fy, cx, cy."""
-    distortion_k1k2p1p2: Annotated[tuple[Number, ...], Field(max_length=4)] = ()
-    T_world_cam: tuple[Row4, ...] | None = None
-    """Camera to world, OpenCV axes."""
-
-
-class ListedPair(StrictModel):
-    """A pair of the index."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
-
-    a: str
-    b: str
-    scene: str | None = None
-    scale: str = Scale.RELATIVE.value
-    """`metric` where translations are metres."""
-    T_b_from_a: tuple[Row4, ...] | None = None
-    """X_b = T · X_a."""
-    correspondences: tuple[Annotated[tuple[Number, ...], Field(min_length=4)], ...] = ()
-    """x, y in image a, x, y in image b; further columns are left alone."""
+KEYS = Keys(RECORD - {"id", "depth", "depth_scale", "scene"})
+PAIR_KEYS = Keys(PAIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +29,10 @@ class PairSet:
 
     name: str
     folder: Path
+    index: Index
     images: Mapping[str, Any]
     """Path of the image → its entry."""
+    pair_index: Index
     pairs: Mapping[str, Any]
     by_scene: bool
     """Whether there are scenes enough for the bootstrap to draw them; else it draws pairs."""
@@ -70,17 +42,24 @@ class PairSet:
         """Read the index.
 
         Raises:
-            DataError: no such file, or it lists no images or no pairs.
+            DataError: no such file, it lists no images or no pairs, or one image twice and not alike.
         """
         path = folder / INDEX
-        index = read_json(path)
-        images, pairs = (index.get(key) if isinstance(index, dict) else None for key in ("images", "pairs"))
+        index, content = read_index(path, "images", KEYS)
+        images, pairs = (content.get(key) for key in ("images", "pairs"))
         if not isinstance(images, list) or not isinstance(pairs, list) or not images or not pairs:
             raise DataError(f"{path}: expected lists `images` and `pairs`, found none or empty ones")
-        by_path = {entry["image"]: entry for entry in images if isinstance(entry, dict) and "image" in entry}
-        scenes = {str(pair.get("scene")) for pair in pairs if isinstance(pair, dict)}
+        by_path: dict[str, Any] = {}
+        for number, entry in enumerate(images):
+            image = given(entry, "image")
+            if image is not None and by_path.setdefault(image, entry) != entry:
+                raise DataError(f"{path}: images.{number}: {image!r:.200} stands there before, and otherwise")
+        listed = [pair for pair in pairs if isinstance(pair, dict)]
+        say_unread(f"{path}: pairs", unread(listed, PAIR_KEYS))
+        pair_index = Index(INDEX, {key: index.shared[key] for key in index.shared.keys() & PAIR}, PAIR_KEYS)
+        scenes = {str(pair.get("scene")) for pair in listed}
         rows = {_row(pair, number): pair for number, pair in enumerate(pairs)}
-        return cls(name, folder, by_path, rows, len(scenes) >= FEWEST_SCENES)
+        return cls(name, folder, index, by_path, pair_index, rows, len(scenes) >= FEWEST_SCENES)
 
     def rows(self) -> tuple[str, ...]:
         """Pairs, called by their place and images."""
@@ -88,8 +67,8 @@ class PairSet:
 
     def read(self, row: str) -> tuple[Item, ...]:
         """One pair. Raises DataError naming what is bad."""
-        pair = ListedPair.parse(self.pairs[row], INDEX)
-        scale = _scale(pair.scale)
+        pair = self.pair_index.parse(ListedPair, self.pairs[row])
+        scale = Scale.RELATIVE if pair.scale is None else _scale(pair.scale)
         frame1, frame2 = (self._frame(image, scale, pair.scene or self.name) for image in (pair.a, pair.b))
         cam1_T_cam2 = None
         if pair.T_b_from_a is not None:
@@ -125,28 +104,24 @@ class PairSet:
     def _frame(self, image: str, scale: Scale, scene: str) -> Frame:
         if image not in self.images:
             raise DataError(f"image {image!r:.200} is not listed under `images`")
-        return image_frame(ListedImage.parse(self.images[image], INDEX), self.folder, self.name, scene, scale)
+        return image_frame(self.index.parse(SizedRecord, self.images[image]), self.folder, self.name, scene, scale)
 
 
-def image_frame(entry: ListedImage, folder: Path, source: str, scene: str, scale: Scale) -> Frame:
+def image_frame(entry: SizedRecord, folder: Path, source: str, scene: str, scale: Scale) -> Frame:
     """The frame of a listed image, without labels.
 
     Raises:
         DataError: the image is missing or of another size, the camera is impossible, or the pose is not rigid.
     """
     try:
-        fx, fy, cx, cy = entry.K
-        lens = entry.distortion_k1k2p1p2
         return sound_image(
             Frame(
                 source=source,
                 scene=scene,
                 frame=entry.image,
-                camera_id=f"{entry.width}x{entry.height}-f{fx:.1f}",
+                camera_id=f"{entry.width}x{entry.height}-f{entry.K[0]:.1f}",
                 encoded_image=read_bounded(path_inside(folder, entry.image), MAX_IMAGE_BYTES),
-                camera=Camera(
-                    entry.width, entry.height, fx, fy, cx, cy, Distortion.BROWN if lens else Distortion.NONE, lens
-                ),
+                camera=entry.sized_camera(),
                 intrinsics_source=IntrinsicsSource.GIVEN,
                 world_T_cam=None if entry.T_world_cam is None else rigid(entry.T_world_cam, "T_world_cam"),
                 scale=scale,

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple, Self
 
 from vlm3.benchmarks.frames import NOTHING
 from vlm3.benchmarks.items import Item, PairItem
-from vlm3.benchmarks.pair_set import ListedImage, image_frame
+from vlm3.benchmarks.pair_set import image_frame
 from vlm3.errors import DataError
 from vlm3.geometry.rigid import relative
-from vlm3.scenes.foreign import fingerprint, read_json
-from vlm3.scenes.rgbd import INDEX
+from vlm3.scenes.foreign import fingerprint
+from vlm3.scenes.names import frame_names, given
+from vlm3.scenes.records import Index, SizedRecord, read_index
+from vlm3.scenes.rgbd import INDEX, KEYS
 from vlm3.scenes.schema import Scale
 
 
@@ -30,7 +32,7 @@ class PosedImages:
 
     name: str
     folder: Path
-    scale: Scale
+    index: Index
     pairs: Mapping[str, Following]
 
     @classmethod
@@ -38,20 +40,21 @@ class PosedImages:
         """Read the index; `"scale": "metric"` at its top says that translations are metres.
 
         Raises:
-            DataError: no such file, or fewer than two posed frames in it.
+            DataError: no such file, fewer than two posed frames in it, or two frames of a scene have one name.
         """
         path = folder / INDEX
-        index = read_json(path)
-        entries = index.get("frames") if isinstance(index, dict) else None
+        index, content = read_index(path, "frames", KEYS)
+        entries = content.get("frames")
         if not isinstance(entries, list) or len(entries) < 2:
             raise DataError(f"{path}: expected a list `frames` of at least two posed images, found none")
-        scale = Scale.METRIC if index.get("scale") == Scale.METRIC.value else Scale.RELATIVE
+        scenes = [given(entry, "scene") or index.shared.get("scene") or name for entry in entries]
+        frame_names(entries, scenes, f"{path}: frames")
         by_scene: dict[str, list[Any]] = {}
-        for entry in entries:
-            by_scene.setdefault(_scene(entry, name), []).append(entry)
+        for scene, entry in zip(scenes, entries, strict=True):
+            by_scene.setdefault(scene, []).append(entry)
         following = [Following(scene, a, b) for scene, listed in by_scene.items() for a, b in pairwise(listed)]
         pairs = {f"{n:05d}-{_stem(pair.first)}-{_stem(pair.second)}": pair for n, pair in enumerate(following)}
-        return cls(name, folder, scale, pairs)
+        return cls(name, folder, index, pairs)
 
     def rows(self) -> tuple[str, ...]:
         """Pairs, called by their place and images."""
@@ -60,8 +63,9 @@ class PosedImages:
     def read(self, row: str) -> tuple[Item, ...]:
         """One pair. Raises DataError naming what is bad."""
         pair = self.pairs[row]
-        listed = [ListedImage.parse(entry, INDEX) for entry in (pair.first, pair.second)]
-        frame1, frame2 = (image_frame(entry, self.folder, self.name, pair.scene, self.scale) for entry in listed)
+        listed = [self.index.parse(SizedRecord, entry) for entry in (pair.first, pair.second)]
+        scale = Scale.METRIC if all(entry.scale is Scale.METRIC for entry in listed) else Scale.RELATIVE
+        frame1, frame2 = (image_frame(entry, self.folder, self.name, pair.scene, scale) for entry in listed)
         if frame1.world_T_cam is None or frame2.world_T_cam is None:
             raise DataError("expected T_world_cam of both frames")
         moved = relative(frame1.world_T_cam, frame2.world_T_cam)
@@ -69,18 +73,10 @@ class PosedImages:
 
     def identity(self) -> str:
         """Hash of the index and of the sizes of its images."""
-        return fingerprint(self.folder, INDEX, [_image(entry) for pair in self.pairs.values() for entry in pair[1:]])
-
-
-def _scene(entry: object, default: str) -> str:
-    scene = entry.get("scene") if isinstance(entry, dict) else None
-    return scene if isinstance(scene, str) else default
-
-
-def _image(entry: object) -> str | None:
-    image = entry.get("image") if isinstance(entry, dict) else None
-    return image if isinstance(image, str) else None
+        return fingerprint(
+            self.folder, INDEX, [given(entry, "image") for pair in self.pairs.values() for entry in pair[1:]]
+        )
 
 
 def _stem(entry: object) -> str:
-    return Path(_image(entry) or "unnamed").stem
+    return Path(given(entry, "image") or "unnamed").stem

@@ -1,19 +1,18 @@
 """RGB-D folders (`frames.json`): depth of each frame; pose and correspondence of pairs where frames have poses."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
-
-from pydantic import ConfigDict, Field
+from typing import NamedTuple, Self
 
 from vlm3.benchmarks.frames import check_agrees, depth_item, pair_item, rigid, sound
 from vlm3.benchmarks.items import MOST_POINTS, Item
-from vlm3.config import StrictModel
 from vlm3.errors import DataError, UserError
 from vlm3.geometry.rigid import invert
-from vlm3.scenes.foreign import Number, read_json
+from vlm3.scenes.foreign import read_json
+from vlm3.scenes.foreign_keys import Keys
+from vlm3.scenes.names import distinct, row_names
+from vlm3.scenes.records import PAIR, Index, ListedPair
 from vlm3.scenes.rgbd import INDEX, RgbdReader
 from vlm3.scenes.schema import Frame
 from vlm3.views.pairs import clip_pairs
@@ -21,18 +20,7 @@ from vlm3.views.pairs import clip_pairs
 CHOSEN_FRAMES = 40
 """Frames of a scene among which pairs are sought where the file lists none."""
 CHOSEN_PAIRS = 100
-Row4 = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
-
-
-class ListedPair(StrictModel):
-    """A pair of the index."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
-
-    a: str
-    b: str
-    T_b_from_a: tuple[Row4, ...] | None = None
-    """X_b = T · X_a."""
+PAIRS = Index(INDEX, {}, Keys(PAIR))
 
 
 class Row(NamedTuple):
@@ -61,20 +49,15 @@ class RgbdFolder:
             DataError: as `RgbdReader.open`, or a listed pair names a frame that is not there.
         """
         reader = RgbdReader.open(folder, name)
-        named = [(frame, scene) for scene, frames in reader.entries.items() for frame, _ in frames]
-        twice = sorted({frame for frame, count in Counter(frame for frame, _ in named).items() if count > 1})
-        if twice:
-            raise DataError(
-                f"{folder / INDEX}: {len(twice)} frames share their name with another, {twice[0]!r} first: give each an"
-                " `id` of its own"
-            )
-        scene_of = dict(named)
-        shown = {frame: Row(scene, frame, None, None) for frame, scene in scene_of.items()}
+        rows = row_names((scene, frame) for scene, frames in reader.entries.items() for frame in frames)
+        frames = {row: Row(scene, frame, None, None) for (scene, frame), row in rows.items()}
+        pairs: list[Row] = []
         if reader.posed:
             listed = read_json(folder / INDEX).get("pairs")
-            pairs = _listed(listed, scene_of, folder) if listed else _chosen(reader)
-            shown |= {f"{row.frame1}-{row.frame2}": row for row in pairs}
-        return cls(name, reader, shown)
+            pairs = _listed(listed, frames, folder) if listed else _chosen(reader)
+        shown = {(row.scene, row.frame1, row.frame2): row for row in (*frames.values(), *pairs)}
+        wanted = {place: "-".join(rows[place[0], frame] for frame in place[1:] if frame is not None) for place in shown}
+        return cls(name, reader, {row: shown[place] for place, row in distinct(wanted).items()})
 
     def rows(self) -> tuple[str, ...]:
         """Frames, then pairs."""
@@ -89,7 +72,7 @@ class RgbdFolder:
             return (depth_item(row, row, frame1, MOST_POINTS),)
         item = pair_item(row, row, frame1, self._frame(shown.scene, shown.frame2))
         if shown.listed is not None:
-            listed = ListedPair.parse(shown.listed, f"{INDEX}: pair {row}")
+            listed = PAIRS.parse(ListedPair, shown.listed)
             if listed.T_b_from_a is not None and item.cam1_T_cam2 is not None:
                 check_agrees(rigid(listed.T_b_from_a, "T_b_from_a"), invert(item.cam1_T_cam2), "T_b_from_a")
         return (item,)
@@ -105,26 +88,36 @@ class RgbdFolder:
             raise DataError(f"frame {name}: {error}") from None
 
 
-def _listed(listed: object, scene_of: Mapping[str, str], folder: Path) -> list[Row]:
+def _listed(listed: object, frames: Mapping[str, Row], folder: Path) -> list[Row]:
     if not isinstance(listed, list):
         raise DataError(f"{folder / INDEX}: `pairs` must be a list, found {type(listed).__name__}")
     rows = []
     for number, entry in enumerate(listed):
-        pair = ListedPair.parse(entry, f"{folder / INDEX}: pairs.{number}")
+        where = f"{folder / INDEX}: pairs.{number}"
+        try:
+            pair = PAIRS.parse(ListedPair, entry)
+        except UserError as error:
+            raise DataError(f"{where}: {str(error).removeprefix(f'{INDEX}: ')}") from None
         for frame in (pair.a, pair.b):
-            if frame not in scene_of:
-                raise DataError(f"{folder / INDEX}: pairs.{number} names frame {frame!r}, which is not listed")
-        if scene_of[pair.a] != scene_of[pair.b]:
-            raise DataError(f"{folder / INDEX}: pairs.{number}: {pair.a} and {pair.b} are of different scenes")
-        rows.append(Row(scene_of[pair.a], pair.a, pair.b, entry))
+            if frame not in frames:
+                raise DataError(f"{where} names frame {frame!r}, which is not listed{_of_which_scene(frame, frames)}")
+        a, b = frames[pair.a], frames[pair.b]
+        if a.scene != b.scene:
+            raise DataError(f"{where}: {pair.a} and {pair.b} are of different scenes")
+        rows.append(Row(a.scene, a.frame1, b.frame1, entry))
     return rows
+
+
+def _of_which_scene(frame: str, frames: Mapping[str, Row]) -> str:
+    meant = next((row for row, shown in frames.items() if shown.frame1 == frame), None)
+    return "" if meant is None else f" once: say of which scene, e.g. {meant!r}"
 
 
 def _chosen(reader: RgbdReader) -> list[Row]:
     """Pairs that see enough of the same, spread evenly over all such pairs of each scene; bad frames are in none."""
     rows = []
     for scene, entries in reader.entries.items():
-        names = [name for name, _ in entries]
+        names = list(entries)
         names = names[:: max(1, -(-len(names) // CHOSEN_FRAMES))]
         frames = []
         for name in names:

@@ -9,6 +9,7 @@ import numpy as np
 from vlm3.benchmarks.frames import depth_item, pair_item, sound
 from vlm3.benchmarks.items import FEWEST_SCENES, MOST_POINTS, Item, ObjectItem
 from vlm3.errors import DataError
+from vlm3.scenes.names import distinct
 from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ALL_COLUMNS, PAIR_COLUMNS, ShardedSource
 from vlm3.storage.split import Split
@@ -18,6 +19,10 @@ MOST_FRAMES = 200
 MOST_PAIRS = 100
 PAIRS_A_CLIP = 4
 FRAME_COLUMNS = tuple(name for name in ALL_COLUMNS if name not in ("full_depth", "small_depth"))
+
+
+Place = tuple[str, str, str | None]
+"""Scene, frame, and the other frame of a pair."""
 
 
 class Row(NamedTuple):
@@ -51,20 +56,23 @@ class HeldOut:
         if clips == 0:
             raise DataError(f"{uri}: source {source.name!r} has no held-out scene: ingest it with --role eval")
         order = np.unique(np.linspace(0, clips - 1, min(clips, MOST_FRAMES)).round().astype(int)).tolist()
-        shown: dict[str, Row] = {}
-        pairs: dict[str, Row] = {}
+        shown: dict[Place, Row] = {}
+        pairs: dict[Place, Row] = {}
         for clip in order:
             frames = source.read_clip(Split.EVAL, clip, tuple(c for c in PAIR_COLUMNS if c != "encoded_image"))
             every = max(1, -(-len(frames) * len(order) // MOST_FRAMES))
             for place in range(0, len(frames), every):
-                shown[f"{frames[place].scene}/{frames[place].frame}"] = Row(clip, place, None)
+                shown[frames[place].scene, frames[place].frame, None] = Row(clip, place, None)
             posed = clip_pairs(frames)
             for pair in posed[:: max(1, -(-len(posed) // PAIRS_A_CLIP))]:
                 first, second = frames[pair.first], frames[pair.second]
-                pairs[f"{first.scene}/{first.frame}-{second.frame}"] = Row(clip, pair.first, pair.second)
-        scenes = {row.rpartition("/")[0] for row in shown}
+                pairs[first.scene, first.frame, second.frame] = Row(clip, pair.first, pair.second)
+        scenes = {scene for scene, _, _ in shown}
         kept = list(pairs)[:: max(1, -(-len(pairs) // MOST_PAIRS))]
-        return cls(name or source.name, source, shown | {row: pairs[row] for row in kept}, len(scenes) >= FEWEST_SCENES)
+        shown |= {place: pairs[place] for place in kept}
+        names = distinct({place: _text(place) for place in shown})
+        rows = {row: shown[place] for place, row in names.items()}
+        return cls(name or source.name, source, rows, len(scenes) >= FEWEST_SCENES)
 
     def rows(self) -> tuple[str, ...]:
         """Frames, then pairs."""
@@ -90,3 +98,8 @@ class HeldOut:
     def identity(self) -> str:
         """The source's fingerprint."""
         return self.source.fingerprint
+
+
+def _text(place: Place) -> str:
+    scene, first, second = place
+    return f"{scene}/{first}" if second is None else f"{scene}/{first}-{second}"

@@ -25,6 +25,18 @@ class Distortion(StrEnum):
     """OpenCV's fisheye k1..k4: θ_d = θ(1 + k1θ² + k2θ⁴ + k3θ⁶ + k4θ⁸) (Kannala and Brandt 2006)."""
 
 
+COEFFICIENTS = {Distortion.NONE: (0,), Distortion.BROWN: (4, 5, 8), Distortion.FISHEYE: (4,)}
+"""How many coefficients are written for each lens model."""
+
+
+def lens_fault(distortion: Distortion, coefficients: tuple[float, ...]) -> str | None:
+    """What is wrong with the number of a lens's coefficients, None where it is right."""
+    counts = COEFFICIENTS[distortion]
+    if len(coefficients) in counts:
+        return None
+    return f"distortion {distortion.value!r} takes {' or '.join(map(str, counts))} coefficients"
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
     """Intrinsics of one image.

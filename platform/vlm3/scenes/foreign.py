@@ -54,14 +54,42 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     return data
 
 
+def parse_json(text: bytes | str) -> Any:
+    """The plain data of a JSON text; `json` alone would keep the last of two values of one key.
+
+    Raises:
+        ValueError: it is not JSON, or an object in it has a key twice.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        raise ValueError(f"key {twice!r:.100} stands twice in one object")
+    return found
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Those of a folder's entries that are data, sorted.
+
+    A name that begins with a dot is none: what systems and editors leave there (`._labels.jsonl`, `.DS_Store`,
+    `.ipynb_checkpoints`), and files that are being written.
+    """
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
 def read_json(path: Path) -> Any:
     """The plain data of an index file.
 
     Raises:
-        DataError: as `read_bounded`, or it is not JSON.
+        DataError: as `read_bounded`, it is not JSON, or an object in it has a key twice.
     """
     try:
-        return json.loads(read_bounded(path, MAX_INDEX_BYTES))
+        return parse_json(read_bounded(path, MAX_INDEX_BYTES))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from None
 

@@ -4,30 +4,41 @@ Depth is along the optical axis, in metres. Each line is a scene of its own.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from vlm3.config import StrictModel
 from vlm3.errors import DataError, UserError
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign import (
+    MAX_IMAGE_BYTES,
+    MAX_INDEX_BYTES,
+    Number,
+    fingerprint,
+    parse_json,
+    path_inside,
+    read_bounded,
+)
+from vlm3.scenes.foreign_keys import LENS, Keys
+from vlm3.scenes.names import given, same_pictures
 from vlm3.scenes.protocol import Rejection
+from vlm3.scenes.records import Lens, Whole, say_unread
 from vlm3.scenes.schema import MAX_POINTS, Frame, IntrinsicsSource, Scale
 from vlm3.seeds import generator
 
-Size = Annotated[int, Field(ge=1, le=65536)]
+Size = Annotated[Whole, Field(ge=1, le=65536)]
+KEYS = Keys(frozenset((*LENS, "image", "intrinsics", "pixel_coords", "depth", "scene")))
+READING = 2
+"""Raised when the same lines give other frames, or go to other splits."""
 
 
-class Labels(StrictModel):
+class Labels(Lens):
     """One line of the file."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     image: str
     intrinsics: tuple[Number, Number, Number, Number, Size, Size]
@@ -47,6 +58,10 @@ class Line:
     length: int
     image: str | None
     """None where the line cannot be read."""
+    scene: str | None
+    """What it says of its scene: lines of one are held out together."""
+    read_anew: bool
+    """Whether reading 1 gave another frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class JsonLinesReader:
 
     file: Path
     source: str
-    lines: dict[str, Line]
+    lines: Mapping[str, Line]
     """Scene → its line."""
 
     @classmethod
@@ -66,18 +81,24 @@ class JsonLinesReader:
             DataError: the file is missing, too large, or no line names an image.
         """
         lines: dict[str, Line] = {}
-        offset = 0
+        offset, other_keys = 0, frozenset[str]()
         for number, text in enumerate(read_bounded(file, MAX_INDEX_BYTES).split(b"\n"), start=1):
             if text.strip():
-                image = _image_of(text)
+                said = _said(text)
+                image = given(said, "image") or None
                 name = f"line-{number}" if image is None else Path(image).stem
-                lines[name if name not in lines else f"{name}-line-{number}"] = Line(number, offset, len(text), image)
+                while name in lines:
+                    name = f"{name}-line-{number}"
+                anew = KEYS.fault(said) is not None or not said.keys().isdisjoint(LENS)
+                lines[name] = Line(number, offset, len(text), image, given(said, "scene"), anew)
+                other_keys |= KEYS.unknown(said)
             offset += len(text) + 1
         if not any(line.image for line in lines.values()):
             raise DataError(
                 f"{file}: expected JSON lines with `image`, `intrinsics`, `pixel_coords` and `depth`,"
                 f" found no such line among {len(lines)}"
             )
+        say_unread(str(file), other_keys)
         return cls(file, source, lines)
 
     @property
@@ -97,18 +118,30 @@ class JsonLinesReader:
         except UserError as error:
             yield Rejection(self.source, scene, scene, f"{self.file.name} line {line.number}: {error}")
 
+    def same_pictures(self) -> Mapping[str, str]:
+        """As `vlm3.scenes.names.same_pictures`; lines that name one scene are as good as lines of one picture."""
+        shown = ((name, line.image) for name, line in self.lines.items())
+        told = {name: line.scene for name, line in self.lines.items() if line.scene is not None}
+        return same_pictures(self.file.parent, shown, told)
+
     def identity(self) -> str:
         """Hash of the labels and of the sizes of all images."""
-        return fingerprint(self.file.parent, self.file.name, [line.image for line in self.lines.values()])
+        found = fingerprint(self.file.parent, self.file.name, [line.image for line in self.lines.values()])
+        anew = any(line.read_anew for line in self.lines.values()) or self.same_pictures()
+        return f"{found}-{READING}" if anew else found
 
     def _parse(self, line: Line) -> Labels:
         with self.file.open("rb") as stream:
             stream.seek(line.offset)
             text = stream.read(line.length)
         try:
-            return Labels.parse(json.loads(text), "labels")
+            said = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise DataError(f"not JSON: {error}") from None
+        fault = KEYS.fault(said) if isinstance(said, dict) else None
+        if fault is not None:
+            raise DataError(fault)
+        return Labels.parse(said, "labels")
 
     def _frame(self, scene: str, labels: Labels) -> Frame:
         if len(labels.pixel_coords) != len(labels.depth):
@@ -125,7 +158,7 @@ class JsonLinesReader:
             frame=scene,
             camera_id=f"{width_px}x{height_px}-f{fx:.1f}",
             encoded_image=read_bounded(path_inside(self.file.parent, labels.image), MAX_IMAGE_BYTES),
-            camera=Camera(width_px, height_px, fx, fy, cx, cy),
+            camera=Camera(width_px, height_px, fx, fy, cx, cy, *labels.lens()),
             intrinsics_source=IntrinsicsSource.GIVEN,
             world_T_cam=None,
             scale=Scale.METRIC,
@@ -134,10 +167,10 @@ class JsonLinesReader:
         )
 
 
-def _image_of(text: bytes) -> str | None:
-    """The image of a line, None where it names none or is not JSON: the fault is told when the line is read."""
+def _said(text: bytes) -> dict[str, Any]:
+    """What a line says; nothing where it is no JSON object: the fault is told when the line is read."""
     try:
-        image = json.loads(text)["image"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return image if isinstance(image, str) and image else None
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

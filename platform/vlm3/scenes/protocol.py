@@ -1,6 +1,6 @@
 """What every source of frames offers, and what becomes of a frame that cannot be used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,9 @@ class SceneReader(Protocol):
 
     def frames(self, scene: str) -> Iterator[Frame | Rejection]:
         """The frames of a scene, read one by one; a bad one comes as a Rejection and ends nothing."""
+
+    def same_pictures(self) -> Mapping[str, str]:
+        """Scenes that show a picture of an earlier scene → that scene: no picture may be in both splits."""
 
     def identity(self) -> str:
         """Changes when the data do: what was ingested from the same identity need not be ingested again."""

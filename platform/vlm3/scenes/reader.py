@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vlm3.errors import DataError
 from vlm3.log import get_logger
+from vlm3.scenes.foreign import visible
 from vlm3.scenes.jsonl import JsonLinesReader
 from vlm3.scenes.protocol import Rejection, SceneReader
 from vlm3.scenes.rgbd import INDEX, RgbdReader
@@ -34,7 +35,7 @@ def open_reader(path: Path, source: str | None = None) -> SceneReader:
     name = source or source_name(path)
     if (path / INDEX).is_file():
         return RgbdReader.open(path, name)
-    labels = sorted(path.glob("*.jsonl"))
+    labels = visible(path.glob("*.jsonl"))
     if len(labels) > 1:
         names = ", ".join(file.name for file in labels[:5])
         raise DataError(f"{path}: {len(labels)} label files ({names}); give the path of one of them")
@@ -51,11 +52,11 @@ def find_sources(folder: Path) -> tuple[tuple[str, Path], ...]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected one with data: {SUPPORTED}")
-    if (folder / INDEX).is_file() or any(folder.glob("*.jsonl")):
+    if (folder / INDEX).is_file() or visible(folder.glob("*.jsonl")):
         open_reader(folder)
         return ((source_name(folder), folder),)
     found = []
-    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for child in visible(path for path in folder.iterdir() if path.is_dir()):
         try:
             open_reader(child)
         except DataError as error:

@@ -12,16 +12,18 @@ from typing import Annotated, Any, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from vlm3.config import StrictModel
 from vlm3.errors import DataError, UserError
-from vlm3.geometry.camera import Camera, Distortion
+from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import check_rigid, orthonormalize
 from vlm3.scenes.depth_labels import random_labels, shrink_depth
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded, read_json
+from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.scenes.foreign_keys import Keys
+from vlm3.scenes.names import first_names, frame_names, given, same_pictures
 from vlm3.scenes.protocol import Rejection
+from vlm3.scenes.records import LISTS, RECORD, Index, Record, read_index
 from vlm3.scenes.schema import Frame, FullDepth, IntrinsicsSource, Scale
 from vlm3.seeds import generator
 from vlm3.storage.images import decode_size
@@ -29,22 +31,15 @@ from vlm3.storage.images import decode_size
 INDEX = "frames.json"
 MILLIMETRES = 1000.0
 NO_DEPTH = (0, 65535)
+KEYS = Keys(RECORD, dict.fromkeys(LISTS, "the top of the file"))
+READING = 2
+"""Raised when the same index gives other frames."""
 
 
-class Entry(StrictModel):
-    """One frame of the index; keys that are not needed here are left alone."""
+class Entry(Record):
+    """One frame of the index."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
-
-    image: str
     depth: str
-    K: Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
-    """fx, fy, cx, cy."""
-    width: int | None = None
-    height: int | None = None
-    distortion_k1k2p1p2: Annotated[tuple[Number, ...], Field(max_length=4)] = ()
-    T_world_cam: tuple[tuple[Number, ...], ...] | None = None
-    """Camera to world, 4x4, OpenCV axes, metres."""
     depth_scale: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = MILLIMETRES
     """Stored units per metre."""
 
@@ -56,29 +51,40 @@ class RgbdReader:
     folder: Path
     source: str
     posed: bool
-    entries: Mapping[str, tuple[tuple[str, Any], ...]]
-    """Scene → (name of the frame, its entry as it stands in the file)."""
+    index: Index
+    entries: Mapping[str, Mapping[str, Any]]
+    """Scene → name of the frame → its entry as it stands in the file."""
+    read_anew: bool
+    """Whether reading 1 gave other frames."""
 
     @classmethod
     def open(cls, folder: Path, source: str) -> Self:
         """Read the index; images are read later.
 
         Raises:
-            DataError: `frames.json` is missing, is no such file, or lists no frame with depth.
+            DataError: `frames.json` is missing, is no such file, lists no frame with depth, says something at its top
+                that has no meaning there, or two frames of a scene have one name.
         """
         path = folder / INDEX
-        index = read_json(path)
-        entries = index.get("frames") if isinstance(index, dict) else None
-        if not isinstance(entries, list) or not any(isinstance(entry, dict) and "depth" in entry for entry in entries):
-            raise DataError(f"{path}: expected a list `frames` of mappings with `image`, `depth` and `K`, found none")
-        posed = any(_given(entry, "T_world_cam") is not None for entry in entries)
-        scenes: dict[str, list[tuple[str, Any]]] = {}
-        for number, entry in enumerate(entries):
-            name = _name(entry, number)
-            scene = _given(entry, "scene")
-            scene = scene if isinstance(scene, str) else folder.resolve().name if posed else name
-            scenes.setdefault(scene, []).append((name, entry))
-        return cls(folder, source, posed, {scene: tuple(frames) for scene, frames in scenes.items()})
+        index, content = read_index(path, "frames", KEYS)
+        entries = content.get("frames")
+        if not isinstance(entries, list) or not any(has_depth(entry) for entry in entries):
+            raise DataError(
+                f"{path}: expected a list `frames` of mappings with `image`, `depth` and `K`, found"
+                f" {_first_fault(entries, index) or 'none'}"
+            )
+        posed = any(isinstance(entry, dict) and entry.get("T_world_cam") is not None for entry in entries)
+        all_of_one = index.shared.get("scene") or (folder.resolve().name if posed else None)
+        said = [given(entry, "scene") or all_of_one for entry in entries]
+        names = frame_names(entries, said, f"{path}: frames")
+        scenes: dict[str, dict[str, Any]] = {}
+        for name, scene, entry in zip(names, said, entries, strict=True):
+            frames = scenes.setdefault(name if scene is None else scene, {})
+            if name in frames:
+                raise DataError(f"{path}: scene {scene or name!r:.200} has two frames {name!r:.200}: give each an `id`")
+            frames[name] = entry
+        anew = index.shared or names != first_names(entries) or any(_read_anew(entry, index) for entry in entries)
+        return cls(folder, source, posed, index, scenes, bool(anew))
 
     def scenes(self) -> tuple[str, ...]:
         """Names of all scenes, in the order of the file."""
@@ -86,7 +92,7 @@ class RgbdReader:
 
     def frames(self, scene: str) -> Iterator[Frame | Rejection]:
         """Read the frames of a scene."""
-        for name, _ in self.entries[scene]:
+        for name in self.entries[scene]:
             try:
                 yield self.frame(scene, name)
             except UserError as error:
@@ -98,13 +104,19 @@ class RgbdReader:
         Raises:
             DataError: it is bad.
         """
-        entry = next(entry for known, entry in self.entries[scene] if known == name)
-        return self._frame(scene, name, Entry.parse(entry, INDEX))
+        return self._frame(scene, name, self.index.parse(Entry, self.entries[scene][name]))
+
+    def same_pictures(self) -> Mapping[str, str]:
+        """As `vlm3.scenes.names.same_pictures`."""
+        shown = ((scene, given(entry, "image")) for scene, frames in self.entries.items() for entry in frames.values())
+        return same_pictures(self.folder, shown)
 
     def identity(self) -> str:
         """Hash of the index and of the sizes of all files it names."""
-        listed = [entry for frames in self.entries.values() for _, entry in frames]
-        return fingerprint(self.folder, INDEX, [_given(entry, key) for entry in listed for key in ("image", "depth")])
+        listed = [entry for frames in self.entries.values() for entry in frames.values()]
+        named = [entry.get(key) if isinstance(entry, dict) else None for entry in listed for key in ("image", "depth")]
+        found = fingerprint(self.folder, INDEX, named)
+        return f"{found}-{READING}" if self.read_anew or self.same_pictures() else found
 
     def _frame(self, scene: str, name: str, entry: Entry) -> Frame:
         if self.posed and entry.T_world_cam is None:
@@ -122,7 +134,7 @@ class RgbdReader:
             camera=camera,
             intrinsics_source=IntrinsicsSource.GIVEN,
             world_T_cam=None if entry.T_world_cam is None else _pose(entry.T_world_cam),
-            scale=Scale.METRIC,
+            scale=entry.scale or Scale.METRIC,
             depth_kind=DepthKind.Z,
             points=random_labels(z_depth_m, generator("labels", self.source, scene, name)),
             small_depth=shrink_depth(z_depth_m, camera),
@@ -130,14 +142,20 @@ class RgbdReader:
         )
 
 
-def _given(entry: Any, key: str) -> Any:
-    return entry.get(key) if isinstance(entry, dict) else None
+def has_depth(entry: Any) -> bool:
+    """Whether an entry is one of an RGB-D frame."""
+    return isinstance(entry, dict) and entry.get("depth") is not None
 
 
-def _name(entry: Any, number: int) -> str:
-    """A frame's id, else its image's name without folder and ending, else its place in the list."""
-    name, image = _given(entry, "id"), _given(entry, "image")
-    return name if isinstance(name, str) else Path(image).stem if isinstance(image, str) else f"number-{number}"
+def _first_fault(entries: Any, index: Index) -> str | None:
+    first = next((e for e in entries if isinstance(e, dict)), {}) if isinstance(entries, list) else {}
+    return index.keys.fault(first, index.shared)
+
+
+def _read_anew(entry: Any, index: Index) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    return not {"distortion", "coefficients"}.isdisjoint(entry) or index.keys.fault(entry, index.shared) is not None
 
 
 def _camera(entry: Entry, height_px: int, width_px: int) -> Camera:
@@ -146,9 +164,7 @@ def _camera(entry: Entry, height_px: int, width_px: int) -> Camera:
         raise DataError(
             f"depth is {width_px}x{height_px} px, {INDEX} says {said[0]}x{said[1]}: depth must be aligned with colour"
         )
-    fx, fy, cx, cy = entry.K
-    lens = entry.distortion_k1k2p1p2
-    return Camera(width_px, height_px, fx, fy, cx, cy, Distortion.BROWN if lens else Distortion.NONE, lens)
+    return entry.camera(width_px, height_px)
 
 
 def _pose(rows: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:

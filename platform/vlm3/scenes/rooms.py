@@ -1,6 +1,6 @@
 """Rendered rooms as a source: RGB, exact depth, boxes and poses, by seed alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -77,6 +77,10 @@ class RoomsReader:
     def scenes(self) -> tuple[str, ...]:
         """Names of all scenes."""
         return tuple(f"room-{number:06d}" for number in range(self.config.scenes))
+
+    def same_pictures(self) -> Mapping[str, str]:
+        """None: every room is another one."""
+        return {}
 
     def frames(self, scene: str) -> Iterator[Frame]:
         """Render the frames of a scene."""
