@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import Field
@@ -15,6 +15,7 @@ from ray import serve
 from starlette.exceptions import HTTPException
 
 from serve.limits import DEPTH_PATH, UploadGuard
+from serve.names import form_fault, query_fault
 from serve.requests import DepthRequest, RequestError, read_request
 from serve.schemas import DepthResponse, Fault, Health, ModelInfo, PointDepth
 from vlm3.config import StrictModel
@@ -22,6 +23,7 @@ from vlm3.errors import ConfigError, DataError, UserError
 from vlm3.infer.depth import DepthAnswer, answer_depth
 from vlm3.infer.predictor import Predictor
 from vlm3.log import configure, get_logger
+from vlm3.storage.images import upright
 from vlm3.tracking.client import tracking_uri
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.registry import ResolvedModel, resolve
@@ -87,9 +89,17 @@ async def _bug(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"error": "internal error; the server's log says more"}, 500)
 
 
+async def declared_only(request: Request) -> None:
+    """Refuse what FastAPI would pass over: a name that is not declared, one that is sent twice, an empty value."""
+    form = await request.form()
+    fault = query_fault(request.query_params) or form_fault(form.multi_items())
+    if fault is not None:
+        raise RequestError(422, fault)
+
+
 def _answer(predictor: Predictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
     try:
-        return answer_depth(predictor, request.encoded_image, request.camera, request.points_px)
+        return answer_depth(predictor, upright(request.encoded_image), request.camera, request.points_px)
     except DataError as error:
         raise RequestError(422, f"image: {error}") from None
 
@@ -129,13 +139,13 @@ class DepthService:
         """200 once the model is loaded, 503 until then."""
         return Health(model=self._ready()[1], instance=self._instance)
 
-    @api.post(DEPTH_PATH, responses=FAULTS)
+    @api.post(DEPTH_PATH, responses=FAULTS, dependencies=[Depends(declared_only)])
     async def depth(
         self,
-        image: Annotated[UploadFile, File()],
-        points: Annotated[str, Form()],
-        intrinsics: Annotated[str | None, Form()] = None,
-        horizontal_fov_deg: Annotated[float | None, Form()] = None,
+        image: Annotated[UploadFile, File(description="A JPEG or PNG; it is turned as EXIF says, as viewers do.")],
+        points: Annotated[str, Form(description="JSON [[u, v], …] in pixels of the upright picture.")],
+        intrinsics: Annotated[str | None, Form(description="JSON with the K of the upright picture.")] = None,
+        horizontal_fov_deg: Annotated[float | None, Form(description="Across the upright picture.")] = None,
     ) -> DepthResponse:
         """Depth in metres at points of an image."""
         started = time.perf_counter()
@@ -147,6 +157,8 @@ class DepthService:
                 PointDepth(text=a.text, status=a.status, z_depth_m=a.z_depth_m, ray_depth_m=a.ray_depth_m)
                 for a in answers
             ],
+            width_px=request.camera.width_px,
+            height_px=request.camera.height_px,
             model=model,
             intrinsics_source=request.intrinsics_source,
             seconds=time.perf_counter() - started,

@@ -1,28 +1,32 @@
 """From the fields of a form to an image with its camera and the points asked, bounded before anything is decoded."""
 
 import io
+import json
 import math
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from pydantic import ValidationError
 
+from serve.names import HOW_TO_GIVE_INTRINSICS, keys_fault
 from serve.schemas import MAX_POINTS, POINTS, Intrinsics, first_fault
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
 from vlm3.scenes.schema import IntrinsicsSource
-from vlm3.storage.images import decode_size
+from vlm3.storage.image_headers import SIDEWAYS, ImageHeader
+from vlm3.storage.images import bounded_header
 
 MAX_PIXELS = 50_000_000
 """Of an uploaded image: a PNG of this size takes 150 MB when decoded."""
+UNEQUAL_SIDES = 1.1
+"""Ratio of sides from which on the centres of a picture and of the turned one can be told apart."""
 DIAGONAL_35MM = math.hypot(36.0, 24.0)
 """Millimetres; "35 mm equivalent" compares diagonals (CIPA DCG-001)."""
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-HOW_TO_GIVE_INTRINSICS = (
-    'send intrinsics as JSON {"fx_px": …, "fy_px": …, "cx_px": …, "cy_px": …}, or horizontal_fov_deg as a number'
-)
 
 
 class RequestError(Exception):
@@ -38,9 +42,11 @@ class DepthRequest:
     """A checked request."""
 
     encoded_image: bytes
+    """As it came: `vlm3.storage.images.upright` turns it."""
     camera: Camera
+    """Of the picture as viewers show it, turned as EXIF says."""
     points_px: NDArray[np.float64]
-    """(N, 2) in pixels of the image."""
+    """(N, 2) in pixels of that picture."""
     intrinsics_source: IntrinsicsSource
 
 
@@ -52,11 +58,12 @@ def read_request(
     Raises:
         RequestError: 413 too many pixels, 415 neither JPEG nor PNG, 422 anything else that is wrong.
     """
-    width_px, height_px = _size(encoded_image)
+    header = _header(encoded_image)
+    width_px, height_px = header.shown_width_px, header.shown_height_px
     camera, source = _camera(encoded_image, width_px, height_px, intrinsics, horizontal_fov_deg)
-    fault = camera.fault()
+    fault = camera.fault() or _fault_of_the_turn(camera, header)
     if fault is not None:
-        raise RequestError(422, f"intrinsics: {fault}")
+        raise RequestError(422, f"intrinsics: {fault}{_how_it_is_turned(header)}")
     try:
         asked = POINTS.validate_json(points, strict=True)
     except ValidationError as error:
@@ -64,18 +71,48 @@ def read_request(
     return DepthRequest(encoded_image, camera, np.array(asked, np.float64), source)
 
 
-def _size(encoded: bytes) -> tuple[int, int]:
+def _header(encoded: bytes) -> ImageHeader:
     if not encoded.startswith(SIGNATURES):
         raise RequestError(415, "image: expected a JPEG or PNG file, found something else")
     try:
-        width_px, height_px = decode_size(encoded)
+        header = bounded_header(encoded)
     except DataError as error:
         raise RequestError(422, f"image: {error}") from None
-    if width_px * height_px > MAX_PIXELS:
-        raise RequestError(
-            413, f"image: {width_px}x{height_px} px, at most {MAX_PIXELS} pixels are accepted; send a smaller one"
-        )
-    return width_px, height_px
+    if header.width_px * header.height_px > MAX_PIXELS:
+        size = f"{header.width_px}x{header.height_px} px"
+        raise RequestError(413, f"image: {size}, at most {MAX_PIXELS} pixels are accepted; send a smaller one")
+    return header
+
+
+def _fault_of_the_turn(camera: Camera, header: ImageHeader) -> str | None:
+    """Why a K is most likely that of a picture before it is turned by 90°; None where it is not.
+
+    It may well be possible for the turned one: the centre of 4000x3000 px, (2000, 1500), lies inside 3000x4000 px, too.
+    A calibrated principal point is seldom farther from the centre than a few hundredths of the side.
+    """
+    sides = sorted((header.width_px, header.height_px))
+    if header.orientation not in SIDEWAYS or sides[1] < UNEQUAL_SIDES * sides[0]:
+        return None
+    principal_px = (camera.cx_px, camera.cy_px)
+    shown_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
+    if math.dist(principal_px, shown_px) <= math.dist(principal_px, shown_px[::-1]):
+        return None
+    return (
+        f"principal point ({camera.cx_px:g}, {camera.cy_px:g}) is nearer to the centre of the picture as it is stored"
+        " than to that of the upright one"
+    )
+
+
+def _how_it_is_turned(header: ImageHeader) -> str:
+    """What to know about a picture that lies on its side; empty for any other."""
+    if header.orientation not in SIDEWAYS:
+        return ""
+    return (
+        f"; it is stored as {header.width_px}x{header.height_px} px and turned by EXIF (orientation"
+        f" {header.orientation}): K and points are those of the upright picture, as viewers show it, of"
+        f" {header.shown_width_px}x{header.shown_height_px} px; to leave it as stored, remove the tag (exiftool"
+        " -Orientation= FILE)"
+    )
 
 
 def _camera(
@@ -85,11 +122,7 @@ def _camera(
     if intrinsics is not None and horizontal_fov_deg is not None:
         raise RequestError(422, "intrinsics and horizontal_fov_deg exclude each other: send only one of them")
     if intrinsics is not None:
-        try:
-            given = Intrinsics.model_validate_json(intrinsics)
-        except ValidationError as error:
-            raise RequestError(422, f"intrinsics: {first_fault(error)}; {HOW_TO_GIVE_INTRINSICS}") from None
-        return given.camera(width_px, height_px), IntrinsicsSource.GIVEN
+        return _read_intrinsics(intrinsics).camera(width_px, height_px), IntrinsicsSource.GIVEN
     if horizontal_fov_deg is not None:
         if not 1 <= horizontal_fov_deg <= 170:
             raise RequestError(422, f"horizontal_fov_deg: expected 1 to 170 degrees, found {horizontal_fov_deg:g}")
@@ -102,6 +135,28 @@ def _camera(
         )
     focal_px = focal_mm * math.hypot(width_px, height_px) / DIAGONAL_35MM
     return _centred(width_px, height_px, focal_px), IntrinsicsSource.EXIF
+
+
+def _read_intrinsics(text: str) -> Intrinsics:
+    try:
+        data = json.loads(text, object_pairs_hook=_each_key_once)
+        fault = keys_fault(data) if isinstance(data, dict) else None
+        if fault is not None:
+            raise RequestError(422, f"intrinsics: {fault}")
+        return Intrinsics.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        fault = first_fault(error)
+    except (ValueError, RecursionError) as error:  # no JSON, or nested without end
+        fault = f"not JSON: {error}"
+    raise RequestError(422, f"intrinsics: {fault}; {HOW_TO_GIVE_INTRINSICS}")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Of two values of one key, `json` would keep the last without a word."""
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"key {twice[0]!r:.100} stands there twice")
+    return dict(pairs)
 
 
 def _centred(width_px: int, height_px: int, focal_px: float) -> Camera:

@@ -1,4 +1,7 @@
-"""What requests carry and what answers look like. Pixels are those of the uploaded image, lengths are metres."""
+"""What requests carry and what answers look like. Lengths are metres.
+
+Pixels, K and sizes are those of the uploaded picture as viewers show it: upright, turned as EXIF says.
+"""
 
 from typing import Annotated, Literal, Self
 
@@ -18,7 +21,7 @@ PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
 
 
 POINTS: TypeAdapter[list[Point]] = TypeAdapter(Annotated[list[Point], Field(min_length=1, max_length=MAX_POINTS)])
-"""Reads the form field `points`: (u, v) in pixels of the uploaded image; pixel centres at integers."""
+"""Reads the form field `points`: (u, v) in pixels of the upright picture; pixel centres at integers."""
 
 
 class Intrinsics(StrictModel):
@@ -83,6 +86,9 @@ class DepthResponse(BaseModel):
 
     points: list[PointDepth]
     """One a point asked, in order."""
+    width_px: int
+    """Of the upright picture, in whose pixels points and K are."""
+    height_px: int
     model: ModelInfo
     intrinsics_source: IntrinsicsSource
     seconds: float
@@ -110,4 +116,5 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    found = "" if not where or fault["type"] == "missing" else f", found {fault['input']!r:.60}"
+    return f"{where}: {message}{found}" if where else message

@@ -53,6 +53,22 @@ def turned(kind: str, orientation: int, image: NDArray[np.uint8] = PIXELS) -> by
     return written(kind, image, exif=b"Exif\0\0" + exif(orientation))
 
 
+def turned_in_xmp(kind: str, orientation: int, element: bool, image: NDArray[np.uint8] = PIXELS) -> bytes:
+    """A JPEG or PNG whose only orientation is in an XMP packet, as an element or as an attribute."""
+    said = (
+        f"><tiff:Orientation>{orientation}</tiff:Orientation></rdf:Description>"
+        if element
+        else f' tiff:Orientation="{orientation}"/>'
+    )
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/"{said}</rdf:RDF></x:xmpmeta>'
+    ).encode()
+    if kind == "JPEG":
+        return with_segments(written(kind, image), segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet))
+    return with_chunk(written(kind, image), b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+
+
 def many_scans(count: int, width_px: int, height_px: int) -> bytes:
     """A small progressive JPEG whose last scan, almost empty, is repeated until there are `count`."""
     jpeg = written("JPEG", np.full((height_px, width_px, 3), 128, np.uint8), progressive=True)

@@ -28,10 +28,15 @@ class IncompleteCheckpointError(CheckpointError):
     """A checkpoint that was being written when its run stopped: an older one continues the run."""
 
 
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that is spelt most like a word; None where none is much like it."""
+    return next(iter(difflib.get_close_matches(word, sorted(candidates), n=1, cutoff=0.5)), None)
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Text for an unknown name: `; did you mean 'x'?` where one is close, the valid names where none is."""
     names = sorted(candidates)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    close = closest(word, names)
+    if close is not None:
+        return f"; did you mean {close!r}?"
     return f"; valid: {', '.join(names)}" if names else ""

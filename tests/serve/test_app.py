@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 from serve.app import build
 from serve.limits import MAX_BODY_BYTES
 from serve.schemas import DepthResponse, Intrinsics
+from tests.image_files import turned
 from vlm3.errors import UserError
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.predictor import Predictor
@@ -92,6 +93,7 @@ def test_intrinsics_come_from_the_field_of_view_or_from_exif(url: str) -> None:
         ({"horizontal_fov_deg": 65}, 422, "exclude each other"),
         ({"intrinsics": None, "horizontal_fov_deg": 200}, 422, "1 to 170 degrees"),
         ({"intrinsics": None, "horizontal_fov_deg": "wide"}, 422, "'horizontal_fov_deg'"),
+        ({"camera_model": "OPENCV_FISHEYE"}, 422, "unknown form field 'camera_model'; did you mean 'distortion'?"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
 )
@@ -104,6 +106,12 @@ def test_a_wrong_request_is_refused_with_one_sentence(
     assert (response.status_code, response.json().keys()) == (status, {"error"}), response.text
     error = response.json()["error"]
     assert message in error and "\n" not in error and "Traceback" not in error
+
+
+def test_a_turned_picture_is_answered_in_pixels_of_the_upright_one(url: str) -> None:
+    body = post(url, turned("JPEG", 6), {"points": [[10, 60], [60, 10]], "horizontal_fov_deg": 60}).json()
+    assert (body["width_px"], body["height_px"]) == (48, 64)
+    assert [point["status"] == "outside" for point in body["points"]] == [False, True]
 
 
 def test_other_bodies_methods_and_paths_are_refused(url: str) -> None:

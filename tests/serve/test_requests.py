@@ -4,6 +4,7 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,9 +102,90 @@ def test_the_k_of_another_size_is_refused(cx_px: float, cy_px: float) -> None:
     assert raised.value.status == 422
 
 
-def test_a_turned_picture_is_refused_in_words_for_a_client() -> None:
-    for kind in ("JPEG", "PNG"):
-        with pytest.raises(RequestError, match=f"{kind} has EXIF orientation 6") as raised:
-            read_request(turned(kind, 6), "[[1, 2]]", None, 60.0)
-        assert raised.value.status == 422 and "ingest" not in str(raised.value)
-        assert read_request(turned(kind, 0), "[[1, 2]]", None, 60.0).camera.width_px == 64
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_camera_is_that_of_the_upright_picture(kind: str, orientation: int) -> None:
+    size = (48, 64) if orientation >= 5 else (64, 48)
+    body = json.dumps({"fx_px": 50, "fy_px": 50, "cx_px": size[0] / 2, "cy_px": size[1] / 2})
+    for intrinsics, fov_deg in ((body, None), (None, 60.0)):
+        camera = read_request(turned(kind, orientation), "[[1, 2]]", intrinsics, fov_deg).camera
+        assert (camera.width_px, camera.height_px) == size
+    assert math.isclose(camera.fx_px, size[0] / 2 / math.tan(math.radians(30)))
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize(("cx_px", "cy_px"), [(31.5, 23.5), (33.0, 21.0), (60.0, 24.0)])
+def test_the_k_of_a_picture_as_stored_is_refused_with_both_sizes(orientation: int, cx_px: float, cy_px: float) -> None:
+    body = json.dumps({"fx_px": 50, "fy_px": 50, "cx_px": cx_px, "cy_px": cy_px})
+    with pytest.raises(RequestError) as raised:
+        read_request(turned("JPEG", orientation), "[[1, 2]]", body, None)
+    assert "stored as 64x48 px" in str(raised.value) and f"orientation {orientation}" in str(raised.value)
+    assert "upright picture, as viewers show it, of 48x64 px" in str(raised.value)
+    assert raised.value.status == 422 and "ingest" not in str(raised.value)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (64, 62)])
+def test_a_principal_point_off_the_centre_is_no_sign_of_a_turn(size: tuple[int, int]) -> None:
+    encoded = turned("PNG", 6, np.zeros((size[1], size[0], 3), np.uint8))
+    shown_px = (size[1] / 2 + 1.5, size[0] / 2 - 2)
+    body = json.dumps({"fx_px": 50, "fy_px": 50, "cx_px": shown_px[0], "cy_px": shown_px[1]})
+    assert read_request(encoded, "[[1, 2]]", body, None).camera.cx_px == shown_px[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"foacl_px": 50}, "unknown key 'foacl_px'; did you mean 'fx_px'?"),
+        ({"fl_x": 50}, "unknown key 'fl_x'; did you mean 'fx_px'?"),
+        ({"k1": 0.1}, "unknown key 'k1'; did you mean 'coefficients'?"),
+        ({"camera_model": "OPENCV"}, "unknown key 'camera_model'; did you mean 'distortion'?"),
+        ({"w": 60}, "unknown key 'w': the size is the picture's own"),
+        ({"skew": 0}, "unknown key 'skew'; valid: coefficients, cx_px"),
+        ({"fx_px": "50"}, "fx_px: Input should be a valid number, found '50'"),
+        ({"fx_px": True}, "fx_px: Input should be a valid number, found True"),
+        ({"fx_px": [50]}, "fx_px: Input should be a valid number, found [50]"),
+        ({"fx_px": math.nan}, "fx_px: Input should be a finite number, found nan"),
+        ({"fx_px": math.inf}, "fx_px: Input should be a finite number, found inf"),
+        ({"fx_px": 10**400}, "fx_px: Input should be a finite number"),
+        ({"distortion": "opencv"}, "distortion: Input should be 'none', 'brown' or 'fisheye', found 'opencv'"),
+        (
+            {"distortion": "fisheye", "coefficients": [0.1, 0, 0, False]},
+            "coefficients.3: Input should be a valid number",
+        ),
+    ],
+    ids=str,
+)
+def test_a_key_or_value_of_another_kind_is_refused_by_name(change: dict[str, object], message: str) -> None:
+    body = {"fx_px": 50, "fy_px": 50, "cx_px": 30, "cy_px": 20} | change
+    with pytest.raises(RequestError) as raised:
+        read_request(IMAGE, "[[1, 2]]", json.dumps(body), None)
+    assert f"intrinsics: {message}" in str(raised.value)
+    assert raised.value.status == 422 and "\n" not in str(raised.value)
+
+
+def test_whole_numbers_may_be_written_as_floats_and_floats_as_whole_numbers() -> None:
+    whole = read_request(IMAGE, "[[1, 2]]", '{"fx_px": 50, "fy_px": 50, "cx_px": 30, "cy_px": 20}', None)
+    floats = read_request(IMAGE, "[[1.0, 2e0]]", '{"fx_px": 50.0, "fy_px": 5e1, "cx_px": 30.0, "cy_px": 20.0}', None)
+    assert whole.camera == floats.camera and whole.points_px.tolist() == floats.points_px.tolist()
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    body = '{"fx_px": 50, "fy_px": 50, "cx_px": 30, "cy_px": 20, "fx_px": 60}'
+    with pytest.raises(RequestError, match="key 'fx_px' stands there twice"):
+        read_request(IMAGE, "[[1, 2]]", body, None)
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, '{"\\ud800": 1}', '"\\ud800"', "null"])
+def test_hostile_json_is_one_sentence(body: str) -> None:
+    with pytest.raises(
+        RequestError, match=r"^intrinsics: .*send intrinsics as JSON|^intrinsics: unknown key"
+    ) as raised:
+        read_request(IMAGE, "[[1, 2]]", body, None)
+    assert str(raised.value).encode()
+
+
+@pytest.mark.parametrize("points", ['[["1", 2]]', "[[true, 2]]", "[[1, null]]", "[[1e999, 2]]", '{"u": 1}', "[1, 2]"])
+def test_points_of_another_json_type_are_refused(points: str) -> None:
+    with pytest.raises(RequestError, match=r"points: expected JSON \[\[u, v\], …\]") as raised:
+        read_request(IMAGE, points, None, 60.0)
+    assert raised.value.status == 422

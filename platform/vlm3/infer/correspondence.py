@@ -38,7 +38,7 @@ def answer_correspondence(
 
     Args:
         predictor: the model.
-        images: JPEG or PNG bytes of both.
+        images: JPEG or PNG bytes of both, not turned by EXIF (`vlm3.storage.images.upright` turns pixels).
         cameras: their intrinsics, with any distortion.
         points1_px: (N, 2) pixels of the original image 1.
         item: name of the pair, for messages.

@@ -36,7 +36,7 @@ def answer_depth(
 
     Args:
         predictor: the model.
-        encoded_image: JPEG or PNG bytes.
+        encoded_image: JPEG or PNG bytes, not turned by EXIF (`vlm3.storage.images.upright` turns pixels).
         camera: its intrinsics, with any distortion.
         points_px: (N, 2) pixels (u, v) of the original image.
         item: name of the image, for messages.

@@ -51,7 +51,7 @@ def answer_pose(
 
     Args:
         predictor: the model.
-        images: JPEG or PNG bytes of both.
+        images: JPEG or PNG bytes of both, not turned by EXIF (`vlm3.storage.images.upright` turns pixels).
         cameras: their intrinsics, with any distortion.
         metric: whether to ask for the distance in metres.
         item: name of the pair, for messages.

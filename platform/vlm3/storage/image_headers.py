@@ -12,6 +12,8 @@ JPEG_SIGNATURE, PNG_SIGNATURE = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 MOST_SEGMENTS = 100_000
 """Of one file; walking them takes a tenth of a second. Real files have tens, PNGs of a chunk a row some thousands."""
 UPRIGHT = 1
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations whose rows are the columns of the picture as it is shown."""
 _ORIENTATION_TAG = 0x0112
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I"}
 _SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
@@ -45,7 +47,22 @@ class ImageHeader:
     scans: int
     """Passes over the picture that its decoder makes."""
     orientation: int
-    """EXIF's, 1 to 8; 1, upright, where nothing is said: no tag, or a reserved value."""
+    """EXIF's, 1 to 8; 1, upright, where nothing is said: no tag, or a reserved value.
+
+    One in an XMP packet alone (`tiff:Orientation`) says nothing, as for OpenCV, libjpeg, libvips and browsers; Pillow
+    and Windows differ. What leaves such a file behind is mostly a program that turned the pixels, took EXIF's tag away
+    and knew nothing of the copy: to heed it would turn them twice.
+    """
+
+    @property
+    def shown_width_px(self) -> int:
+        """Of the picture as viewers show it, turned as EXIF says."""
+        return self.height_px if self.orientation in SIDEWAYS else self.width_px
+
+    @property
+    def shown_height_px(self) -> int:
+        """As `shown_width_px`."""
+        return self.width_px if self.orientation in SIDEWAYS else self.height_px
 
 
 def read_header(encoded: bytes, most_scans: int) -> ImageHeader:

@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from vlm3.errors import DataError
-from vlm3.storage.image_headers import UPRIGHT, ImageHeader, ImageKind, read_header, without_stray_bytes
+from vlm3.storage.image_headers import SIDEWAYS, UPRIGHT, ImageHeader, ImageKind, read_header, without_stray_bytes
 
 MAX_DECODED_PIXELS = 200_000_000
 MAX_ENCODED_BYTES = 256 << 20
@@ -74,7 +74,7 @@ def decode_size(encoded: bytes) -> tuple[int, int]:
         TurnedImageError: EXIF has an orientation other than upright.
         DataError: neither JPEG nor PNG, a damaged header, too large, or of too many scans.
     """
-    header = _bounded_header(encoded)
+    header = _upright_header(encoded)
     return header.width_px, header.height_px
 
 
@@ -89,7 +89,38 @@ def decode_at_least(encoded: bytes, scale: float) -> Decoded:
     Raises:
         DataError: as `decode_size`, or for damaged pixels.
     """
-    header = _bounded_header(encoded)
+    return _decoded(encoded, _upright_header(encoded), scale)
+
+
+def upright(encoded: bytes) -> bytes:
+    """The picture as viewers show it: as it came, or a PNG without the tag whose pixels are turned as EXIF says.
+
+    K and points of such a picture are those of the turned one.
+
+    Raises:
+        DataError: as `decode_rgb`, but for a turned picture.
+    """
+    header = bounded_header(encoded)
+    if header.orientation == UPRIGHT:
+        return encoded
+    shown = _turned(_decoded(encoded, header, 1.0).pixels, header.orientation)
+    done, png = cv2.imencode(".png", np.ascontiguousarray(shown[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise RuntimeError("OpenCV could not encode a PNG")
+    return png.tobytes()
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A view of pixels as they are shown (Exif 2.32, 4.6.4: where row 0 and column 0 as stored are on the picture)."""
+    if orientation in SIDEWAYS:
+        pixels = pixels.transpose(1, 0, 2)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::rows, ::columns]
+
+
+def _decoded(encoded: bytes, header: ImageHeader, scale: float) -> Decoded:
+    """Pixels as stored."""
     if header.kind is ImageKind.PNG:
         return Decoded(_decode_png(encoded, header), header.width_px, header.height_px, 1.0, 1.0)
     eighths = min(8, max(1, math.ceil(scale * 8)))
@@ -104,8 +135,12 @@ def decode_at_least(encoded: bytes, scale: float) -> Decoded:
     raise _other_than_said(header, pixels.shape)
 
 
-def _bounded_header(encoded: bytes) -> ImageHeader:
-    """The header of an image that may be decoded. Raises as `decode_size`."""
+def bounded_header(encoded: bytes) -> ImageHeader:
+    """The header of an image that may be decoded, whichever way it is turned.
+
+    Raises:
+        DataError: neither JPEG nor PNG, a damaged header, too large, or of too many scans.
+    """
     if len(encoded) > MAX_ENCODED_BYTES:
         raise DataError(f"image file of {len(encoded)} bytes, at most {MAX_ENCODED_BYTES} are read")
     header = read_header(encoded, MAX_SCANS)
@@ -119,6 +154,11 @@ def _bounded_header(encoded: bytes) -> ImageHeader:
         raise DataError(f"progressive JPEG of {size} in {found}: decoding would take too long; write it anew")
     if header.kind is ImageKind.JPEG and header.bits != 8:
         raise DataError(f"JPEG of {header.bits} bits a sample, 8 are read: convert it")
+    return header
+
+
+def _upright_header(encoded: bytes) -> ImageHeader:
+    header = bounded_header(encoded)
     if header.orientation != UPRIGHT:
         raise TurnedImageError(header.kind, header.orientation)
     return header

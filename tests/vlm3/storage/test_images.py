@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.image_files import (
     PIXELS,
@@ -18,12 +18,21 @@ from tests.image_files import (
     many_scans,
     segment,
     turned,
+    turned_in_xmp,
     with_chunk,
     with_segments,
     written,
 )
 from vlm3.errors import DataError
-from vlm3.storage.images import MAX_SCANS, TurnedImageError, decode_at_least, decode_rgb, decode_size
+from vlm3.storage.images import (
+    MAX_SCANS,
+    TurnedImageError,
+    bounded_header,
+    decode_at_least,
+    decode_rgb,
+    decode_size,
+    upright,
+)
 
 JPEG, PNG = written("JPEG"), written("PNG")
 KINDS = pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -42,6 +51,46 @@ def test_a_turned_picture_is_refused_with_what_to_do_in_its_format(kind: str, or
     assert ("jpegtran" in str(raised.value)) == (kind == "JPEG")
     assert "remove the tag" in str(raised.value) and "ingest" not in str(raised.value)
     assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+
+
+@KINDS
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_pixels_are_those_that_pillow_shows(kind: str, orientation: int) -> None:
+    encoded = turned(kind, orientation)
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))))
+    header, plain = bounded_header(encoded), upright(encoded)
+    assert (header.shown_height_px, header.shown_width_px, 3) == shown.shape
+    assert decode_size(plain) == (header.shown_width_px, header.shown_height_px)
+    assert np.array_equal(decode_rgb(plain), shown)
+    assert upright(plain) is plain
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_every_colour_type_is_turned(mode: str) -> None:
+    image = Image.fromarray(PIXELS)
+    image = image.quantize(64) if mode == "P" else image.convert(mode)
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    encoded = written(kind, image, exif=b"Exif\0\0" + exif(6))
+    assert np.array_equal(decode_rgb(upright(encoded)), np.rot90(decode_rgb(written(kind, image)), -1))
+
+
+def test_what_cannot_be_decoded_cannot_be_turned() -> None:
+    encoded = turned("JPEG", 6)
+    with pytest.raises(DataError, match="damaged JPEG"):
+        upright(encoded[: len(encoded) // 2])
+    with pytest.raises(DataError, match="more than 100 scans"):
+        upright(with_segments(many_scans(MAX_SCANS + 1, 64, 48), segment(0xE1, b"Exif\0\0" + exif(6))))
+
+
+@KINDS
+@pytest.mark.parametrize("element", [False, True])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_an_orientation_in_xmp_alone_says_nothing_anywhere(kind: str, element: bool, orientation: int) -> None:
+    encoded = turned_in_xmp(kind, orientation, element)
+    assert Image.open(io.BytesIO(encoded)).getexif()[0x0112] == orientation, "Pillow reads it: the packet is well made"
+    assert upright(encoded) is encoded
+    assert decode_size(encoded) == (64, 48)
+    assert np.array_equal(decode_rgb(encoded), decode_rgb(written(kind)))
 
 
 @KINDS
