@@ -197,7 +197,10 @@ def _finish(
     if request.register and metric is not None:
         uri = tracking_uri(recipe.tracking, request.runs_dir)
         fingerprint = next(source.fingerprint for source in evaluated if source.name == primary)
-        asked = evaluation_identity(fingerprint, recipe.evaluation.images, recipe.evaluation.points, recipe.seed)
+        evaluation = recipe.evaluation
+        # Not in the summary of a run that an earlier version ended.
+        left_out = int(metrics.get(f"eval/{primary}/not_asked_count", 0))
+        asked = evaluation_identity(fingerprint, evaluation.images, evaluation.points, recipe.seed, left_out)
         version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], asked)
         promoted = promote_if_better(recipe.tracking, uri, version, metric, metrics[metric])
     return TrainResult(run.run_id, metrics, export_dir, version, promoted)

@@ -49,7 +49,7 @@ class ResolvedModel:
     """Of the run that made a registered version; None for a directory."""
 
 
-def evaluation_identity(fingerprint: str, images: int, points: int, seed: int) -> str:
+def evaluation_identity(fingerprint: str, images: int, points: int, seed: int, not_asked: int = 0) -> str:
     """What two values must share to be compared.
 
     Args:
@@ -57,8 +57,11 @@ def evaluation_identity(fingerprint: str, images: int, points: int, seed: int) -
         images: how many images were asked about.
         points: how many points an image.
         seed: which chose them.
+        not_asked: how many of the points this model could not be asked about. They are not scored, so that values with
+            another number are of other points.
     """
-    return f"{fingerprint}{ASKED}{images} points={points} seed={seed}"
+    asked = f"{fingerprint}{ASKED}{images} points={points} seed={seed}"
+    return f"{asked} not_asked={not_asked}" if not_asked else asked
 
 
 def register(

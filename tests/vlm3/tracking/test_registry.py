@@ -132,7 +132,9 @@ def test_other_images_points_or_seeds_are_another_evaluation(config, run, export
     for name in asked:
         other = fresh_version(config, run, export, 0.9, evaluation_identity("data", **asked | {name: 1}))
         assert not promote_if_better(config, run.uri, other, METRIC, 0.9) and champion(config, run) == first
-    same = fresh_version(config, run, export, 0.3, evaluation_identity("data", **asked))
+    fewer = fresh_version(config, run, export, 0.9, evaluation_identity("data", **asked, not_asked=12))
+    assert not promote_if_better(config, run.uri, fewer, METRIC, 0.9) and champion(config, run) == first
+    same = fresh_version(config, run, export, 0.3, evaluation_identity("data", **asked, not_asked=0))
     assert promote_if_better(config, run.uri, same, METRIC, 0.3), "those of other evaluations are not in its way"
 
 
