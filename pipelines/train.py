@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +16,15 @@ from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
 from pipelines.runs import only_driver
 from pipelines.samples import SampleBuilder, keep_encoder
-from pipelines.sources import LiveGate, components, evaluated_sources, open_sources, require_labels, task_names
+from pipelines.sources import (
+    LiveGate,
+    components,
+    evaluated_sources,
+    given_sources,
+    require_labels,
+    task_names,
+    with_rendered,
+)
 from pipelines.stream import in_order
 from pipelines.train_stream import StreamFactory, saved_ledger, step_shape, work
 from pipelines.weights import component_sizes, keep_plan, start_plan
@@ -25,7 +32,7 @@ from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError
 from vlm3.log import get_logger
 from vlm3.mixture.plan import MixturePlan
-from vlm3.models.load import resolve_model
+from vlm3.models.load import require_model, resolve_model
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
@@ -94,9 +101,15 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
         from vlm3.train.engine import require_device
 
         require_device(recipe.train.device)
-    sources = open_sources(recipe, request.runs_dir, partial(_connect_and_check, recipe))
+    require_model(recipe.model)
+    given = given_sources(recipe, request.runs_dir)
+    connect()
+    _check_sizes(recipe)
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
-    parts, weights = components(recipe, sources, VisionSpec.from_directory(model_dir))
+    vision, encoder = VisionSpec.from_directory(model_dir), ConversationEncoder.from_directory(model_dir)
+    # Last, since it takes a while: what is wrong with recipe, data, cluster or model is told before.
+    sources = with_rendered(recipe, given, request.runs_dir)
+    parts, weights = components(recipe, sources, vision)
     sizes = component_sizes([(part.name, part.source) for part in parts])
     saved = latest_checkpoint(run_dir)
     # Other data under the same name is refused here.
@@ -104,7 +117,6 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     drawn = plan.ever_drawn(recipe.train.steps * recipe.train.global_batch)
     evaluated = evaluated_sources(recipe, sources, task_names(drawn))
     require_labels(part for part in parts if part.name in drawn)
-    encoder = ConversationEncoder.from_directory(model_dir)
 
     prepare_tracking(recipe.tracking, request.runs_dir)
     if saved_run_id is not None and _is_trained(run_dir, recipe, evaluated):
@@ -248,11 +260,6 @@ def _complete(
     log.info("all %d steps are done: only the registration is missing", recipe.train.steps)
     with start_run(recipe.tracking, request.runs_dir, request.name, request.kind, run_id=run_id) as run:
         return _finish(recipe, request, run, metrics, export_dir, evaluated)
-
-
-def _connect_and_check(recipe: Recipe) -> None:
-    connect()
-    _check_sizes(recipe)
 
 
 def _check_sizes(recipe: Recipe) -> None:
