@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pipelines.interrupts import interruptible
 from pipelines.progress import figures, watching
+from pipelines.runs import RunRequest
 from pipelines.sources import open_sources
-from pipelines.train import RunRequest, run_training
+from pipelines.train import run_training
 from vlm3.config import apply_overrides
 from vlm3.errors import ConfigError
 from vlm3.log import configure, get_logger

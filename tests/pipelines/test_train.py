@@ -9,9 +9,11 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.reading import ClipReader
+from pipelines.run_end import TrainResult
+from pipelines.runs import RunRequest
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
-from pipelines.train import RunRequest, TrainResult, run_training
+from pipelines.train import run_training
 from tests.job_runs import RayVariables, run_job
 from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError, DataError
