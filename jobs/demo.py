@@ -12,10 +12,11 @@ from rich.table import Table
 
 from pipelines.cluster import connect
 from pipelines.ingest import IngestConfig, ingest
-from pipelines.runs import runs_folder
+from pipelines.run_end import TrainResult
+from pipelines.runs import RunRequest, runs_folder
 from pipelines.search import run_search
 from pipelines.sources import open_sources
-from pipelines.train import RunRequest, TrainResult, run_training
+from pipelines.train import run_training
 from serve.once import answer_once
 from vlm3 import terminal
 from vlm3.job import run_job

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pipelines.runs import runs_folder
+from pipelines.runs import RunRequest, runs_folder
 from vlm3 import terminal
 from vlm3.job import going_on, resume_command, run_job
 from vlm3.train.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from pipelines.train import TrainResult
+    from pipelines.run_end import TrainResult
 
 DEFAULT_RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
 
@@ -55,7 +55,8 @@ def main() -> None:
     runs_dir = runs_folder(arguments.runs)
     terminal.keep_log(runs_dir / "train" / name / "log")
     # Takes seconds, which nobody wants to wait for who misspelt a key.
-    from pipelines.train import RUN_FILE, RunRequest, run_training
+    from pipelines.run_file import RUN_FILE
+    from pipelines.train import run_training
 
     begun = runs_dir / "train" / name / RUN_FILE
     request = RunRequest(

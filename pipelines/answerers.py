@@ -15,6 +15,7 @@ from vlm3.infer.predictor import Predictor
 from vlm3.infer.spec import FILE, AskSpec
 from vlm3.infer.text_model import ImageBounds
 from vlm3.models.load import ModelConfig, resolve_model
+from vlm3.storage.visible import visible
 from vlm3.tasks.templates import template_set
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.registry import ResolvedModel, resolve
@@ -36,7 +37,7 @@ class DirectoryAnswerer:
     @property
     def identity(self) -> str:
         """Names the weights' files and the way of asking."""
-        files = sorted(path for path in self.directory.iterdir() if path.is_file())
+        files = [path for path in visible(self.directory.iterdir()) if path.is_file()]
         state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return _hash(f"{state} {self.device} {_way(self.ask)}")
 

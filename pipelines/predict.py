@@ -18,6 +18,7 @@ from vlm3.errors import ConfigError, UserError
 from vlm3.evaluation.answering import Answerer
 from vlm3.evaluation.tables import TABLES, AnswerTable, concatenate, from_arrow, to_arrow
 from vlm3.storage.store import open_store
+from vlm3.storage.visible import visible
 
 REQUEST_FILE = "request.json"
 PARTS = "parts"
@@ -143,15 +144,18 @@ def _claim(folder: Path, benchmark: Benchmark, source: AnswererSource) -> None:
 def _keep(folder: Path, part: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(part, sink)
-    parts = folder / PARTS
-    number = len(list(parts.glob("*.parquet"))) if parts.is_dir() else 0
+    number = len(_parts(folder))
     open_store(str(folder)).write_atomic(f"{PARTS}/{number:06d}.parquet", sink.getvalue().to_pybytes())
+
+
+def _parts(folder: Path) -> list[Path]:
+    return visible((folder / PARTS).glob("*.parquet"))
 
 
 def _kept(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
     """Row → its tables, packed, by task."""
     found: dict[str, list[tuple[str, bytes]]] = {}
-    for path in sorted((folder / PARTS).glob("*.parquet")):
+    for path in _parts(folder):
         part = pq.read_table(path)
         for row, task, packed, _ in zip(*(part[name].to_pylist() for name in _PART.names), strict=True):
             tables = found.setdefault(row, [])

@@ -5,13 +5,27 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 
 log = get_logger(__name__)
 VARIABLE = "VLM3_RUNS"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Where a run lives and what becomes of it."""
+
+    name: str
+    runs_dir: Path
+    kind: Literal["train", "trial"] = "train"
+    parent_run_id: str | None = None
+    resume: bool = False
+    register: bool = True
 
 
 def runs_folder(given: Path | None = None) -> Path:

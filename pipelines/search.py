@@ -10,11 +10,13 @@ from pathlib import Path
 
 from pipelines.interrupts import interruptible
 from pipelines.progress import figures, watching
+from pipelines.runs import RunRequest
 from pipelines.sources import open_sources
-from pipelines.train import RunRequest, run_training
+from pipelines.train import run_training
 from vlm3.config import apply_overrides
 from vlm3.errors import ConfigError
 from vlm3.log import configure, get_logger
+from vlm3.models.load import require_model
 from vlm3.search.config import SearchConfig
 from vlm3.search.ray_tune import TrialOutcome, search
 from vlm3.search.report import winning_mixture, write_report
@@ -81,7 +83,8 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
         {source: entry.weight for source, entry in recipe.sources.items()}, config.sources, config.floor
     )
     _check_decides(recipe, space)
-    trial_recipe(recipe, config, space.recipe_weights(space.given))  # wrong overrides are refused before anything runs
+    # Wrong overrides, and a model that no trial could train, are refused before anything runs.
+    require_model(trial_recipe(recipe, config, space.recipe_weights(space.given)).model)
     folder = runs_dir / SEARCH_FOLDER / name
     identity = _identity(config, recipe)
     known = _claim(folder, identity, resume)

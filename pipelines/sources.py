@@ -1,6 +1,6 @@
 """The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,23 @@ def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
     return recipe.sources[name].uri or str(runs_dir / "data" / name)
 
 
-def open_sources(recipe: Recipe, runs_dir: Path, prepare: Callable[[], None] = connect) -> dict[str, ShardedSource]:
-    """Every source that is trained on or evaluated, opened; rendered rooms are made first where they are not there yet.
+def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
+    """Every source that is trained on or evaluated, opened; joins or starts a Ray cluster once they are checked.
+
+    Raises:
+        ConfigError, DataError: as `given_sources`.
+    """
+    given = given_sources(recipe, runs_dir)
+    connect()
+    return with_rendered(recipe, given, runs_dir)
+
+
+def given_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
+    """The sources that are there already, opened. Nothing is rendered, and no cluster is needed.
 
     Args:
         recipe: names the sources.
         runs_dir: rendered sources lie below it.
-        prepare: called before anything is rendered and once all is checked that needs no cluster; connects to one.
 
     Raises:
         ConfigError: an evaluated source is not in the recipe, the primary one is not evaluated, or as `components`.
@@ -60,13 +70,24 @@ def open_sources(recipe: Recipe, runs_dir: Path, prepare: Callable[[], None] = c
     opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
     # What is wrong with the weights is told before anything is rendered.
     _mixture(recipe, {name: _drawn(recipe, name, opened.get(name)) for name in recipe.sources})
-    prepare()
+    return opened
+
+
+def with_rendered(recipe: Recipe, given: dict[str, ShardedSource], runs_dir: Path) -> dict[str, ShardedSource]:
+    """All sources of a recipe, in its order: rooms are rendered on the connected cluster where they are not there yet.
+
+    It takes a while: whatever can be refused is refused before.
+
+    Raises:
+        DataError: a rendered source is damaged.
+    """
+    found = dict(given)
     for name, source in recipe.sources.items():
         if source.render is not None:
-            # Last, since it takes a while: what is missing is told at once.
-            ingest(RoomsReader(source.render, name), uris[name], RENDERED)
-            opened[name] = ShardedSource.open(uris[name])
-    return {name: opened[name] for name in recipe.sources}
+            uri = source_uri(recipe, name, runs_dir)
+            ingest(RoomsReader(source.render, name), uri, RENDERED)
+            found[name] = ShardedSource.open(uri)
+    return {name: found[name] for name in recipe.sources}
 
 
 def components(

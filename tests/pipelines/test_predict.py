@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.predict import Replicas, predict
+from pipelines.predict import PARTS, AnswerActor, Replicas, predict
 from tests.frames import make_frame
 from vlm3.benchmarks.items import DepthItem, Item
 from vlm3.errors import ConfigError, DataError, UserError
@@ -106,6 +108,17 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(run: Run, tmp_path: Pat
 def test_a_replica_that_dies_is_replaced(run: Run, tmp_path: Path) -> None:
     assert complete(run(accident="dies", replicas=2))
     assert (tmp_path / "accident").exists()
+
+
+def test_what_systems_leave_beside_kept_answers_is_no_answer(tmp_path: Path) -> None:
+    parts = tmp_path / "answers" / PARTS
+    parts.mkdir(parents=True)
+    source = Clerk(tmp_path)
+    kept = AnswerActor(MadeBenchmark(), source, 1)(pa.table({"row": list(ROWS)}))  # type: ignore[arg-type]
+    pq.write_table(kept, parts / "000000.parquet")
+    (parts / "._000000.parquet").write_bytes(b"no answers")
+    (table,) = predict(MadeBenchmark(), ROWS, source, tmp_path / "answers", Replicas()).values()  # type: ignore[arg-type]
+    assert isinstance(table, DepthTable) and complete(table)
 
 
 def test_answers_of_another_model_or_to_other_data_are_not_mixed_in(run: Run, tmp_path: Path) -> None:

@@ -56,6 +56,18 @@ def test_a_search_that_cannot_work_is_refused_before_ray_starts(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_no_trial_could_train_is_refused_before_anything_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # joining a cluster would fail with another message
+    runs_dir = tmp_path / "runs"
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl", "quantization_config": {"quant_method": "awq"}}')
+    for sets, overrides in (((f"model.id={tmp_path}",), ()), ((), (f"model.id={tmp_path}",))):
+        with pytest.raises(ConfigError, match=r"quantized weights \(awq\) cannot be trained"):
+            run_search(SearchConfig(overrides=overrides), load_recipe(ROOMS, sets), "s", runs_dir)
+    assert not runs_dir.exists()
+
+
 def test_going_on_with_a_search_that_never_was_is_refused(recipe: Recipe, tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"no search to go on with .*start one with --name never"):
         run_search(SearchConfig(), recipe, "never", tmp_path, resume=True)

@@ -9,9 +9,11 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.reading import ClipReader
+from pipelines.run_end import TrainResult
+from pipelines.runs import RunRequest
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
-from pipelines.train import RunRequest, TrainResult, run_training
+from pipelines.train import run_training
 from tests.job_runs import RayVariables, run_job
 from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError, DataError
@@ -182,6 +184,25 @@ def test_what_cannot_run_is_refused_before_anything_starts(finished, runs_dir: P
     with pytest.raises(error, match=message):
         run_training(Recipe.parse(data, "test"), RunRequest("refused", runs_dir))
     assert not (runs_dir / "train" / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "qwen3_vl", "quantization_config": {"quant_method": "fp8"}}, r"quantized weights \(fp8\)"),
+        ({"model_type": "qwen2_5_vl"}, "holds a model of type 'qwen2_5_vl'; expected 'qwen3_vl'"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_before_anything_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, object], message: str
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # joining a cluster would fail with another message
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    recipe = Recipe.parse(recipe_data() | {"model": {"id": str(tmp_path)}}, "test")
+    with pytest.raises(ConfigError, match=message) as refused:
+        run_training(recipe, RunRequest("refused", tmp_path / "runs"))
+    assert "\n" not in str(refused.value)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["locks"]
 
 
 def test_a_source_marked_eval_cannot_be_given_weight(finished, runs_dir: Path, data_dir: Path, tmp_path: Path):

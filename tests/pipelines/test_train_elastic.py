@@ -6,7 +6,9 @@ import pytest
 import ray.train
 from mlflow import MlflowClient
 
-from pipelines.train import RunRequest, TrainResult, run_training
+from pipelines.run_end import TrainResult
+from pipelines.runs import RunRequest
+from pipelines.train import run_training
 from tests.pipelines.interruptions import dying, interrupted
 from tests.pipelines.test_train import recipe_data
 from vlm3.tracking.runs import tracking_uri

@@ -1,5 +1,6 @@
 """Two evaluations of the same questions: how much better is one, and could that be luck?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vlm3.evaluation.outcomes import share, was_asked
 from vlm3.evaluation.scoring import per_answer
 from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow, question_columns, take
 from vlm3.metrics.paired import PairedDifference, paired_bootstrap
+from vlm3.storage.visible import visible
 
 SIGNIFICANT = 0.05
 
@@ -47,20 +49,16 @@ def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]
     for folder in (folder_a, folder_b):
         if not folder.is_dir():
             raise DataError(f"{folder}: no such evaluation; its name is the --name it was given")
-    shared = [
-        (path.parent.name, task, path)
-        for task in TABLES
-        for path in sorted(folder_a.glob(f"*/{task}.parquet"))
-        if (folder_b / path.parent.name / path.name).is_file()
-    ]
+    tables_a, tables_b = _tables(folder_a), _tables(folder_b)
+    shared = [key for key in tables_a if key in tables_b]
     if not shared:
         raise DataError(
-            f"no benchmark and task in common: {folder_a.name} has {_listed(folder_a)}, {folder_b.name} has"
-            f" {_listed(folder_b)} (an evaluation that has not ended has none)"
+            f"no benchmark and task in common: {folder_a.name} has {_listed(tables_a)}, {folder_b.name} has"
+            f" {_listed(tables_b)} (an evaluation that has not ended has none)"
         )
     found = []
-    for benchmark, task, path in shared:
-        a, b = _read(path, task), _read(folder_b / benchmark / path.name, task)
+    for benchmark, task in shared:
+        a, b = (_read(tables[benchmark, task], task) for tables in (tables_a, tables_b))
         if not _same_questions(a, b):
             raise DataError(
                 f"{benchmark}/{task}: {folder_a.name} and {folder_b.name} answer different questions: evaluate both on"
@@ -108,8 +106,14 @@ def notes(comparisons: tuple[Comparison, ...]) -> list[str]:
     ]
 
 
-def _listed(folder: Path) -> str:
-    return ", ".join(f"{path.parent.name}/{path.stem}" for path in sorted(folder.glob("*/*.parquet"))) or "none"
+def _tables(folder: Path) -> dict[tuple[str, str], Path]:
+    """(benchmark, task) → file of its answers."""
+    files = {(place.name, task): place / f"{task}.parquet" for task in TABLES for place in visible(folder.iterdir())}
+    return {key: file for key, file in files.items() if file.is_file()}
+
+
+def _listed(tables: Mapping[tuple[str, str], Path]) -> str:
+    return ", ".join(sorted(f"{benchmark}/{task}" for benchmark, task in tables)) or "none"
 
 
 def _verdict(entry: Comparison) -> str:

@@ -4,11 +4,11 @@ One row an item and task: `item`, `task` and `values` (a list of numbers, row by
 the values are a dense map, and `kind` (z or ray) of depths. docs/evaluation.md says what `values` holds for each task.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,34 +19,40 @@ from vlm3.benchmarks.items import DepthItem, Item, ObjectItem, PairItem
 from vlm3.errors import DataError, nearest
 from vlm3.evaluation.answering import KINDS, correspondence_table, depth_table, is_metric, repeated, texts_of
 from vlm3.evaluation.object_questions import family_of, questions_of
+from vlm3.evaluation.prediction_columns import (
+    NAMES,
+    OPTIONAL,
+    VALUES,
+    are_truths,
+    check_columns,
+    numbers,
+    text,
+    whole_number,
+)
 from vlm3.evaluation.tables import AnswerTable, ObjectTable, PoseTable
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.geometry.rotation import rotation_angle_deg
 from vlm3.tasks.objects import ObjectsTaskConfig
 
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_numbers(kind: pa.DataType) -> bool:
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return lists and any(
-        is_kind(kind.value_type) for is_kind in (pa.types.is_floating, pa.types.is_integer, pa.types.is_null)
-    )
-
-
-COLUMNS: dict[str, Callable[[pa.DataType], bool]] = {"item": _is_text, "task": _is_text, "values": _is_numbers}
-OPTIONAL: dict[str, Callable[[pa.DataType], bool]] = {
-    "height": pa.types.is_integer,
-    "width": pa.types.is_integer,
-    "kind": _is_text,
-}
 TASKS = ("depth", "correspondence", "pose", "objects")
 MAX_GROUP_BYTES = 4 << 30
 """Of a row group, which is read whole: it is kept while its items are asked about."""
 RIGID_ROW = (0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the values of a prediction are in the file, and what they are."""
+
+    group: int
+    """Row group."""
+    row: int
+    """In it."""
+    size: tuple[int, int] | None
+    """(height, width) of a dense map."""
+    kind: DepthKind | None
+    """Of depths; None where the file does not say it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +83,8 @@ class PredictionFile:
     """Predictions, looked up by item and task."""
 
     path: Path
-    rows: Mapping[tuple[str, str], tuple[int, int]]
-    """(item, task) → (row group, row in it)."""
+    rows: Mapping[tuple[str, str], Place]
+    """By (item, task)."""
     tasks: frozenset[str]
     changed_ns: int
     """When the file was written."""
@@ -88,73 +94,92 @@ class PredictionFile:
         """Index a file; values are read when they are needed.
 
         Raises:
-            DataError: no such file, not Parquet, a column is missing or of another type, an item comes twice, an
-                unknown task, or a row group that is too large.
+            DataError: no such file, not Parquet, a column is missing or holds something else, an item comes twice, an
+                unknown task, an impossible map or kind, or a row group that is too large.
         """
         try:
             file = pq.ParquetFile(path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
         with file:
-            _check_columns(path, file.schema_arrow)
-            rows: dict[tuple[str, str], tuple[int, int]] = {}
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).total_byte_size
-                if size > MAX_GROUP_BYTES:
-                    raise DataError(
-                        f"{path}: row group {group} has {size} bytes, at most {MAX_GROUP_BYTES} are read at once: write"
-                        " the file with a smaller row_group_size, e.g. 16"
-                    )
-                keys = file.read_row_group(group, columns=["item", "task"])
-                pairs = zip(keys["item"].to_pylist(), keys["task"].to_pylist(), strict=True)
-                for number, (item, task) in enumerate(pairs):
-                    if task not in TASKS:
-                        raise DataError(f"{path}: item {item!r} has task {task!r}{nearest(str(task), TASKS)}")
-                    if (item, task) in rows:
-                        raise DataError(f"{path}: item {item!r} has two predictions for {task}")
-                    rows[item, task] = (group, number)
-        return cls(path, rows, frozenset(task for _, task in rows), path.stat().st_mtime_ns)
+            check_columns(path, file.schema_arrow)
+            rows: dict[tuple[str, str], Place] = {}
+            for item, task, place in _places(path, file):
+                if (item, task) in rows:
+                    raise DataError(f"{path}: item {item!r} has two predictions for {task}")
+                rows[item, task] = place
+            tasks = frozenset(task for _, task in rows)
+            if are_truths(file.schema_arrow.field(VALUES).type) and tasks != {"objects"}:
+                raise DataError(
+                    f"{path}: column {VALUES!r}: expected numbers, found true or false, which answer questions about"
+                    " objects only"
+                )
+        return cls(path, rows, tasks, path.stat().st_mtime_ns)
 
     def find(self, item: str, task: str) -> Prediction:
         """The prediction for an item; what is not finite is NaN.
 
         Raises:
-            DataError: there is none, or its map or kind is impossible.
+            DataError: there is none, or its row group is damaged.
         """
         if (item, task) not in self.rows:
             raise DataError(f"{self.path}: no {task} prediction for item {item!r}: every item of a benchmark needs one")
-        group, number = self.rows[item, task]
-        table = _row_group(self.path, group, self.changed_ns)
-        where = f"{self.path.name}: {task} prediction for item {item!r}"
-        height, width, kind = (table[n][number].as_py() if n in table.column_names else None for n in OPTIONAL)
-        if (height is None) != (width is None) or (height is not None and min(height, width) < 1):
-            raise DataError(f"{where}: a dense map needs height and width, both positive; found {height}, {width}")
-        if kind is not None and kind not in set(DepthKind):
-            raise DataError(f"{where}: kind {kind!r}, expected {' or '.join(DepthKind)}")
-        cell = table["values"][number]
-        values = cell.values.to_numpy(zero_copy_only=False).astype(np.float64) if cell.is_valid else np.empty(0)
-        values[~np.isfinite(values)] = np.nan
-        size = None if height is None or width is None else (int(height), int(width))
-        return Prediction(where, values, size, None if kind is None else DepthKind(kind))
+        place = self.rows[item, task]
+        cell = _values(self.path, place.group, self.changed_ns)[place.row]
+        return Prediction(_where(self.path, task, item), numbers(cell), place.size, place.kind)
 
 
-def _check_columns(path: Path, schema: pa.Schema) -> None:
-    for name, right in COLUMNS.items():
-        if name not in schema.names:
-            raise DataError(f"{path}: expected columns {', '.join(COLUMNS)}, found no {name!r}")
-        if not right(schema.field(name).type):
-            raise DataError(f"{path}: column {name!r} is of type {schema.field(name).type}")
-    for name, right in OPTIONAL.items():
-        if name in schema.names and not (right(schema.field(name).type) or pa.types.is_null(schema.field(name).type)):
-            raise DataError(f"{path}: column {name!r} is of type {schema.field(name).type}")
+def _places(path: Path, file: pq.ParquetFile) -> Iterator[tuple[str, str, Place]]:
+    """Item, task and place of each row. Raises DataError naming row and column, or item and task."""
+    columns = [name for name in (*NAMES, *OPTIONAL) if name in file.schema_arrow.names]
+    first = 0
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).total_byte_size
+        if size > MAX_GROUP_BYTES:
+            raise DataError(
+                f"{path}: row group {group} has {size} bytes, at most {MAX_GROUP_BYTES} are read at once: write the"
+                " file with a smaller row_group_size, e.g. 16"
+            )
+        rows = _read(path, file, group, columns).to_pylist()
+        for number, row in enumerate(rows):
+            yield _place(path, group, number, row, f"{path}: row {first + number}")
+        first += len(rows)
+
+
+def _place(path: Path, group: int, number: int, row: dict[str, Any], where: str) -> tuple[str, str, Place]:
+    item, task = (text(row[name], f"{where}: column {name!r}") for name in NAMES)
+    if item is None:
+        raise DataError(f"{where}: column 'item': expected the name of an item, found none")
+    if task not in TASKS:
+        raise DataError(f"{path}: item {item!r} has task {task!r}{nearest(str(task), TASKS)}")
+    height, width = (whole_number(row.get(name), f"{where}: column {name!r}") for name in ("height", "width"))
+    kind = text(row.get("kind"), f"{where}: column 'kind'")
+    if (height is None) != (width is None) or (height is not None and width is not None and min(height, width) < 1):
+        raise DataError(
+            f"{_where(path, task, item)}: a dense map needs height and width, both positive; found {height}, {width}"
+        )
+    if kind is not None and kind not in set(DepthKind):
+        raise DataError(f"{_where(path, task, item)}: kind {kind!r}, expected {' or '.join(DepthKind)}")
+    size = None if height is None or width is None else (height, width)
+    return item, task, Place(group, number, size, None if kind is None else DepthKind(kind))
+
+
+def _where(path: Path, task: str, item: str) -> str:
+    return f"{path.name}: {task} prediction for item {item!r}"
 
 
 @lru_cache(maxsize=1)
-def _row_group(path: Path, group: int, changed_ns: int) -> pa.Table:
-    """Kept until another one is asked for, or the file is written anew."""
+def _values(path: Path, group: int, changed_ns: int) -> pa.ChunkedArray:
+    """Of a row group; kept until another one is asked for, or the file is written anew."""
     with pq.ParquetFile(path) as file:
-        names = [name for name in (*COLUMNS, *OPTIONAL) if name in file.schema_arrow.names]
-        return file.read_row_group(group, columns=names).combine_chunks()
+        return _read(path, file, group, [VALUES]).combine_chunks()[VALUES]
+
+
+def _read(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+    try:
+        return file.read_row_group(group, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: {', '.join(columns)} of row group {group} cannot be read: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

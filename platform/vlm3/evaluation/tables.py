@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+LISTS = (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)
 TableT = TypeVar("TableT", bound="AnswerTable")
 
 
@@ -137,17 +138,28 @@ def to_arrow(table: AnswerTable) -> pa.Table:
 
 
 def from_arrow(kind: type[TableT], found: pa.Table) -> TableT:
-    """The table that `to_arrow` made.
+    """The table that `to_arrow` made, also where another library has written it anew with types of its own.
 
     Raises:
         KeyError: a column is missing.
+        ValueError: a column holds something else.
     """
-    values = {}
-    for name, column in _columns(kind).items():
-        cells = found[name].combine_chunks()
-        flat = cells.flatten() if column.shape else cells
-        values[name] = flat.to_numpy(zero_copy_only=False).astype(column.numpy).reshape(len(cells), *column.shape)
-    return kind(**values)
+    return kind(**{name: _from_arrow(name, column, found) for name, column in _columns(kind).items()})
+
+
+def _from_arrow(name: str, column: Column, found: pa.Table) -> NDArray[Any]:
+    cells = found[name].combine_chunks()
+    if bool(column.shape) != isinstance(cells, LISTS):
+        raise ValueError(f"column {name!r} is of type {cells.type}")
+    flat = cells.flatten() if column.shape else cells
+    try:
+        flat = flat.cast(column.arrow)
+    except pa.ArrowException:
+        raise ValueError(f"column {name!r} is of type {cells.type}") from None
+    if flat.null_count and column.numpy is not np.float64:
+        raise ValueError(f"column {name!r} lacks {flat.null_count} of {len(flat)} values")
+    values: NDArray[Any] = flat.to_numpy(zero_copy_only=False).astype(column.numpy)
+    return values.reshape(len(cells), *column.shape)
 
 
 def concatenate(tables: Sequence[TableT]) -> TableT:

@@ -1,5 +1,6 @@
 """Which model a recipe means, and how it is loaded: the tiny preset, a local directory or a Hugging Face hub id."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,30 +40,46 @@ class ModelConfig(StrictModel):
     """Parts that are not trained."""
 
 
-def resolve_model(config: ModelConfig, cache_dir: Path, seed: int) -> Path:
-    """The local directory of the model.
-
-    The preset is built once below `cache_dir`; a hub model is downloaded to Hugging Face's own cache.
+def require_model(config: ModelConfig) -> None:
+    """Refuse what a few kilobytes tell against. Nothing is built, and of a hub model only its config.json is fetched.
 
     Raises:
-        ConfigError: there is no such directory or hub model, the hub cannot be reached, or the weights are quantized or
-            an adapter's.
+        ConfigError: as `resolve_model`.
     """
     if config.id == TINY:
-        corpus = depth_corpus()
-        return build_tiny(cache_dir / f"tiny-{config.tiny.fingerprint(seed, corpus)}", config.tiny, seed, corpus)
+        return
     path = Path(config.id).expanduser()
     if path.is_dir():
         require_whole_model(path)
-        return path.resolve()
+        _require_type(path)
+        return
     if not HUB_ID.fullmatch(config.id):
         raise ConfigError(
             f"model.id {config.id!r}: no such directory; expected {TINY!r}, a model directory or a hub id such as"
             " Qwen/Qwen3-VL-4B-Instruct"
         )
     log.info("model %s: looking in the Hugging Face cache, downloading what is not there", config.id)
-    # A few kilobytes say what many gigabytes would be good for.
-    require_unquantized(_download(config, ("config.json",)))
+    directory = _download(config, ("config.json",))
+    require_unquantized(directory)
+    _require_type(directory)
+
+
+def resolve_model(config: ModelConfig, cache_dir: Path, seed: int) -> Path:
+    """The local directory of the model.
+
+    The preset is built once below `cache_dir`; a hub model is downloaded to Hugging Face's own cache.
+
+    Raises:
+        ConfigError: there is no such directory or hub model, the hub cannot be reached, the model is no Qwen3-VL, or
+            the weights are quantized or an adapter's.
+    """
+    require_model(config)
+    if config.id == TINY:
+        corpus = depth_corpus()
+        return build_tiny(cache_dir / f"tiny-{config.tiny.fingerprint(seed, corpus)}", config.tiny, seed, corpus)
+    path = Path(config.id).expanduser()
+    if path.is_dir():
+        return path.resolve()
     directory = _download(config, HUB_FILES)
     require_whole_model(directory)
     return directory
@@ -94,13 +111,11 @@ def load_model(directory: Path, config: ModelConfig) -> Any:
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoModelForImageTextToText
 
     require_whole_model(directory)
+    _require_type(directory)
     try:
-        found = AutoConfig.from_pretrained(directory, local_files_only=True).model_type
-        if found != MODEL_TYPE:
-            raise ConfigError(f"{directory}: holds a model of type {found!r}; expected {MODEL_TYPE!r}")
         with no_progress_bars():
             model, weights = AutoModelForImageTextToText.from_pretrained(
                 directory,
@@ -118,6 +133,16 @@ def load_model(directory: Path, config: ModelConfig) -> Any:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     _freeze(model, config.freeze)
     return model.train()
+
+
+def _require_type(directory: Path) -> None:
+    """Refuse a `config.json` that names another type of model. Raises ConfigError."""
+    try:
+        found = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # who loads it says what is wrong
+    if found != MODEL_TYPE:
+        raise ConfigError(f"{directory}: holds a model of type {found!r}; expected {MODEL_TYPE!r}")
 
 
 def _freeze(model: Any, parts: tuple[str, ...]) -> None:

@@ -8,12 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from vlm3.errors import ConfigError, DataError
 from vlm3.log import get_logger
 from vlm3.models.directory import require_whole_model
+from vlm3.storage.visible import files_below, is_hidden
 from vlm3.tracking.client import connect, connect_existing, retry_locked, store_lock
 from vlm3.tracking.config import TrackingConfig
 
@@ -49,7 +50,7 @@ class ResolvedModel:
     """Of the run that made a registered version; None for a directory."""
 
 
-def evaluation_identity(fingerprint: str, images: int, points: int, seed: int) -> str:
+def evaluation_identity(fingerprint: str, images: int, points: int, seed: int, not_asked: int = 0) -> str:
     """What two values must share to be compared.
 
     Args:
@@ -57,8 +58,11 @@ def evaluation_identity(fingerprint: str, images: int, points: int, seed: int) -
         images: how many images were asked about.
         points: how many points an image.
         seed: which chose them.
+        not_asked: how many of the points this model could not be asked about. They are not scored, so that values with
+            another number are of other points.
     """
-    return f"{fingerprint}{ASKED}{images} points={points} seed={seed}"
+    asked = f"{fingerprint}{ASKED}{images} points={points} seed={seed}"
+    return f"{asked} not_asked={not_asked}" if not_asked else asked
 
 
 def register(
@@ -81,7 +85,7 @@ def register(
     Raises:
         DataError: `export_dir` is no model directory.
     """
-    files = sorted(path for path in export_dir.rglob("*") if path.is_file()) if export_dir.is_dir() else []
+    files = files_below(export_dir)
     if export_dir / "config.json" not in files:
         raise DataError(
             f"{export_dir}: expected an exported model directory with a config.json, found {len(files)} files"
@@ -303,12 +307,17 @@ def _download(client: "MlflowClient", found: "ModelVersion", uri: str, scratch: 
 
 
 def _verify(directory: Path, where: str) -> None:
-    """Compare every file with the checksums written when the model was registered."""
+    """Compare every file with the checksums written when the model was registered.
+
+    Earlier versions registered hidden files too, which systems change and remove as they like.
+    """
     sums = directory / CHECKSUMS
     if not sums.is_file():
         raise DataError(f"{where}: {CHECKSUMS} is missing, the model was not stored completely; register it again")
     for line in sums.read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
+        if is_hidden(PurePosixPath(name)):
+            continue
         path = directory / name
         if not path.is_file():
             raise DataError(f"{where}: {name} is missing; register the model again")

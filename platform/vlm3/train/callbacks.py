@@ -1,18 +1,22 @@
 """δ1 on held-out frames while training goes on, with pictures."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch.distributed as dist
 
+from vlm3.evaluation.outcomes import Outcome
 from vlm3.infer.predictor import Predictor
+from vlm3.log import get_logger
 from vlm3.scenes.schema import Frame
 from vlm3.storage.images import decode_rgb
 from vlm3.tracking.runs import TrackedRun
-from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, image_id, score
+from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, image_id, joined, score
 from vlm3.train.loop import LoopState, StepOutcome
+
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Evaluation:
             scores = score(source, sorted(answers, key=lambda answer: answer.image_id), self.seed)
             metrics |= _flat(scores)
             if self.run is not None:
+                _tell_not_asked(scores)
                 self._picture(source, answers, step)
         if self.run is not None:
             self.run.metrics(metrics, step)
@@ -69,9 +74,7 @@ class Evaluation:
         from vlm3.tracking.pictures import depth_overlay, scatter_true_predicted
 
         assert self.run is not None
-        true = np.concatenate([answer.true_m for answer in answers])
-        predicted = np.concatenate([answer.predicted_m for answer in answers])
-        self.run.figure(f"evaluation/{source}/scatter-{step:06d}.png", scatter_true_predicted(true, predicted))
+        self.run.figure(f"evaluation/{source}/scatter-{step:06d}.png", scatter_true_predicted(*joined(answers)))
         by_id = {answer.image_id: answer for answer in answers}
         for index, frame in enumerate(self.pictured[source]):
             answer = by_id[image_id(frame)]
@@ -90,7 +93,16 @@ def _flat(scores: SourceScores) -> dict[str, float]:
         f"{prefix}/constant_delta1": scores.constant.delta1,
         f"{prefix}/constant_abs_rel": scores.constant.abs_rel,
         f"{prefix}/answers": float(scores.model.count),
+        f"{prefix}/not_asked_count": float(scores.not_asked),
     }
+
+
+def _tell_not_asked(scores: SourceScores) -> None:
+    """The line that the report of a benchmark would have; a warning where nothing is left to score."""
+    asked, left_out = scores.model.count, scores.not_asked
+    outcome = Outcome(scores.source, "depth", asked + left_out, left_out, unreadable=0, cut=0, refused=0)
+    for note in outcome.notes():
+        log.log(logging.INFO if asked else logging.WARNING, "evaluation: %s", note)
 
 
 def _gather(mine: list[FrameAnswers]) -> list[FrameAnswers]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.evaluation.outcomes import OUTSIDE
 from vlm3.geometry.depth import DepthKind
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.predictor import Predictor
@@ -15,10 +16,14 @@ from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.seeds import derive_seed, generator
 from vlm3.storage.split import Split
 
+NAN = float("nan")
+UNKNOWN = DepthScores(0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (NAN, NAN), (NAN, NAN))
+"""Scores where nothing was asked."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameAnswers:
-    """Answers about one frame, without its pixels: every rank gets them from every other."""
+    """Answers about one frame, without its pixels: every rank gets them from every other. N labels were asked about."""
 
     image_id: str
     scene: str
@@ -28,6 +33,8 @@ class FrameAnswers:
     """(N,) labels, of the frame's own depth kind."""
     predicted_m: NDArray[np.float64]
     """(N,) answers converted to the frame's depth kind; NaN where unreadable."""
+    not_asked: int = 0
+    """Labels besides these N: the lens has no ray where they are, or the unified image does not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,8 @@ class SourceScores:
     model: DepthScores
     constant: DepthScores
     """The best constant answer, chosen on these very labels: the hardest constant to beat."""
+    not_asked: int
+    """Labels that could not be asked about: neither is scored on them."""
 
 
 def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
@@ -68,30 +77,45 @@ def image_id(frame: Frame) -> str:
 
 
 def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> FrameAnswers:
-    """Ask about `points` seeded random labels of a frame."""
+    """Ask about `points` seeded random labels of a frame, as far as they can be asked about."""
     rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
     chosen = np.sort(rng.permutation(len(frame.points))[:points])
     labels = frame.points[chosen].astype(np.float64)
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, labels[:, :2])
+    asked = np.array([answer.status != OUTSIDE for answer in answers], bool)
     values = [a.ray_depth_m if frame.depth_kind is DepthKind.RAY else a.z_depth_m for a in answers]
+    predicted_m = np.array([NAN if value is None else value for value in values], np.float64)
     return FrameAnswers(
         image_id=image_id(frame),
         scene=frame.scene,
-        points_px=labels[:, :2],
-        true_m=labels[:, 2],
-        predicted_m=np.array([np.nan if value is None else value for value in values], np.float64),
+        points_px=labels[asked, :2],
+        true_m=labels[asked, 2],
+        predicted_m=predicted_m[asked],
+        not_asked=int((~asked).sum()),
+    )
+
+
+def joined(answers: Sequence[FrameAnswers]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) truths and answers of any number of frames."""
+    nothing = np.empty(0)
+    return (
+        np.concatenate([nothing, *(answer.true_m for answer in answers)]),
+        np.concatenate([nothing, *(answer.predicted_m for answer in answers)]),
     )
 
 
 def score(source: str, answers: Sequence[FrameAnswers], seed: int) -> SourceScores:
     """Scores of all answers of a source, and of the best constant; intervals are over scenes.
 
-    Frames of one room are alike: intervals over frames would be too narrow.
+    Frames of one room are alike: intervals over frames would be too narrow. `UNKNOWN` where nothing was asked.
     """
-    true = np.concatenate([answer.true_m for answer in answers])
-    predicted = np.concatenate([answer.predicted_m for answer in answers])
+    true, predicted = joined(answers)
+    not_asked = sum(answer.not_asked for answer in answers)
+    if not len(true):
+        return SourceScores(source, UNKNOWN, UNKNOWN, not_asked)
     _, scenes = np.unique([answer.scene for answer in answers], return_inverse=True)
     groups = np.repeat(scenes, [len(answer.true_m) for answer in answers])
     key = derive_seed(seed, "bootstrap", source)
     constant = np.full_like(true, best_constant(true))
-    return SourceScores(source, depth_scores(predicted, true, groups, key), depth_scores(constant, true, groups, key))
+    model, baseline = (depth_scores(said, true, groups, key) for said in (predicted, constant))
+    return SourceScores(source, model, baseline, not_asked)

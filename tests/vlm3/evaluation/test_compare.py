@@ -77,6 +77,20 @@ def test_what_was_not_asked_of_one_is_left_out_of_both_and_told(tmp_path: Path) 
         compare(a, kept(tmp_path / "c", other), 0)
 
 
+def test_what_systems_leave_beside_the_answers_is_no_table(tmp_path: Path) -> None:
+    a, b = (kept(tmp_path / name, depth_answers(TRUE, TRUE)) for name in "ab")
+    for folder in (a, b):
+        (folder / ".DS_Store").write_bytes(b"no table")
+        (folder / "rooms" / "._depth.parquet").write_bytes(b"no table")
+        (folder / ".Trashes").mkdir()
+        (folder / ".Trashes" / "depth.parquet").write_bytes(b"no table")
+    (found,) = compare(a, b, 0)
+    assert found.benchmark == "rooms" and found.found.difference == 0
+    (b / "rooms" / "depth.parquet").unlink()
+    with pytest.raises(DataError, match=r"a has rooms/depth, b has none \("):
+        compare(a, b, 0)
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     a = kept(tmp_path / "a", depth_answers(TRUE, TRUE))
     with pytest.raises(DataError, match="no such evaluation"):

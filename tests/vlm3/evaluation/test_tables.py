@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,6 +44,27 @@ def test_rows_are_taken_and_put_together(table: AnswerTable) -> None:
 def test_an_empty_table_keeps_its_shapes(table: AnswerTable) -> None:
     empty = take(table, np.array([False, False]))
     assert same(from_arrow(type(table), to_arrow(empty)), empty) and same(concatenate([empty, table]), table)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.task)
+def test_what_pandas_writes_anew_is_the_same_table(table: AnswerTable, tmp_path: Path) -> None:
+    frame = to_arrow(table).to_pandas()
+    frame = frame.astype({"item": "category", "group": object})[frame.columns[::-1]]
+    frame.iloc[::1].set_index(np.arange(5, 5 + len(table))).to_parquet(tmp_path / "answers.parquet")
+    assert same(from_arrow(type(table), pq.read_table(tmp_path / "answers.parquet")), table)
+
+
+def test_a_column_that_holds_something_else_is_named() -> None:
+    arrow = to_arrow(TABLES[0])
+    for name, cells, message in (
+        ("point_px", [1.0, 2.0], "column 'point_px' is of type double"),
+        ("item", [[1.0], [2.0]], "column 'item' is of type list<"),
+        ("true_m", [["a", "b"], ["c", "d"]], "column 'true_m' is of type list<.*string>"),
+        ("status", ["ok", None], "column 'status' lacks 1 of 2 values"),
+        ("true_m", [[1.0], [2.0]], "cannot reshape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_arrow(type(TABLES[0]), arrow.drop([name]).append_column(name, pa.array(cells)))
 
 
 def test_a_missing_column_is_named() -> None:

@@ -146,8 +146,12 @@ def test_other_models_and_damaged_directories_are_refused(tiny_dir: Path, tmp_pa
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text('{"model_type": "qwen3"}')
-    with pytest.raises(ConfigError, match="type 'qwen3'; expected 'qwen3_vl'"):
-        load_model(other, ModelConfig())
+    for refuses in (
+        lambda: load_model(other, ModelConfig()),
+        lambda: resolve_model(ModelConfig(id=str(other)), tmp_path, seed=0),
+    ):
+        with pytest.raises(ConfigError, match="type 'qwen3'; expected 'qwen3_vl'"):
+            refuses()
     with pytest.raises(ConfigError, match="cannot be loaded"):
         load_model(tmp_path / "absent", ModelConfig())
     headless = tmp_path / "headless"

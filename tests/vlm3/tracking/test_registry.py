@@ -71,6 +71,26 @@ def test_a_registered_model_comes_back_byte_for_byte(config, run, export: Path, 
     assert checked.returncode == 0 and len(sums.splitlines()) == len(FILES)
 
 
+def test_what_systems_leave_in_an_export_is_not_registered(config, run, export: Path, tmp_path: Path):
+    for name in (".DS_Store", "._config.json", "nested/._tokenizer.json", ".cache/config.json"):
+        (export / name).parent.mkdir(exist_ok=True)
+        (export / name).write_bytes(b"left by a system")
+    version = fresh_version(config, run, export, 0.5)
+    model = resolve(f"models:/{config.registered_model}/{version}", run.uri, tmp_path / "cache")
+    assert contents(model.directory).keys() == FILES.keys() | {CHECKSUMS}
+
+
+def test_hidden_files_that_an_earlier_version_registered_may_have_changed(config, run, export: Path, tmp_path: Path):
+    version = fresh_version(config, run, export, 0.5)
+    source = connect(run.uri).get_model_version_download_uri(config.registered_model, str(version))
+    stored = Path(source.removeprefix("file://"))
+    (stored / ".DS_Store").write_bytes(b"changed since")
+    with (stored / CHECKSUMS).open("a") as sums:
+        sums.write(f"{hashlib.sha256(b'as it was').hexdigest()}  .DS_Store\n{'0' * 64}  nested/._gone\n")
+    model = resolve(f"models:/{config.registered_model}/{version}", run.uri, tmp_path / "cache")
+    assert (model.directory / "config.json").read_bytes() == FILES["config.json"]
+
+
 def test_versions_count_up_and_record_their_evaluation(config, run, export: Path):
     assert [fresh_version(config, run, export, value) for value in (0.25, 0.75)] == [1, 2]
     tags = connect(run.uri).get_model_version(config.registered_model, "2").tags
@@ -132,7 +152,9 @@ def test_other_images_points_or_seeds_are_another_evaluation(config, run, export
     for name in asked:
         other = fresh_version(config, run, export, 0.9, evaluation_identity("data", **asked | {name: 1}))
         assert not promote_if_better(config, run.uri, other, METRIC, 0.9) and champion(config, run) == first
-    same = fresh_version(config, run, export, 0.3, evaluation_identity("data", **asked))
+    fewer = fresh_version(config, run, export, 0.9, evaluation_identity("data", **asked, not_asked=12))
+    assert not promote_if_better(config, run.uri, fewer, METRIC, 0.9) and champion(config, run) == first
+    same = fresh_version(config, run, export, 0.3, evaluation_identity("data", **asked, not_asked=0))
     assert promote_if_better(config, run.uri, same, METRIC, 0.3), "those of other evaluations are not in its way"
 
 

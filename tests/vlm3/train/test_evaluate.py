@@ -1,21 +1,98 @@
-"""Scores in the loop: over scenes, and once more where a run goes on that had done all its steps."""
+"""Scores in the loop: over scenes, of what can be asked, and once more where a run had done all its steps before."""
 
+import json
+import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.export_fixtures import ASK
 from tests.frames import make_frame
+from tests.oracles import Oracle
+from vlm3.geometry.camera import Distortion
 from vlm3.infer.predictor import Predictor
+from vlm3.infer.text_model import ImageBounds
+from vlm3.scenes.schema import Frame
+from vlm3.tracking.config import TrackingConfig
+from vlm3.tracking.runs import prepare_tracking, start_run
 from vlm3.train.callbacks import Evaluation
-from vlm3.train.evaluate import FrameAnswers, score
+from vlm3.train.evaluate import FrameAnswers, ask_frame, score
+
+MIDDLE, CORNERS = [(15.0, 11.0), (16.0, 12.0)], [(0.0, 0.0), (31.0, 0.0), (31.0, 23.0)]
+THREE_METRES = Predictor(Oracle(lambda request, question: "3.0", ImageBounds(16, 1024, 1 << 18)), ASK)
+"""Says what is true of all made frames."""
 
 
 def answers(scene: str, frame: int, factor: float) -> FrameAnswers:
     true = np.linspace(1.0, 4.0, 5)
     return FrameAnswers(f"made/{scene}/{frame}", scene, np.zeros((5, 2)), true, factor * true)
+
+
+def seen_through_a_lens(number: int, points_px: list[tuple[float, float]]) -> Frame:
+    """A frame with these labels, whose lens has no ray at the corners: r(1 - r²/2) grows up to 0.54 only."""
+    frame = make_frame("room", number)
+    camera = replace(frame.camera, distortion=Distortion.BROWN, coefficients=(-0.5, 0.0, 0.0, 0.0))
+    points = np.array([(u, v, 3.0) for u, v in points_px], np.float32).reshape(-1, 3)
+    return replace(frame, camera=camera, points=points)
+
+
+@contextmanager
+def three_metres() -> Iterator[Predictor]:
+    yield THREE_METRES
+
+
+def test_labels_that_cannot_be_asked_about_are_no_wrong_answers() -> None:
+    frame = seen_through_a_lens(0, MIDDLE + CORNERS)
+    found = ask_frame(THREE_METRES, frame, 5, 0)
+    assert sorted(map(tuple, found.points_px)) == MIDDLE and found.not_asked == 3
+    assert np.isfinite(found.predicted_m).all() and found.true_m.tolist() == [3.0, 3.0]
+    evaluation = Evaluation(three_metres, {"made": [frame]}, {"made": []}, 5, 0, 9, 10, None)
+    metrics = evaluation.evaluate(10)
+    assert metrics["eval/made/delta1"] == 1 and metrics["eval/made/unreadable_share"] == 0
+    assert metrics["eval/made/answers"] == 2 and metrics["eval/made/not_asked_count"] == 3
+
+
+def test_labels_that_can_be_asked_about_are_the_ones_chosen_before() -> None:
+    frame = make_frame("room", 0)
+    found = ask_frame(THREE_METRES, frame, 7, 3)
+    assert len(found.true_m) == 7 and found.not_asked == 0
+    assert {tuple(point) for point in found.points_px} <= {tuple(point) for point in frame.points[:, :2].astype(float)}
+    again = ask_frame(THREE_METRES, replace(frame, camera=seen_through_a_lens(0, []).camera), 7, 3)
+    assert {tuple(point) for point in again.points_px} < {tuple(point) for point in found.points_px}
+
+
+@pytest.mark.parametrize(
+    ("frames", "asked", "left_out"),
+    [
+        ([], 0, 0),
+        ([seen_through_a_lens(0, [])], 0, 0),
+        ([seen_through_a_lens(0, CORNERS)], 0, 3),
+        ([seen_through_a_lens(0, CORNERS), seen_through_a_lens(1, MIDDLE)], 2, 3),
+    ],
+    ids=["no frame", "no label", "none that can be asked", "in one of two frames"],
+)
+def test_frames_with_nothing_to_ask_are_scored_pictured_and_recorded(
+    tmp_path: Path, frames: list[Frame], asked: int, left_out: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare_tracking(TrackingConfig(), tmp_path)
+    run = start_run(TrackingConfig(), tmp_path, "loop", "evaluation")
+    evaluation = Evaluation(three_metres, {"made": frames}, {"made": frames}, 5, 0, 10, 10, run)
+    with caplog.at_level(logging.INFO, logger="vlm3"):
+        metrics = evaluation.conclude(10)
+    assert (metrics["eval/made/answers"], metrics["eval/made/not_asked_count"]) == (asked, left_out)
+    assert metrics["eval/made/delta1"] == 1 if asked else math.isnan(metrics["eval/made/delta1"])
+    assert len(list(tmp_path.rglob("overlay-*.png"))) == len(frames) and list(tmp_path.rglob("scatter-*.png"))
+    told = [(record.levelno, record.getMessage()) for record in caplog.records if "not asked" in record.getMessage()]
+    assert len(told) == (left_out > 0)
+    for level, text in told:
+        assert text.startswith(f"evaluation: made, depth: not asked: {left_out} of {asked + left_out} (")
+        assert level == (logging.INFO if asked else logging.WARNING)
+    assert json.loads(json.dumps(metrics)).keys() == metrics.keys()
 
 
 def test_frames_of_one_scene_are_not_independent() -> None:

@@ -1,0 +1,92 @@
+"""The end of a training run: what it leaves is registered, and the best version becomes the champion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.run_file import require_same_scores
+from pipelines.runs import RunRequest
+from vlm3.log import get_logger
+from vlm3.scenes.sharded import ShardedSource
+from vlm3.tracking.registry import evaluation_identity, promote_if_better, register, version_of_run
+from vlm3.tracking.runs import TrackedRun, start_run, tracking_uri
+from vlm3.train.checkpoint import read_state
+from vlm3.train.progress import SUMMARY_FILE, read_summary
+from vlm3.train.recipe import Recipe
+from vlm3.train.resume import latest_checkpoint
+from vlm3.train.worker_config import EXPORT_FOLDER
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a finished run leaves."""
+
+    run_id: str
+    metrics: dict[str, float]
+    export_dir: Path
+    version: int | None
+    """Registered model version, None when not registered."""
+    promoted: bool
+    """True when the alias `champion` moved to this version."""
+
+
+def is_trained(run_dir: Path, recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> bool:
+    """Whether all steps of a run are done, and its export and figures are there; workers write the figures last."""
+    saved = latest_checkpoint(run_dir)
+    if saved is None or read_state(saved).step < recipe.train.steps or not (run_dir / SUMMARY_FILE).is_file():
+        return False
+    metric = _decisive(recipe, evaluated)
+    return metric is None or metric in read_summary(run_dir)
+
+
+def complete(
+    recipe: Recipe, request: RunRequest, run_dir: Path, run_id: str, evaluated: tuple[ShardedSource, ...]
+) -> TrainResult:
+    """Register what a run left that was stopped before it could; otherwise there is nothing to do."""
+    metrics, export_dir = read_summary(run_dir), run_dir / EXPORT_FOLDER
+    version = version_of_run(recipe.tracking, tracking_uri(recipe.tracking, request.runs_dir), run_id)
+    if version is not None or not request.register or _decisive(recipe, evaluated) is None:
+        log.info("run %s is finished: nothing to do", request.name)
+        return TrainResult(run_id, metrics, export_dir, version, promoted=False)
+    require_same_scores(run_dir, recipe, request)
+    log.info("all %d steps are done: only the registration is missing", recipe.train.steps)
+    with start_run(recipe.tracking, request.runs_dir, request.name, request.kind, run_id=run_id) as run:
+        return finish(recipe, request, run, metrics, export_dir, evaluated)
+
+
+def finish(
+    recipe: Recipe,
+    request: RunRequest,
+    run: TrackedRun,
+    metrics: dict[str, float],
+    export_dir: Path,
+    evaluated: tuple[ShardedSource, ...],
+) -> TrainResult:
+    """Register an export with its score, where that is wanted and depth was evaluated; promote it where it is better.
+
+    Raises:
+        DataError: there is no export.
+    """
+    version, promoted = None, False
+    primary, metric = _primary(recipe, evaluated), _decisive(recipe, evaluated)
+    if request.register and metric is not None:
+        uri = tracking_uri(recipe.tracking, request.runs_dir)
+        fingerprint = next(source.fingerprint for source in evaluated if source.name == primary)
+        evaluation = recipe.evaluation
+        # Not in the summary of a run that an earlier version ended.
+        left_out = int(metrics.get(f"eval/{primary}/not_asked_count", 0))
+        asked = evaluation_identity(fingerprint, evaluation.images, evaluation.points, recipe.seed, left_out)
+        version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], asked)
+        promoted = promote_if_better(recipe.tracking, uri, version, metric, metrics[metric])
+    return TrainResult(run.run_id, metrics, export_dir, version, promoted)
+
+
+def _primary(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None:
+    return recipe.evaluation.primary or (evaluated[0].name if evaluated else None)
+
+
+def _decisive(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None:
+    """Name of the metric that decides about the champion; None where nothing is evaluated."""
+    primary = _primary(recipe, evaluated)
+    return None if primary is None else f"eval/{primary}/delta1"

@@ -1,0 +1,71 @@
+"""What a run's folder says about the run: who may go on with it, and what its scores are of."""
+
+import json
+from pathlib import Path
+
+from pipelines.runs import RunRequest
+from vlm3.errors import CheckpointError, ConfigError
+from vlm3.storage.store import open_store
+from vlm3.train.recipe import Recipe
+from vlm3.train.resume import discard_incomplete
+
+RUN_FILE = "run.json"
+
+
+def claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
+    """Make the run's name ours: a new one must be unused, a resumed one must have been started by the same recipe.
+
+    Returns:
+        The MLflow run to continue, None for a new one.
+
+    Raises:
+        ConfigError: a new run has the name of another.
+        CheckpointError: there is no such run to continue, or another recipe started it.
+    """
+    run_file = run_dir / RUN_FILE
+    if not request.resume:
+        if run_file.exists():
+            raise ConfigError(
+                f"run {request.name!r} exists in {run_dir}: continue it with --resume {request.name},"
+                " or choose another --name"
+            )
+        return None
+    if not run_file.exists():
+        raise CheckpointError(
+            f"--resume {request.name}: no such run in {run_dir.parent}; start it with --name {request.name}"
+        )
+    saved = json.loads(run_file.read_text(encoding="utf-8"))
+    if saved["recipe_fingerprint"] != recipe.fingerprint():
+        raise CheckpointError(
+            f"--resume {request.name}: it was started by another recipe (fingerprint {saved['recipe_fingerprint']},"
+            f" this one {recipe.fingerprint()}); resume it with the recipe and --set it was started with"
+            " (artifact recipe.yaml of its MLflow run)"
+        )
+    discard_incomplete(run_dir)
+    run_id: str = saved["run_id"]
+    return run_id
+
+
+def write_run_file(run_dir: Path, run_id: str, recipe: Recipe) -> None:
+    """Say, atomically, which MLflow run of which recipe the folder is of."""
+    state = {"run_id": run_id, "recipe_fingerprint": recipe.fingerprint(), "evaluation": _asked(recipe)}
+    open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
+
+
+def require_same_scores(run_dir: Path, recipe: Recipe, request: RunRequest) -> None:
+    """Refuse to take a run's scores for those of a recipe that would have asked otherwise.
+
+    Raises:
+        CheckpointError: saying what the run asked.
+    """
+    asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation", _asked(recipe))
+    if asked != _asked(recipe):
+        raise CheckpointError(
+            f"--resume {request.name}: its scores are of {asked['images']} images and {asked['points']} points each;"
+            f" to register it, set evaluation.images={asked['images']} and evaluation.points={asked['points']}"
+        )
+
+
+def _asked(recipe: Recipe) -> dict[str, int]:
+    """What scores depend on that may differ between a run and its continuation."""
+    return {"images": recipe.evaluation.images, "points": recipe.evaluation.points}

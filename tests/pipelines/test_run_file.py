@@ -1,0 +1,52 @@
+"""Who may use a run's name, and which scores are taken for its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.run_file import RUN_FILE, claim, require_same_scores, write_run_file
+from pipelines.runs import RunRequest
+from vlm3.errors import CheckpointError, ConfigError
+from vlm3.train.recipe import Recipe, load_recipe
+from vlm3.train.resume import checkpoint_name
+
+ROOMS = Path(__file__).resolve().parents[2] / "jobs" / "recipes" / "rooms.yaml"
+ASKED = ("evaluation.images=30", "evaluation.points=7")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe(ROOMS, ASKED)
+
+
+def test_a_name_is_used_once_and_continued_by_its_own_recipe(recipe: Recipe, tmp_path: Path) -> None:
+    run_dir = tmp_path / "train" / "first"
+    new, resumed = RunRequest("first", tmp_path), RunRequest("first", tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"--resume first: no such run in .*/train; start it with --name first"):
+        claim(run_dir, recipe, resumed)
+    assert claim(run_dir, recipe, new) is None and not run_dir.exists()
+    write_run_file(run_dir, "run-1", recipe)
+    with pytest.raises(ConfigError, match="continue it with --resume first"):
+        claim(run_dir, recipe, new)
+    with pytest.raises(CheckpointError, match="it was started by another recipe"):
+        claim(run_dir, load_recipe(ROOMS, [*ASKED, "seed=9"]), resumed)
+    (run_dir / checkpoint_name(3)).mkdir()
+    assert claim(run_dir, recipe, resumed) == "run-1"
+    assert [path.name for path in run_dir.iterdir()] == [RUN_FILE], "what was being written when it stopped is removed"
+
+
+def test_scores_of_other_questions_are_not_taken_for_these(recipe: Recipe, tmp_path: Path) -> None:
+    request = RunRequest("first", tmp_path, resume=True)
+    write_run_file(tmp_path, "run-1", recipe)
+    require_same_scores(tmp_path, recipe, request)
+    other = load_recipe(ROOMS, ["evaluation.images=30", "evaluation.points=8"])
+    with pytest.raises(CheckpointError, match=r"--resume first: .* 30 images and 7 points .* evaluation.points=7"):
+        require_same_scores(tmp_path, other, request)
+
+
+def test_a_file_of_an_earlier_version_says_nothing_of_its_scores(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / RUN_FILE).write_text(json.dumps({"run_id": "r", "recipe_fingerprint": recipe.fingerprint()}))
+    request = RunRequest("first", tmp_path, resume=True)
+    require_same_scores(tmp_path, recipe, request)
+    assert claim(tmp_path, recipe, request) == "r"
