@@ -3,9 +3,7 @@
 import io
 import json
 import math
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +14,7 @@ from serve.names import HOW_TO_GIVE_INTRINSICS, keys_fault
 from serve.schemas import MAX_POINTS, POINTS, Intrinsics, first_fault
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
+from vlm3.scenes.foreign import parse_json
 from vlm3.scenes.schema import IntrinsicsSource
 from vlm3.storage.image_headers import SIDEWAYS, ImageHeader
 from vlm3.storage.images import bounded_header
@@ -139,7 +138,7 @@ def _camera(
 
 def _read_intrinsics(text: str) -> Intrinsics:
     try:
-        data = json.loads(text, object_pairs_hook=_each_key_once)
+        data = parse_json(text)
         fault = keys_fault(data) if isinstance(data, dict) else None
         if fault is not None:
             raise RequestError(422, f"intrinsics: {fault}")
@@ -149,14 +148,6 @@ def _read_intrinsics(text: str) -> Intrinsics:
     except (ValueError, RecursionError) as error:  # no JSON, or nested without end
         fault = f"not JSON: {error}"
     raise RequestError(422, f"intrinsics: {fault}; {HOW_TO_GIVE_INTRINSICS}")
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON. Of two values of one key, `json` would keep the last without a word."""
-    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-    if twice:
-        raise ValueError(f"key {twice[0]!r:.100} stands there twice")
-    return dict(pairs)
 
 
 def _centred(width_px: int, height_px: int, focal_px: float) -> Camera:

@@ -8,13 +8,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
 from vlm3.config import StrictModel
-from vlm3.geometry.camera import Camera, Distortion
+from vlm3.geometry.camera import Camera, Distortion, lens_fault
 from vlm3.infer.text_model import Status
 from vlm3.scenes.schema import IntrinsicsSource
 
 MAX_POINTS = 256
-COEFFICIENTS = {Distortion.NONE: (0,), Distortion.BROWN: (4, 5, 8), Distortion.FISHEYE: (4,)}
-"""How many coefficients each lens model takes."""
 
 Point = tuple[FiniteFloat, FiniteFloat]
 PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
@@ -36,9 +34,9 @@ class Intrinsics(StrictModel):
 
     @model_validator(mode="after")
     def _as_many_as_the_model_takes(self) -> Self:
-        counts = COEFFICIENTS[self.distortion]
-        if len(self.coefficients) not in counts:
-            raise ValueError(f"distortion {self.distortion.value!r} takes {' or '.join(map(str, counts))} coefficients")
+        fault = lens_fault(self.distortion, self.coefficients)
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
     @classmethod

@@ -171,7 +171,7 @@ def test_whole_numbers_may_be_written_as_floats_and_floats_as_whole_numbers() ->
 
 def test_a_key_that_stands_twice_is_refused() -> None:
     body = '{"fx_px": 50, "fy_px": 50, "cx_px": 30, "cy_px": 20, "fx_px": 60}'
-    with pytest.raises(RequestError, match="key 'fx_px' stands there twice"):
+    with pytest.raises(RequestError, match="key 'fx_px' stands twice"):
         read_request(IMAGE, "[[1, 2]]", body, None)
 
 

@@ -73,15 +73,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def visible(paths: Iterable[Path]) -> list[Path]:
-    """Those of a folder's entries that are data, sorted.
-
-    A name that begins with a dot is none: what systems and editors leave there (`._labels.jsonl`, `.DS_Store`,
-    `.ipynb_checkpoints`), and files that are being written.
-    """
-    return sorted(path for path in paths if not path.name.startswith("."))
-
-
 def read_json(path: Path) -> Any:
     """The plain data of an index file.
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from vlm3.errors import DataError
 from vlm3.log import get_logger
-from vlm3.scenes.foreign import visible
 from vlm3.scenes.jsonl import JsonLinesReader
 from vlm3.scenes.protocol import Rejection, SceneReader
 from vlm3.scenes.rgbd import INDEX, RgbdReader
+from vlm3.storage.visible import visible
 
 __all__ = ["Rejection", "SceneReader", "find_sources", "open_reader"]
 log = get_logger(__name__)
