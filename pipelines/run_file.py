@@ -6,6 +6,7 @@ from pathlib import Path
 from pipelines.runs import RunRequest
 from vlm3.errors import CheckpointError, ConfigError
 from vlm3.storage.store import open_store
+from vlm3.train.progress import SUMMARY_FILE
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete
 
@@ -56,9 +57,14 @@ def require_same_scores(run_dir: Path, recipe: Recipe, request: RunRequest) -> N
     """Refuse to take a run's scores for those of a recipe that would have asked otherwise.
 
     Raises:
-        CheckpointError: saying what the run asked.
+        CheckpointError: saying what the run asked, or that this is not recorded.
     """
-    asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation", _asked(recipe))
+    asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation")
+    if asked is None:
+        raise CheckpointError(
+            f"--resume {request.name}: an earlier version evaluated it, and did not record of how many images and"
+            f" points its scores are: delete {run_dir / SUMMARY_FILE} and resume again, which evaluates it anew"
+        )
     if asked != _asked(recipe):
         raise CheckpointError(
             f"--resume {request.name}: its scores are of {asked['images']} images and {asked['points']} points each;"

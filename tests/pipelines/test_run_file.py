@@ -45,8 +45,11 @@ def test_scores_of_other_questions_are_not_taken_for_these(recipe: Recipe, tmp_p
         require_same_scores(tmp_path, other, request)
 
 
-def test_a_file_of_an_earlier_version_says_nothing_of_its_scores(recipe: Recipe, tmp_path: Path) -> None:
+def test_scores_of_an_earlier_version_that_did_not_record_its_questions_are_not_taken(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     (tmp_path / RUN_FILE).write_text(json.dumps({"run_id": "r", "recipe_fingerprint": recipe.fingerprint()}))
     request = RunRequest("first", tmp_path, resume=True)
-    require_same_scores(tmp_path, recipe, request)
     assert claim(tmp_path, recipe, request) == "r"
+    with pytest.raises(CheckpointError, match=r"delete .*/summary.json and resume again, which evaluates it anew"):
+        require_same_scores(tmp_path, recipe, request)

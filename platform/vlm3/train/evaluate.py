@@ -6,16 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.benchmarks.items import DepthItem
+from vlm3.errors import DataError
+from vlm3.evaluation.answering import check_shown
 from vlm3.evaluation.outcomes import OUTSIDE
 from vlm3.geometry.depth import DepthKind
 from vlm3.infer.depth import answer_depth
 from vlm3.infer.predictor import Predictor
+from vlm3.log import get_logger
 from vlm3.metrics.depth import DepthScores, best_constant, depth_scores
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.seeds import derive_seed, generator
 from vlm3.storage.split import Split
 
+log = get_logger(__name__)
 NAN = float("nan")
 UNKNOWN = DepthScores(0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (NAN, NAN), (NAN, NAN))
 """Scores where nothing was asked."""
@@ -34,7 +39,7 @@ class FrameAnswers:
     predicted_m: NDArray[np.float64]
     """(N,) answers converted to the frame's depth kind; NaN where unreadable."""
     not_asked: int = 0
-    """Labels besides these N: the lens has no ray where they are, or the unified image does not hold them."""
+    """Labels besides these N: the lens has no ray where they are, or no unified image holds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +82,28 @@ def image_id(frame: Frame) -> str:
 
 
 def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> FrameAnswers:
-    """Ask about `points` seeded random labels of a frame, as far as they can be asked about."""
+    """Ask about `points` seeded random labels of a frame, as far as they can be asked about.
+
+    Raises:
+        ConfigError: the model was not trained on depth.
+        DataError: the image cannot be read.
+    """
     rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
     chosen = np.sort(rng.permutation(len(frame.points))[:points])
     labels = frame.points[chosen].astype(np.float64)
+    item = DepthItem(image_id(frame), frame.scene, frame, labels[:, :2], labels[:, 2])
+    try:
+        check_shown(item, predictor.ask, predictor.model.bounds)
+    except DataError as error:
+        log.warning("%s: not asked about: %s", item.id, error)
+        nothing = np.empty(0)
+        return FrameAnswers(item.id, frame.scene, np.empty((0, 2)), nothing, nothing, len(labels))
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, labels[:, :2])
     asked = np.array([answer.status != OUTSIDE for answer in answers], bool)
     values = [a.ray_depth_m if frame.depth_kind is DepthKind.RAY else a.z_depth_m for a in answers]
     predicted_m = np.array([NAN if value is None else value for value in values], np.float64)
     return FrameAnswers(
-        image_id=image_id(frame),
+        image_id=item.id,
         scene=frame.scene,
         points_px=labels[asked, :2],
         true_m=labels[asked, 2],

@@ -21,7 +21,7 @@ from vlm3.scenes.schema import Frame
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.runs import prepare_tracking, start_run
 from vlm3.train.callbacks import Evaluation
-from vlm3.train.evaluate import FrameAnswers, ask_frame, score
+from vlm3.train.evaluate import FrameAnswers, ask_frame, image_id, score
 
 MIDDLE, CORNERS = [(15.0, 11.0), (16.0, 12.0)], [(0.0, 0.0), (31.0, 0.0), (31.0, 23.0)]
 THREE_METRES = Predictor(Oracle(lambda request, question: "3.0", ImageBounds(16, 1024, 1 << 18)), ASK)
@@ -39,6 +39,12 @@ def seen_through_a_lens(number: int, points_px: list[tuple[float, float]]) -> Fr
     camera = replace(frame.camera, distortion=Distortion.BROWN, coefficients=(-0.5, 0.0, 0.0, 0.0))
     points = np.array([(u, v, 3.0) for u, v in points_px], np.float32).reshape(-1, 3)
     return replace(frame, camera=camera, points=points)
+
+
+def of_another_size(number: int) -> Frame:
+    """A frame whose K is of an image of twice the size, as earlier versions took it: it is not unified."""
+    frame = make_frame("room", number)
+    return replace(frame, camera=replace(frame.camera, cx_px=33.0, cy_px=25.0), points=frame.points[:3])
 
 
 @contextmanager
@@ -72,9 +78,10 @@ def test_labels_that_can_be_asked_about_are_the_ones_chosen_before() -> None:
         ([], 0, 0),
         ([seen_through_a_lens(0, [])], 0, 0),
         ([seen_through_a_lens(0, CORNERS)], 0, 3),
-        ([seen_through_a_lens(0, CORNERS), seen_through_a_lens(1, MIDDLE)], 2, 3),
+        ([of_another_size(0)], 0, 3),
+        ([seen_through_a_lens(0, CORNERS), seen_through_a_lens(1, MIDDLE), of_another_size(2)], 2, 6),
     ],
-    ids=["no frame", "no label", "none that can be asked", "in one of two frames"],
+    ids=["no frame", "no label", "none that can be asked", "not to be unified", "in one of three frames"],
 )
 def test_frames_with_nothing_to_ask_are_scored_pictured_and_recorded(
     tmp_path: Path, frames: list[Frame], asked: int, left_out: int, caplog: pytest.LogCaptureFixture
@@ -87,7 +94,9 @@ def test_frames_with_nothing_to_ask_are_scored_pictured_and_recorded(
     assert (metrics["eval/made/answers"], metrics["eval/made/not_asked_count"]) == (asked, left_out)
     assert metrics["eval/made/delta1"] == 1 if asked else math.isnan(metrics["eval/made/delta1"])
     assert len(list(tmp_path.rglob("overlay-*.png"))) == len(frames) and list(tmp_path.rglob("scatter-*.png"))
-    told = [(record.levelno, record.getMessage()) for record in caplog.records if "not asked" in record.getMessage()]
+    told = [(record.levelno, record.getMessage()) for record in caplog.records if "not asked:" in record.getMessage()]
+    unfit = [record.getMessage() for record in caplog.records if "not asked about" in record.getMessage()]
+    assert [text.partition(": not")[0] for text in unfit] == [image_id(f) for f in frames if f.camera.cx_px == 33]
     assert len(told) == (left_out > 0)
     for level, text in told:
         assert text.startswith(f"evaluation: made, depth: not asked: {left_out} of {asked + left_out} (")
