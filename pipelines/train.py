@@ -236,7 +236,12 @@ def _complete(
     if version is not None or not request.register or _decisive(recipe, evaluated) is None:
         log.info("run %s is finished: nothing to do", request.name)
         return TrainResult(run_id, metrics, export_dir, version, promoted=False)
-    asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation", _asked(recipe))
+    asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation")
+    if asked is None:
+        raise CheckpointError(
+            f"--resume {request.name}: an earlier version evaluated it, and did not record of how many images and"
+            f" points its scores are: delete {run_dir / SUMMARY_FILE} and resume again, which evaluates it anew"
+        )
     if asked != _asked(recipe):
         raise CheckpointError(
             f"--resume {request.name}: its scores are of {asked['images']} images and {asked['points']} points each;"
