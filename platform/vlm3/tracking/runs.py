@@ -120,10 +120,6 @@ class TrackedRun:
         """Store a matplotlib figure as artifact `name` (`.png` or `.svg`)."""
         retry_locked(self._client.log_figure, self.run_id, figure, name)
 
-    def image(self, name: str, image: NDArray[np.uint8]) -> None:
-        """Store an RGB image (H, W, 3) as artifact `name` (`.png`)."""
-        retry_locked(self._client.log_image, self.run_id, image, artifact_file=name)
-
     def dataset(self, name: str, uri: str, fingerprint: str, context: str) -> None:
         """Record that the run read data set `name` at `uri`, with this content, for `context` (train, evaluation)."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
