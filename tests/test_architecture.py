@@ -22,6 +22,7 @@ TREES = (*SOURCES.values(), ROOT / "bench", ROOT / "tests")
 MAX_LINES = 400
 
 BASE = ("vlm3", "vlm3.config", "vlm3.errors", "vlm3.seeds", "vlm3.log", "vlm3.heap", "vlm3.terminal", "vlm3.job")
+BASE += ("vlm3.backoff",)
 """May be imported from everywhere, and import only each other."""
 PACKAGES = ["geometry", "storage", "scenes", "views", "tasks", "benchmarks", "tokens", "mixture", "models", "metrics"]
 PACKAGES += ["infer", "evaluation", "tracking", "train", "search"]

@@ -1,7 +1,6 @@
 """The frames of the loader benchmarks in the shard format that is natural to each loader, and what is done with one."""
 
 import io
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
+from vlm3.storage.atomic import new_directory
 from vlm3.storage.split import Split
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
 from vlm3.tokens.batch import ModelBatch, collate
@@ -96,11 +96,8 @@ def write_all(folder: Path) -> None:
     missing = [name for name in WRITERS if not format_folder(folder, name).is_dir()]
     frames = list(records(folder)) if missing else []
     for name in missing:
-        path, unfinished = format_folder(folder, name), folder / f"{name}-unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        WRITERS[name](unfinished, frames)
-        unfinished.rename(path)
+        with new_directory(format_folder(folder, name)) as unfinished:
+            WRITERS[name](unfinished, frames)
 
 
 @dataclass(frozen=True, slots=True)

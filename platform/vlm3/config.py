@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from io import StringIO
 from pathlib import Path
@@ -73,6 +73,15 @@ def dump_yaml(data: object) -> str:
     yaml.default_flow_style = False
     yaml.dump(data, stream)
     return stream.getvalue()
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by dotted path: {"a": {"b": 1}, "c": {}} gives ("a.b", 1) and ("c", {})."""
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
-from vlm3.config import StrictModel, apply_overrides, dump_yaml, load_yaml
+from vlm3.config import StrictModel, apply_overrides, dump_yaml, flatten, load_yaml
 from vlm3.errors import ConfigError
 
 
@@ -255,3 +255,8 @@ def test_a_number_must_be_finite_wherever_it_stands(key: str, text: str) -> None
 def test_assignments_that_cannot_be_made_are_refused(assignment: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         apply_overrides(minimal(), [assignment])
+
+
+def test_flattening_names_leaves_by_dotted_paths_and_keeps_what_is_empty() -> None:
+    nested = {"a": {"b": 1, "c": {"d": [2]}}, "e": {}, "f.g": None}
+    assert list(flatten(nested)) == [("a.b", 1), ("a.c.d", [2]), ("e", {}), ("f.g", None)]

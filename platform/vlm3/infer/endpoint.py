@@ -6,7 +6,6 @@ Servers differ in what they take and how they answer: `vlm3.infer.dialect`.
 import base64
 import math
 import os
-import random
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.backoff import Backoff
 from vlm3.errors import ConfigError, DataError
 from vlm3.infer.dialect import Dialect, reply_of
 from vlm3.infer.text_model import Ending, ImageBounds, Reply, TextRequest
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 KEY_VARIABLE = "VLM3_ENDPOINT_KEY"
 """Environment variable with the bearer token; a server that wants none needs none."""
 ATTEMPTS = 6
-FIRST_PAUSE_S = 0.5
+FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 TIMEOUT_S = 300.0
 AT_ONCE = 8
@@ -167,7 +167,8 @@ class EndpointModel:
 
     def _send(self, body: Mapping[str, Any], item: str) -> tuple[int, bytes]:
         """Status and content of a reply that asking again will not change: 200, or one of `ABOUT_THE_QUESTION`."""
-        for attempt in range(1, ATTEMPTS + 1):
+        backoff = Backoff(FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, attempts=ATTEMPTS)
+        while True:
             try:
                 reply, content = self._post(self._url, body)
             except httpx2.RequestError as error:
@@ -183,12 +184,11 @@ class EndpointModel:
                     )
                 if reply.status_code not in BUSY:
                     raise ConfigError(f"{self._url} refuses a question about {item}: {fault}")
-            if attempt < ATTEMPTS:
-                # Full jitter (M. Brooker, Exponential backoff and jitter, 2015).
-                pause_s = min(max(random.uniform(0, FIRST_PAUSE_S * 2**attempt), wait_s), LONGEST_PAUSE_S)
-                log.warning("%s: %s; trying again in %.1f s", self._url, fault, pause_s)
-                time.sleep(pause_s)
-        raise DataError(f"{self._url}: no answer about {item} after {ATTEMPTS} attempts: {fault}")
+            pause_s = backoff.pause_s(wait_s)
+            if pause_s is None:
+                raise DataError(f"{self._url}: no answer about {item} after {ATTEMPTS} attempts: {fault}")
+            log.warning("%s: %s; trying again in %.1f s", self._url, fault, pause_s)
+            time.sleep(pause_s)
 
     def _post(self, url: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, bytes]:
         """The reply and its first bytes: no more than are read of any reply are ever held."""

@@ -1,6 +1,5 @@
 """Asking a running job for other weights: a file with the request and one with the answer, in the run's folder."""
 
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from vlm3.config import StrictModel, dump_yaml, load_yaml
 from vlm3.errors import ConfigError
+from vlm3.storage.atomic import create_file
 
 REQUEST_FILE = "weights.request.yaml"
 OUTCOME_FILE = "weights.outcome.yaml"
@@ -56,25 +56,17 @@ def submit_request(run_dir: Path, weights: Mapping[str, float]) -> str:
     Raises:
         ConfigError: another request waits there.
     """
-    request = WeightsRequest(weights=dict(weights), id=secrets.token_hex(8), asked_at=now())
+    name = secrets.token_hex(8)
+    request = WeightsRequest(weights=dict(weights), id=name, asked_at=now())
     target = run_dir / REQUEST_FILE
-    temporary = run_dir / f".{REQUEST_FILE}.{request.id}"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(dump_yaml(request.model_dump(mode="json")))
-            file.flush()
-            os.fsync(file.fileno())
-        # Unlike a rename, a link does not replace the request of somebody else.
-        os.link(temporary, target)
+        create_file(target, dump_yaml(request.model_dump(mode="json")).encode())
     except FileExistsError:
         raise ConfigError(
             f"{target}: another request waits there; try again when the run has answered it, or delete the file if the"
             " run has ended"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    assert request.id is not None
-    return request.id
+    return name
 
 
 def read_request(path: Path) -> WeightsRequest | None:

@@ -1,7 +1,6 @@
 """A trained model as an ordinary Hugging Face directory, loadable without this package."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import torch
 
 from vlm3.errors import UserError
-from vlm3.models.atomic import publish_directory
 from vlm3.models.config_form import keep_form
 from vlm3.models.quiet import no_progress_bars
+from vlm3.storage.atomic import new_directory
 
 COPIED = (
     "added_tokens.json",
@@ -55,10 +54,7 @@ def export_model(
     """
     if out_dir.exists() and not (out_dir / "config.json").is_file():
         raise UserError(f"{out_dir}: exists and is not a model directory; move it away or export elsewhere")
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
-        finished = folder / "new"
+    with new_directory(out_dir, replace=True) as finished:
         with no_progress_bars():
             model.save_pretrained(finished, state_dict=None if state is None else dict(state))
         keep_form(source_dir, finished)
@@ -67,9 +63,4 @@ def export_model(
                 shutil.copyfile(source_dir / name, finished / name)
         for name, text in extra_files.items():
             (finished / name).write_text(text, encoding="utf-8")
-        if out_dir.exists():
-            out_dir.rename(folder / "old")
-        publish_directory(finished, out_dir)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return out_dir

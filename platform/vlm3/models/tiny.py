@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -11,9 +9,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from vlm3.config import StrictModel
-from vlm3.models.atomic import publish_directory
 from vlm3.models.quiet import no_progress_bars
 from vlm3.models.tiny_tokenizer import build_tokenizer
+from vlm3.storage.atomic import new_directory
 
 Size = Annotated[int, Field(ge=1)]
 FORMAT = 2
@@ -77,9 +75,7 @@ def build_tiny(directory: Path, config: TinyConfig, seed: int, corpus: Iterable[
     """
     if directory.is_dir():
         return directory
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+    with new_directory(directory) as folder:
         tokenizer = build_tokenizer(corpus, config.vocabulary)
         tokenizer.chat_template = (Path(__file__).parent / TEMPLATE_FILE).read_text(encoding="utf-8")
         tokenizer.save_pretrained(folder)
@@ -88,9 +84,6 @@ def build_tiny(directory: Path, config: TinyConfig, seed: int, corpus: Iterable[
             _build_model(config, seed, tokenizer).save_pretrained(folder)
         for name, settings in _processors(config).items():
             (folder / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        publish_directory(folder, directory)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return directory
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlm3.errors import CheckpointError, ConfigError, nearest
+from vlm3.storage.atomic import replace_file
 
 
 class TrialState(StrEnum):
@@ -69,10 +70,7 @@ class SearchState:
 
     def write(self, path: Path) -> None:
         """Replace the file at `path`, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        scratch.replace(path)
+        replace_file(path, json.dumps(asdict(self), indent=1).encode())
 
 
 def read_state(path: Path, identity: str) -> SearchState:

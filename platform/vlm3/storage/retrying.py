@@ -1,11 +1,11 @@
 """One request to a store, made until it succeeds: in its turn, with pauses, counted, and given up in bounded time."""
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
+from vlm3.backoff import Backoff
 from vlm3.log import get_logger
 from vlm3.storage.counters import COUNTERS
 from vlm3.storage.failures import Reason, explain, is_store_failure, retry_after_s, transient_reason
@@ -19,15 +19,9 @@ FIRST_PAUSE_S = 0.2
 DEADLINE_S = 180.0
 """No attempt starts later than this after the first one."""
 
-_jitter = random.Random()
-"""Not keyed: it moves requests in time and never touches data."""
-
 
 def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, limit: AdaptiveLimit) -> ResultT:
-    """Run `operation` until it succeeds.
-
-    The pause before attempt k + 1 is uniform in [0, FIRST_PAUSE_S · 2^(k−1)], "full jitter" (M. Brooker,
-    Exponential backoff and jitter, 2015), and no shorter than the store's Retry-After.
+    """Run `operation` until it succeeds, with pauses (`Backoff`) no shorter than the store's Retry-After.
 
     Args:
         operation: makes one request; what it raises where the store fails is known to `is_store_failure`.
@@ -40,7 +34,7 @@ def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, lim
         StorageError: the store refuses, or still fails after `ATTEMPTS` attempts or `DEADLINE_S`.
     """
     failures: Counter[Reason] = Counter()
-    first_s = time.monotonic()
+    backoff = Backoff(FIRST_PAUSE_S, attempts=ATTEMPTS, deadline_s=DEADLINE_S)
     while True:
         try:
             return _attempt(operation, limit)
@@ -51,10 +45,9 @@ def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, lim
             if reason is None:
                 raise explain(error, where, endpoint) from error
             failures[reason] += 1
-            attempts, spent_s = failures.total(), time.monotonic() - first_s
-            pause_s = max(_jitter.uniform(0, FIRST_PAUSE_S * 2 ** (attempts - 1)), retry_after_s(error))
-            if attempts == ATTEMPTS or spent_s + pause_s > DEADLINE_S:
-                raise explain(error, where, endpoint, _tried(failures, spent_s)) from error
+            pause_s = backoff.pause_s(retry_after_s(error))
+            if pause_s is None:
+                raise explain(error, where, endpoint, _tried(failures, backoff.spent_s)) from error
             log.warning("%s: %s; trying again in %.1f s", where, error or type(error).__name__, pause_s)
             COUNTERS.add_retry(reason, pause_s)
         time.sleep(pause_s)

@@ -1,7 +1,6 @@
 """One seam to bytes at rest: a local folder or a prefix of an S3 bucket, with errors a user can act on."""
 
 import os
-import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import TypeVar
 import fsspec
 
 from vlm3.errors import DataError
+from vlm3.storage.atomic import replace_file
 from vlm3.storage.counters import COUNTERS
 from vlm3.storage.failures import ShortBodyError, StorageError
 from vlm3.storage.limiter import MOST_IN_FLIGHT, limit_of
@@ -108,7 +108,7 @@ class Store:
         if self.remote:
             self._put(path, data)
         else:
-            self._send(path, lambda _, full: _replace(Path(full), data))
+            self._send(path, lambda _, full: replace_file(Path(full), data))
         COUNTERS.add_bytes(written=len(data))
         stored = self.size(path)
         if stored != len(data):
@@ -231,22 +231,3 @@ def _base64_md5(data: bytes) -> str:
     from base64 import b64encode
 
     return b64encode(md5(data, usedforsecurity=False).digest()).decode()
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename over it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -6,7 +6,6 @@ MLflow is imported where it is used: that takes seconds, and most processes of a
 """
 
 import fcntl
-import random
 import sqlite3
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from vlm3.backoff import Backoff
 from vlm3.errors import ConfigError
 from vlm3.tracking.config import SERVERS, TrackingConfig
 from vlm3.tracking.moved import ARTIFACTS, follow_move, was_moved
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DATABASE = "mlflow.db"
 LOCK_PATIENCE_S = 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 
 
 def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
@@ -78,16 +79,15 @@ def retry_locked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """
     from mlflow.exceptions import MlflowException
 
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    pause_s = 0.05
+    backoff = Backoff(FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, deadline_s=LOCK_PATIENCE_S)
     while True:
         try:
             return call(*args, **kwargs)
         except MlflowException as error:
-            if "is locked" not in str(error) or time.monotonic() + pause_s > deadline:
+            pause_s = backoff.pause_s()
+            if "is locked" not in str(error) or pause_s is None:
                 raise
-        time.sleep(pause_s * random.uniform(0.5, 1.5))
-        pause_s = min(2 * pause_s, 2.0)
+        time.sleep(pause_s)
 
 
 def prepare_tracking(config: TrackingConfig, runs_dir: Path) -> str:

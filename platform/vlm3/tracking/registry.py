@@ -4,7 +4,6 @@ import hashlib
 import logging
 import math
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from vlm3.errors import ConfigError, DataError
 from vlm3.log import get_logger
 from vlm3.models.directory import require_whole_model
+from vlm3.storage.atomic import publish_directory
 from vlm3.storage.visible import files_below, is_hidden
 from vlm3.tracking.client import connect, connect_existing, retry_locked, store_lock
 from vlm3.tracking.config import TrackingConfig
@@ -182,7 +182,8 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
         with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".download-") as scratch:
             copy = _download(client, found, uri, Path(scratch))
             _verify(copy, f"{model_uri} (version {found.version} at {uri})")
-            _commit(copy, target)
+            # Where another process was faster, its copy has the same bytes.
+            publish_directory(copy, target)
     return ResolvedModel(found.name, str(found.version), target, found.run_id)
 
 
@@ -323,16 +324,6 @@ def _verify(directory: Path, where: str) -> None:
             raise DataError(f"{where}: {name} is missing; register the model again")
         if _sha256(path) != digest:
             raise DataError(f"{where}: {name} differs from what was registered; register the model again")
-
-
-def _commit(copy: Path, target: Path) -> None:
-    """Move a verified copy into the cache; another process may have been faster, with the same bytes."""
-    try:
-        copy.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        shutil.rmtree(copy)
 
 
 def _sha256(path: Path) -> str:

@@ -7,15 +7,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vlm3.config import dump_yaml
+from vlm3.config import dump_yaml, flatten
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 from vlm3.tracking.client import connect, experiment_id, prepare_tracking, retry_locked, tracking_uri
@@ -80,7 +77,7 @@ class TrackedRun:
         from mlflow.entities import Param
 
         known = retry_locked(self._client.get_run, self.run_id).data.params
-        flat = {_key(path): _bounded(value) for path, value in _flatten(data)}
+        flat = {_key(path): _bounded(value) for path, value in flatten(data)}
         changed = [key for key, value in flat.items() if known.get(key, value) != value]
         if changed:
             logger.warning(
@@ -119,10 +116,6 @@ class TrackedRun:
     def figure(self, name: str, figure: "Figure") -> None:
         """Store a matplotlib figure as artifact `name` (`.png` or `.svg`)."""
         retry_locked(self._client.log_figure, self.run_id, figure, name)
-
-    def image(self, name: str, image: NDArray[np.uint8]) -> None:
-        """Store an RGB image (H, W, 3) as artifact `name` (`.png`)."""
-        retry_locked(self._client.log_image, self.run_id, image, artifact_file=name)
 
     def dataset(self, name: str, uri: str, fingerprint: str, context: str) -> None:
         """Record that the run read data set `name` at `uri`, with this content, for `context` (train, evaluation)."""
@@ -182,14 +175,6 @@ def start_run(
 def attach_run(uri: str, run_id: str) -> TrackedRun:
     """Log into a run that another process owns and ends: that is how a worker writes into its driver's run."""
     return TrackedRun(uri, run_id)
-
-
-def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _key(name: str) -> str:

@@ -5,7 +5,6 @@ every rank with its size, so a folder without it, or with a file missing or cut 
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from vlm3.errors import CheckpointError, IncompleteCheckpointError
 from vlm3.mixture.ledger import Ledger
+from vlm3.storage.atomic import replace_file
 
 STATE_FILE = "train_state.json"
 SCHEMA = 2
@@ -61,12 +61,7 @@ def commit(folder: Path, state: TrainState, files: Mapping[str, int]) -> None:
         "recipe": dict(state.recipe),
         "files": dict(sorted(files.items())),
     }
-    partial = folder / f".{STATE_FILE}.partial"
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(data, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(folder / STATE_FILE)
+    replace_file(folder / STATE_FILE, json.dumps(data, indent=1).encode())
 
 
 def read_state(folder: Path) -> TrainState:

@@ -1,11 +1,11 @@
 """What a user says about the engine, and the DeepSpeed JSON that follows from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from vlm3.config import StrictModel
+from vlm3.config import StrictModel, flatten
 from vlm3.errors import ConfigError
 
 OWNED = {
@@ -47,7 +47,7 @@ class EngineConfig(StrictModel):
     def _check(self) -> Self:
         if self.offload == "cpu" and self.zero_stage == 0:
             raise ValueError("offload: cpu moves sharded states, so it needs zero_stage 1, 2 or 3")
-        owned_twice(self.overrides)
+        _check_set_once(self.overrides)
         return self
 
     def deepspeed_json(self, gradient_clip: float, trained_parameters: int) -> dict[str, Any]:
@@ -82,31 +82,8 @@ class EngineConfig(StrictModel):
         return nest(flat)
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves by dotted path: {"a": {"b": 1}, "c.d": 2} → {"a.b": 1, "c.d": 2}.
-
-    Raises:
-        ConfigError: a path is set twice, e.g. nested and dotted.
-    """
-    flat: dict[str, Any] = {}
-    for path, value in _leaves(nested, prefix):
-        if any(path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.") for other in flat):
-            raise ConfigError(f"engine.overrides: {path!r} is set twice; keep one of the two")
-        flat[path] = value
-    return flat
-
-
-def _leaves(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{path}.")
-        else:
-            yield path, value
-
-
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
+    """The inverse of `vlm3.config.flatten`."""
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split(".")
@@ -117,15 +94,25 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def owned_twice(overrides: Mapping[str, Any]) -> None:
-    """Refuse overrides of what the recipe's own fields decide.
+def _check_set_once(overrides: Mapping[str, Any]) -> None:
+    """Refuse keys that are written both nested and dotted, and what the recipe's own fields decide.
 
     Raises:
-        ConfigError: naming the key and the field that sets it already.
+        ConfigError: naming the key, and the field that sets it already.
     """
-    for path in flatten(overrides):
+    paths: list[str] = []
+    for path, _ in flatten(overrides):
+        if any(_overlap(path, other) for other in paths):
+            raise ConfigError(f"engine.overrides: {path!r} is set twice; keep one of the two")
+        paths.append(path)
+    for path in paths:
         for owned, field in OWNED.items():
-            if path == owned or path.startswith(f"{owned}.") or owned.startswith(f"{path}."):
+            if _overlap(path, owned):
                 raise ConfigError(
                     f"engine.overrides: {path!r} is set twice: {field} decides it already; remove it there"
                 )
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether one of two dotted paths is the other, or lies below it."""
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")

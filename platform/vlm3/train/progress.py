@@ -1,9 +1,10 @@
 """How far a run is, and its figures at the end, in two small files: the driver shows them, anyone may read them."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from vlm3.storage.atomic import replace_file
 
 FILE_NAME = "progress.json"
 SUMMARY_FILE = "summary.json"
@@ -25,7 +26,8 @@ class Progress:
 
     def write(self, run_dir: Path) -> None:
         """Replace the run's progress file atomically."""
-        _replace(run_dir / FILE_NAME, json.dumps(asdict(self)))
+        # Every step, and read only while the run goes on: not worth flushing a disk for.
+        replace_file(run_dir / FILE_NAME, json.dumps(asdict(self)).encode(), durable=False)
 
 
 def read_progress(run_dir: Path) -> Progress | None:
@@ -50,16 +52,10 @@ def tell_activity(run_dir: Path, activity: str) -> None:
 
 def write_summary(run_dir: Path, figures: dict[str, float]) -> None:
     """Leave the figures of a finished run: losses, shares, evaluation."""
-    _replace(run_dir / SUMMARY_FILE, json.dumps(figures, indent=1))
+    replace_file(run_dir / SUMMARY_FILE, json.dumps(figures, indent=1).encode())
 
 
 def read_summary(run_dir: Path) -> dict[str, float]:
     """The figures of a finished run."""
     figures: dict[str, float] = json.loads((run_dir / SUMMARY_FILE).read_text(encoding="utf-8"))
     return figures
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

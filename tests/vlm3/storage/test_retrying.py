@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vlm3.storage.test_failures import answer
+from vlm3 import backoff
 from vlm3.errors import DataError
 from vlm3.storage import retrying
 from vlm3.storage.counters import storage_use
@@ -33,8 +34,13 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(retrying, "time", clock)
+    tell_time_by(clock, monkeypatch)
     return clock
+
+
+def tell_time_by(clock: Clock, patch: pytest.MonkeyPatch) -> None:
+    for module in (backoff, retrying):
+        patch.setattr(module, "time", clock)
 
 
 def failing(*errors: Exception, lasting_s: float = 0.0, clock: Clock | None = None):
@@ -82,8 +88,8 @@ def test_what_stays_is_not_tried_again(clock: Clock, error: Exception) -> None:
 def test_pauses_are_uniform_below_a_ceiling_that_doubles(seed: int) -> None:
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrying, "time", clock)
-        retrying._jitter.seed(seed)
+        tell_time_by(clock, patch)
+        backoff._jitter.seed(seed)
         send(failing(*[ConnectionResetError()] * 7))
     ceilings_s = [retrying.FIRST_PAUSE_S * 2**k for k in range(7)]
     assert all(0 <= pause_s <= ceiling_s for pause_s, ceiling_s in zip(clock.pauses_s, ceilings_s, strict=True))

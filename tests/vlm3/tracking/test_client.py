@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from vlm3 import backoff
 from vlm3.errors import ConfigError
 from vlm3.tracking import client as tracking_client
 from vlm3.tracking.client import connect, prepare_tracking, retry_locked, tracking_uri
@@ -54,6 +55,11 @@ class Clock:
         self.pauses_s.append(seconds)
         if len(self.pauses_s) == self.after:
             self.happens()
+
+    def tells_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """To what waits for a lock."""
+        for module in (backoff, tracking_client):
+            monkeypatch.setattr(module, "time", self)
 
 
 def test_uri_is_absolute_so_that_other_processes_find_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -133,7 +139,7 @@ def test_a_write_waits_for_another_writer_to_let_go(tmp_path: Path, monkeypatch:
     with pytest.raises(MlflowException, match="database is locked"):
         client.log_metric(run_id, "a", 1.0)
     clock = Clock(after=3, happens=lambda: holder.execute("COMMIT"))
-    monkeypatch.setattr(tracking_client, "time", clock)
+    clock.tells_time(monkeypatch)
     retry_locked(client.log_metric, run_id, "a", 2.0)
     assert len(clock.pauses_s) == 3
     assert [m.value for m in client.get_metric_history(run_id, "a")] == [2.0]
@@ -141,7 +147,7 @@ def test_a_write_waits_for_another_writer_to_let_go(tmp_path: Path, monkeypatch:
 
 def test_a_lock_that_is_never_released_ends_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     clock, calls = Clock(), []
-    monkeypatch.setattr(tracking_client, "time", clock)
+    clock.tells_time(monkeypatch)
 
     def refused() -> None:
         calls.append(1)

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm3.config import flatten
 from vlm3.errors import ConfigError
-from vlm3.train.engine_config import EngineConfig, flatten, nest
+from vlm3.train.engine_config import EngineConfig, nest
 from vlm3.train.optimizer import OptimizerConfig
 
 
@@ -68,7 +69,7 @@ trees = st.recursive(leaves, lambda inner: st.dictionaries(st.sampled_from("abc"
 
 @given(st.dictionaries(st.sampled_from("abc"), trees, max_size=3))
 def test_flattening_and_nesting_undo_each_other(tree: dict[str, Any]) -> None:
-    assert nest(flatten(tree)) == tree
+    assert nest(dict(flatten(tree))) == tree
 
 
 def test_adamw_trains_only_what_is_not_frozen() -> None:

@@ -1,0 +1,89 @@
+"""Local files and folders that appear whole or not at all, whoever looks or dies meanwhile."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file in the place of what is there; its folder is made where it is missing.
+
+    Args:
+        path: the file.
+        data: all of it.
+        durable: after this call the file also survives a loss of power, which costs two flushes of the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _written_beside(path, data, durable) as temporary:
+        temporary.replace(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """Write a file where there is none.
+
+    Raises:
+        FileExistsError: there is one; it stays as it is.
+    """
+    with _written_beside(path, data, durable=True) as temporary:
+        # Unlike a rename, a link does not replace what is there.
+        os.link(temporary, path)
+
+
+@contextmanager
+def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `path` at the end of the block, or nothing where the block fails.
+
+    Args:
+        path: where; the folder above it is made where it is missing.
+        replace: remove what is at `path`; otherwise it is kept, see `publish_directory`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as beside:
+        finished = Path(beside, "new")
+        finished.mkdir()
+        yield finished
+        if replace and path.exists():
+            path.rename(Path(beside, "old"))
+        publish_directory(finished, path)
+
+
+def publish_directory(finished: Path, path: Path) -> None:
+    """Rename the folder `finished` to `path`, on the same file system.
+
+    A folder at `path`, which another process has published meanwhile, is kept.
+    """
+    # Temporary folders and safetensors files are private; what is published follows the user's umask.
+    umask = os.umask(0)
+    os.umask(umask)
+    finished.chmod(0o777 & ~umask)
+    for inner in finished.rglob("*"):
+        inner.chmod((0o777 if inner.is_dir() else 0o666) & ~umask)
+    try:
+        finished.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+
+
+@contextmanager
+def _written_beside(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
+    """A file with `data` in the folder of `path`, gone after the block."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
