@@ -17,7 +17,7 @@ OURS = re.compile(
             r"(ingest \S+: scene|[\w.-]+: (checked|rows)|training: step|search: step) [━╸╺]+ +\d+/\d+ ",
             # sources
             r"ingest \S+: scene \d+/\d+  \d+ frames, \d+ rejected$",
-            r"\S+: \d+ keys are not read: ",
+            r"\S+: (\w+: )?\d+ keys are not read: ",
             r"(rejected \S+: |all rejections: |in a recipe:$|sources:$|  [\w.-]+: \{|skipped: )",
             # training and search
             r"run \S+ in \S+$",
