@@ -174,7 +174,7 @@ def locate_all(places: list[tuple[Manifest, int]]) -> None:
 
 
 def write_simulated(folder: Path, shards: int) -> None:
-    """A manifest as ingest writes it, of shards that are not there; the lists by clip are empty."""
+    """A manifest as ingest writes it, of shards that are not there."""
     numbers = np.arange(shards)
     info = SourceInfo("simulated", "train", 1, SLOTS, "metric", "0", 0, "0")
     metadata = {PREFIX + key: str(value) for key, value in asdict(info).items()} | {PREFIX + "fingerprint": "0"}
@@ -189,9 +189,8 @@ def write_simulated(folder: Path, shards: int) -> None:
         "sha256": [secrets.token_hex(32) for _ in range(shards)],
         "footer_bytes": np.full(shards, 60_000) + numbers % 500,
     }
-    lists = {field.name: [[]] * shards for field in SCHEMA if pa.types.is_list(field.type)}
-    schema = SCHEMA.with_metadata(metadata)
-    pq.write_table(pa.table(columns | lists, schema=schema), folder / MANIFEST, compression="zstd")
+    table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+    pq.write_table(table, folder / MANIFEST, compression="zstd")
 
 
 def per_position_ns(plan: MixturePlan, length: int, start: int) -> float:

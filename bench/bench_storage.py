@@ -122,7 +122,7 @@ def write_shard(folder: Path, number: int, clips: int, image_bytes: int) -> Shar
     writer = ShardWriter(SCHEMA, ENCODED_COLUMNS)
     for clip in range(clips):
         rows = [replace(frame, encoded_image=rng.bytes(image_bytes)) for frame in frames]
-        writer.add(frames_to_table(rows, clip), 0.5, 0.1)
+        writer.add(frames_to_table(rows, clip))
     return writer.commit(open_store(str(folder)), shard_path(Split.TRAIN, 0, number, 0))
 
 

@@ -77,8 +77,7 @@ class GroupWriter:
         for window in self._windows(group, result):
             for clip in self._clips(window):
                 writer = writer or ShardWriter(SCHEMA, ENCODED_COLUMNS)
-                frames = [window[member] for member in clip.members]
-                writer.add(frames_to_table(frames, writer.clips), clip.covisible_share, clip.median_baseline_m)
+                writer.add(frames_to_table([window[member] for member in clip], writer.clips))
                 if writer.size_bytes >= self.config.shard_bytes:
                     self._commit(writer, result)
                     writer = None

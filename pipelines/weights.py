@@ -9,13 +9,11 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipelines.failures import user_error
 from pipelines.reading import Component
 from vlm3.log import configure
 from vlm3.mixture.config import scheduled_weights
 from vlm3.mixture.keeper import PlanKeeper, newer_plan, read_issued, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
-from vlm3.mixture.segments import Segment
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.seeds import derive_seed
 from vlm3.storage.split import Split
@@ -37,21 +35,6 @@ class LivePlan:
         """The plan as it stands, with the log of every change so far: for checkpoints and tracking."""
         plan: MixturePlan = ray.get(self.actor.plan.remote())
         return plan
-
-    def change(self, weights: Mapping[str, float]) -> Segment:
-        """Let other weights hold from the first position that was not issued yet.
-
-        Raises:
-            ConfigError: weights that cannot be drawn, let the mixture run dry, or come too late.
-        """
-        try:
-            segment: Segment = ray.get(self.actor.change.remote(dict(weights)))
-        except ray.exceptions.RayTaskError as error:
-            understood = user_error(error)
-            if understood is None:
-                raise
-            raise understood from error
-        return segment
 
 
 def start_plan(recipe: Recipe, parts: Sequence[Component], weights: Sequence[float]) -> MixturePlan:

@@ -13,6 +13,7 @@ import pytest
 from pipelines.reading import ClipReader, Component
 from pipelines.samples import SampleBuilder, keep_encoder
 from tests.frames import make_frame
+from tests.shard_fixtures import clip_extent
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.quarantine import Fault
 from vlm3.models.load import ModelConfig, resolve_model
@@ -93,7 +94,7 @@ def write_made_source(
                 (SPOILED | _UNFIT)[bad[shard, clip, n]](frame) if bad and (shard, clip, n) in bad else frame
                 for n, frame in enumerate(frames)
             ]
-            writer.add(frames_to_table(frames, clip), 0.5, 0.1)
+            writer.add(frames_to_table(frames, clip))
         written.append(writer.commit(store, shard_path(Split.TRAIN, 0, shard, 0)))
     write_manifest(store, SourceInfo(name, "train", 1, FRAMES, "metric", name, 0, "test"), {Split.TRAIN: written})
     return ShardedSource.open(store.uri)
@@ -101,11 +102,10 @@ def write_made_source(
 
 def damage_clip(folder: Path, shard: int, clip: int) -> None:
     """Overwrite the stored bytes of one clip."""
-    listed = pq.read_table(folder / "manifest.parquet").to_pylist()[shard]
-    path = folder / listed["path"]
+    path = folder / pq.read_table(folder / "manifest.parquet")["path"][shard].as_py()
+    start, stop = clip_extent(path, clip)
     content = bytearray(path.read_bytes())
-    start, length = listed["row_group_offsets"][clip], listed["row_group_lengths"][clip]
-    content[start : start + length] = bytes(length)
+    content[start:stop] = bytes(stop - start)
     path.write_bytes(content)
 
 

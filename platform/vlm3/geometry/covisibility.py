@@ -13,6 +13,8 @@ from vlm3.geometry.rigid import invert, transform
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 MIN_Z_M = 0.04
+DEPTH_AGREEMENT = 0.05
+"""Depths that differ by less than this share are of the same surface."""
 FRUSTUM_DEPTHS_M = (1.0, 3.0, 8.0)
 FRUSTUM_GRID = 12
 
@@ -29,26 +31,23 @@ class PosedDepth:
     """(4, 4) camera-to-world."""
 
 
-def covisible_shares(
-    views: Sequence[PosedDepth], compared: Mask, *, relative_tolerance: float = 0.05, stride: int = 1
-) -> Array:
+def covisible_shares(views: Sequence[PosedDepth], compared: Mask, *, stride: int = 1) -> Array:
     """Share of the valid pixels of each view whose 3D point is visible in each other view.
 
     A point counts when it lands inside the other view with z > 0.04 m and its depth there agrees with the nearest
-    sample of that map within `relative_tolerance`: occluded points do not. As all valid pixels of a view are visible in
+    sample of that map within `DEPTH_AGREEMENT`: occluded points do not. As all valid pixels of a view are visible in
     itself, the share is over the self-score already.
 
     Args:
         views: n of them, in one world.
         compared: (n, n) which ordered pairs are wanted; the others are 0.
-        relative_tolerance: of the depth agreement.
         stride: every so many-th row and column of a view is asked about; all of its map is looked up.
 
     Returns:
         (n, n) in [0, 1]: entry (i, j) is the share of view i that view j sees; 0 where view i has no valid pixel.
     """
     points_m = [_surface(view, stride) for view in views]
-    return _shares(points_m, compared, lambda points, j: _visible(points, views[j], relative_tolerance))
+    return _shares(points_m, compared, lambda points, j: _visible(points, views[j]))
 
 
 def frustum_shares(cameras: Sequence[Camera], world_T_cam: Sequence[Array], compared: Mask) -> Array:
@@ -91,14 +90,14 @@ def _shares(points_world_m: Sequence[Array], compared: Mask, seen_by: Callable[[
     return shares
 
 
-def _visible(points_world_m: Array, view: PosedDepth, relative_tolerance: float) -> Mask:
+def _visible(points_world_m: Array, view: PosedDepth) -> Mask:
     points_m = transform(invert(view.world_T_cam), points_world_m)
     pixels = view.camera.project(points_m)
     inside = inside_image(pixels, view.camera) & (points_m[:, 2] > MIN_Z_M)
     # Points outside are looked up in the corner and masked: cheaper than picking out those inside.
     column, row = (np.rint(np.where(inside, axis, 0.0)).astype(np.intp) for axis in pixels.T)
     there = view.z_depth_m[row, column]
-    agrees: Mask = inside & (np.abs(points_m[:, 2] - there) < relative_tolerance * there)
+    agrees: Mask = inside & (np.abs(points_m[:, 2] - there) < DEPTH_AGREEMENT * there)
     return agrees
 
 

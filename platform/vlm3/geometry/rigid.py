@@ -52,6 +52,7 @@ def orthonormalize(dst_T_src: NDArray[np.floating]) -> Array:
     R = U·Vᵀ of its singular value decomposition is the nearest rotation in the Frobenius norm (Schönemann 1966).
     The matrix must have passed `check_rigid`: this mends neither a mirror nor a scale.
     """
+    # Not by SciPy's `Rotation`: other last digits would make other shards of the same data.
     rigid = np.eye(4)
     u, _, vt = np.linalg.svd(np.asarray(dst_T_src, np.float64)[:3, :3])
     rigid[:3, :3] = u @ vt

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+# SciPy's `Rotation` reads the same angles from a matrix, as the tests show. It takes some twenty times as long for one,
+# which every training sample about a pose would pay, and takes poses within 1e-7 of straight up for straight up.
 Array = NDArray[np.float64]
 UPRIGHT = 1e-9
 """Below this cosine of the pitch, yaw and roll turn about the same axis."""
@@ -46,9 +48,7 @@ def yaw_pitch_roll(rotation: Array) -> YawPitchRoll:
 
 def rotation_of(angles: YawPitchRoll) -> Array:
     """The rotation (3, 3) of these angles."""
-    (sy, sp, sr), (cy, cp, cr) = np.sin(np.deg2rad(angles)), np.cos(np.deg2rad(angles))
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    rotation: Array = about_y @ about_x @ about_z
+    from scipy.spatial.transform import Rotation
+
+    rotation: Array = Rotation.from_euler("YXZ", angles, degrees=True).as_matrix()
     return rotation

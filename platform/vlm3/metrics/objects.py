@@ -6,7 +6,6 @@ The rules are those of SpatialRGPT-Bench (Cheng et al., NeurIPS 2024), whose own
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,17 +27,6 @@ class QuestionFamily(StrEnum):
     """Metres: within 25 % of the truth."""
     CLOCK = "clock"
     """A direction as an hour from 1 to 12: within one hour, round the clock."""
-
-
-class FamilyCounts(NamedTuple):
-    """How many questions a table is about."""
-
-    qualitative: int
-    quantitative: int
-
-
-SPATIALRGPT_BENCH_COUNTS = FamilyCounts(qualitative=657, quantitative=749)
-"""Of the published SpatialRGPT-Bench: a table with other counts is not comparable with published ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +163,6 @@ def object_scores(
 
     qualitative = family == QuestionFamily.QUALITATIVE.value
     return ObjectScores(tuple(rows), averaged(qualitative), averaged(~qualitative))
-
-
-def has_official_counts(scores: ObjectScores) -> bool:
-    """Whether a table is about as many questions as the published SpatialRGPT-Bench."""
-    return FamilyCounts(scores.qualitative.count, scores.quantitative.count) == SPATIALRGPT_BENCH_COUNTS
 
 
 def _averages(values: Array, categories: NDArray[np.str_], groups: NDArray[np.generic], seed: int) -> Averages:

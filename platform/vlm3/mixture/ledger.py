@@ -36,11 +36,6 @@ class Ledger:
         return cls(0, ())
 
     @property
-    def count(self) -> int:
-        """Positions consumed."""
-        return self.watermark + sum(stop - start for start, stop in self.intervals)
-
-    @property
     def stop(self) -> int:
         """First position above every consumed one."""
         return self.intervals[-1][1] if self.intervals else self.watermark
@@ -70,14 +65,6 @@ class Ledger:
         index = np.searchsorted(intervals[:, 0], asked, side="right") - 1
         held: NDArray[np.bool_] = (index >= 0) & (asked < intervals[np.maximum(index, 0), 1])
         return held
-
-    def merge(self, other: "Ledger") -> "Ledger":
-        """The positions of both, e.g. of a checkpoint and of what each worker consumed since.
-
-        Raises:
-            ValueError: a position is in both; names the first.
-        """
-        return _disjoint_union(self._all(), other._all())
 
     def remaining(self, stop: int) -> tuple[Interval, ...]:
         """Intervals of the positions below `stop` that were not consumed, in order."""

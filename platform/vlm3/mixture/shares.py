@@ -4,17 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def realised_shares(components: NDArray[np.integer], size: int) -> NDArray[np.float64]:
-    """(size,) share of each component among the samples; zeros where there are no samples.
-
-    Args:
-        components: (N,) component of each sample.
-        size: number of components.
-    """
-    shares: NDArray[np.float64] = np.bincount(components, minlength=size) / max(len(components), 1)
-    return shares
-
-
 def worst_share_error(components: NDArray[np.integer], asked: NDArray[np.floating], window: int) -> float:
     """How far the share of any component strays from the one asked, over any `window` samples in a row.
 

@@ -1,7 +1,6 @@
 """Clips: the groups of frames that are stored and drawn from together; and the split of scenes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +14,8 @@ LINKED_SHARE = 0.5
 """Share of a clip's pairs that should be linked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """Frames by their index in the sequence they were chosen from."""
-
-    members: tuple[int, ...]
-    covisible_share: float
-    """Share of its pairs that see enough of the same; NaN for single views."""
-    median_baseline_m: float
-    """Between the camera centres of its pairs; NaN for single views and clips of one frame."""
+Clip = tuple[int, ...]
+"""Frames by their index in the sequence they were chosen from."""
 
 
 def split_of_scene(source: str, scene: str, heldout_share: float, seed: int) -> Split:
@@ -36,8 +28,8 @@ def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[C
 
     A clip starts at a frame that is in none yet and takes, one by one, the frame farthest from those it has (which
     spreads the baselines) among those that leave half of its pairs linked; frames that are in no clip yet come first.
-    Where none does, the best linked one is taken: in a scene of few links a clip falls short of half, and says so. A
-    frame may sit in several clips, so that all have the same number of frames and nothing is left over.
+    Where none does, the best linked one is taken: in a scene of few links a clip falls short of half. A frame
+    may sit in several clips, so that all have the same number of frames and nothing is left over.
 
     Args:
         frames: of one scene, all with a pose, in the order of time.
@@ -55,7 +47,7 @@ def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[C
         if free[start]:
             members = _grow(int(start), linked, baselines, free, min(clip_frames, len(frames)))
             free[members] = False
-            clips.append(_clip(members, linked, baselines))
+            clips.append(tuple(members))
     return tuple(clips)
 
 
@@ -76,7 +68,7 @@ def single_view_clips(scene_of_frame: Sequence[str], clip_frames: int, seed: int
     # Frames of one scene follow each other and are dealt like cards, so they end up in different clips.
     shuffled = rng.permutation(len(scene_of_frame))
     order = sorted(shuffled.tolist(), key=lambda index: rank[scene_of_frame[index]])
-    return tuple(Clip(tuple(order[first::count]), float("nan"), float("nan")) for first in range(count))
+    return tuple(tuple(order[first::count]) for first in range(count))
 
 
 def _grow(
@@ -99,11 +91,3 @@ def _grow(
         members.append(chosen)
         links += int(gained[chosen])
     return members
-
-
-def _clip(members: list[int], linked: NDArray[np.bool_], baselines: NDArray[np.float64]) -> Clip:
-    i, j = np.triu_indices(len(members), k=1)
-    rows, columns = np.array(members)[i], np.array(members)[j]
-    if len(i) == 0:
-        return Clip(tuple(members), float("nan"), float("nan"))
-    return Clip(tuple(members), float(linked[rows, columns].mean()), float(np.median(baselines[rows, columns])))

@@ -15,22 +15,19 @@ def random_labels(z_depth_m: NDArray[np.floating], rng: np.random.Generator) -> 
     return np.stack([u, v, z_depth_m.ravel()[chosen]], axis=1).astype(np.float32)
 
 
-def shrink_depth(
-    z_depth_m: NDArray[np.floating], camera: Camera, long_side_px: int = SMALL_DEPTH_LONG_SIDE_PX
-) -> DepthMap:
-    """Nearest samples of a depth image, never averages across edges.
+def shrink_depth(z_depth_m: NDArray[np.floating], camera: Camera) -> DepthMap:
+    """Nearest samples of a depth image, never averages across edges, with `SMALL_DEPTH_LONG_SIDE_PX`.
 
     Args:
         z_depth_m: (H, W) metres, NaN where invalid.
-        camera: of the depth image.
-        long_side_px: of the result; a smaller image keeps its size.
+        camera: of the depth image; one that is smaller already keeps its size.
 
     Returns:
         A map whose K follows c' = (c + 0.5)·s − 0.5. Samples lie within half a source pixel of where it says. It shares
         the lens of `camera`: see `depth_camera`.
     """
     height, width = z_depth_m.shape
-    scale = min(1.0, long_side_px / max(height, width))
+    scale = min(1.0, SMALL_DEPTH_LONG_SIDE_PX / max(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     v = _nearest(rows, height)
     u = _nearest(columns, width)

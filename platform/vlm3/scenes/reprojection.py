@@ -85,13 +85,8 @@ class Agreement:
         return self.within_2pct / max(self.landed, 1)
 
     @property
-    def found(self) -> float:
-        """Of all points, those within 5 %: what a wrong reading cannot win by losing points."""
-        return self.within_5pct / max(self.points, 1)
-
-    @property
     def found_2pct(self) -> float:
-        """Of all points, those within 2 %."""
+        """Of all points, those within 2 %: what a wrong reading cannot win by losing points."""
         return self.within_2pct / max(self.points, 1)
 
 

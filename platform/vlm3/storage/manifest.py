@@ -24,7 +24,6 @@ from vlm3.storage.store import Store
 MANIFEST = "manifest.parquet"
 PREFIX = "vlm3."
 Role = Literal["train", "eval"]
-LIGHT_COLUMNS = ("split", "number", "path", "clips", "first_clip", "frames", "size_bytes", "sha256", "footer_bytes")
 SCHEMA = pa.schema(
     [
         ("split", pa.string()),
@@ -36,13 +35,9 @@ SCHEMA = pa.schema(
         ("size_bytes", pa.int64()),
         ("sha256", pa.string()),
         ("footer_bytes", pa.int64()),
-        ("row_group_offsets", pa.list_(pa.int64())),
-        ("row_group_lengths", pa.list_(pa.int64())),
-        ("clip_frames", pa.list_(pa.int32())),
-        ("clip_covisible_share", pa.list_(pa.float32())),
-        ("clip_median_baseline_m", pa.list_(pa.float32())),
     ]
 )
+"""Earlier manifests hold lists of figures of each clip as well, which nothing reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +144,7 @@ def write_manifest(store: Store, info: SourceInfo, shards: Mapping[Split, Sequen
         first_clip = 0
         for number, shard in enumerate(shards.get(split, ())):
             rows.append(_row(split, number, first_clip, shard))
-            first_clip += len(shard.clips)
+            first_clip += shard.clips
     digest = sha256("".join(f"{row['split']} {row['sha256']}\n" for row in rows).encode()).hexdigest()[:16]
     metadata = {PREFIX + key: str(value) for key, value in asdict(info).items()} | {PREFIX + "fingerprint": digest}
     buffer = io.BytesIO()
@@ -159,7 +154,7 @@ def write_manifest(store: Store, info: SourceInfo, shards: Mapping[Split, Sequen
 
 
 def read_manifest(store: Store) -> Manifest:
-    """The manifest of a source, without the per-clip lists.
+    """The manifest of a source.
 
     Raises:
         DataError: there is none, or it is damaged.
@@ -174,7 +169,7 @@ def read_manifest(store: Store) -> Manifest:
             f" `python jobs/ingest.py FOLDER --to {store.uri}`, again if that was interrupted"
         )
     try:
-        table = _light_table(store, size)
+        table = _table(store, size)
         fields = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         return Manifest(_info(fields), fields[PREFIX + "fingerprint"], {split: _split(table, split) for split in Split})
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
@@ -183,8 +178,8 @@ def read_manifest(store: Store) -> Manifest:
         ) from error
 
 
-def _light_table(store: Store, size_bytes: int) -> pa.Table:
-    table = read_columns(store, MANIFEST, size_bytes, read_footer(store, MANIFEST, size_bytes), LIGHT_COLUMNS)
+def _table(store: Store, size_bytes: int) -> pa.Table:
+    table = read_columns(store, MANIFEST, size_bytes, read_footer(store, MANIFEST, size_bytes), SCHEMA.names)
     if "footer_bytes" not in table.column_names:
         # Manifests of early sources do not tell; a guess costs a second request where it is too small.
         table = table.append_column("footer_bytes", pa.repeat(TAIL_BYTES, table.num_rows))
@@ -196,17 +191,12 @@ def _row(split: Split, number: int, first_clip: int, shard: Shard) -> dict[str, 
         "split": split.value,
         "number": number,
         "path": shard.file.path,
-        "clips": len(shard.clips),
+        "clips": shard.clips,
         "first_clip": first_clip,
         "frames": shard.frames,
         "size_bytes": shard.file.size_bytes,
         "sha256": shard.file.sha256,
         "footer_bytes": shard.file.footer_bytes,
-        "row_group_offsets": shard.row_group_offsets,
-        "row_group_lengths": shard.row_group_lengths,
-        "clip_frames": [clip.frames for clip in shard.clips],
-        "clip_covisible_share": [clip.covisible_share for clip in shard.clips],
-        "clip_median_baseline_m": [clip.median_baseline_m for clip in shard.clips],
     }
 
 

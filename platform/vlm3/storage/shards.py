@@ -1,7 +1,6 @@
 """Parquet shards: one row group is one clip, written whole, read by the columns that are asked for."""
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,17 +21,6 @@ RESTORE = "restore it from a copy, or ingest the source again with --replace"
 
 
 @dataclass(frozen=True, slots=True)
-class ClipFigures:
-    """What the manifest says of one clip."""
-
-    frames: int
-    covisible_share: float | None
-    """Share of the clip's pairs of frames that see the same surface; None for single views."""
-    median_baseline_m: float | None
-    """Between the cameras of those pairs; None without pairs."""
-
-
-@dataclass(frozen=True, slots=True)
 class ShardFile:
     """One file, enough to read from it."""
 
@@ -46,18 +34,13 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file and its clips, as the manifest lists them."""
+    """One file and what it holds, as the manifest lists it."""
 
     file: ShardFile
-    clips: tuple[ClipFigures, ...]
-    row_group_offsets: tuple[int, ...]
-    """Where each clip's bytes start in the file."""
-    row_group_lengths: tuple[int, ...]
-
-    @property
-    def frames(self) -> int:
-        """Rows of the file."""
-        return sum(clip.frames for clip in self.clips)
+    clips: int
+    """Row groups of the file."""
+    frames: int
+    """Rows of the file."""
 
 
 class ShardWriter:
@@ -81,7 +64,7 @@ class ShardWriter:
             # A damaged byte is found when its clip is read, without reading the whole file for its SHA-256.
             write_page_checksum=True,
         )
-        self._clips: list[ClipFigures] = []
+        self._clips = self._frames = 0
 
     @property
     def size_bytes(self) -> int:
@@ -91,26 +74,21 @@ class ShardWriter:
     @property
     def clips(self) -> int:
         """Clips so far."""
-        return len(self._clips)
+        return self._clips
 
-    def add(self, clip: pa.Table, covisible_share: float, median_baseline_m: float) -> None:
-        """Append a clip as one row group; NaN where there are no pairs to speak of."""
+    def add(self, clip: pa.Table) -> None:
+        """Append a clip as one row group."""
         self._writer.write_table(clip, row_group_size=clip.num_rows)
-        share, baseline_m = (None if math.isnan(x) else x for x in (covisible_share, median_baseline_m))
-        self._clips.append(ClipFigures(clip.num_rows, share, baseline_m))
+        self._clips += 1
+        self._frames += clip.num_rows
 
     def commit(self, store: Store, path: str) -> Shard:
         """Close the shard and write it to `path`."""
         self._writer.close()
         data = self._buffer.getvalue()
         store.write_atomic(path, data)
-        starts, stops = zip(*_clip_extents(data), strict=True)
-        return Shard(
-            file=ShardFile(path, len(data), sha256(data).hexdigest(), len(data) - max(stops)),
-            clips=tuple(self._clips),
-            row_group_offsets=starts,
-            row_group_lengths=tuple(stop - start for start, stop in zip(starts, stops, strict=True)),
-        )
+        file = ShardFile(path, len(data), sha256(data).hexdigest(), len(data) - _end_of_clips(data))
+        return Shard(file, self._clips, self._frames)
 
 
 def shard_path(split: Split, generation: int, group: int, part: int) -> str:
@@ -182,8 +160,7 @@ def _leaves(schema: pa.Schema) -> list[Any]:
     return [columns.column(i) for i in range(len(columns))]
 
 
-def _clip_extents(data: bytes) -> list[tuple[int, int]]:
-    """[start, stop) of each row group of a Parquet file."""
+def _end_of_clips(data: bytes) -> int:
+    """First byte behind all row groups of a Parquet file."""
     metadata = pq.read_metadata(io.BytesIO(data))
-    groups = (column_extents(metadata, group) for group in range(metadata.num_row_groups))
-    return [(min(start for start, _ in chunks), max(stop for _, stop in chunks)) for chunks in groups]
+    return max(stop for group in range(metadata.num_row_groups) for _, stop in column_extents(metadata, group))

@@ -68,17 +68,6 @@ def answer_value(
             return None if holds is None else true if holds else false
 
 
-def truths(
-    first: Box, second: Box, scale: Scale = Scale.METRIC, ties: Ties = DEFAULT_TIES
-) -> dict[ObjectQuestion, float]:
-    """Everything that can be asked about two boxes in this order (width and height: of the first), with its answer."""
-    answers = {
-        question: answer_value(question, (first, second)[: question.objects], scale, ties)
-        for question in ObjectQuestion
-    }
-    return {question: value for question, value in answers.items() if value is not None}
-
-
 def oriented(box: Box) -> OrientedBox:
     """The box in the frame of the camera."""
     axes = np.array(box.cam_R_object, np.float64).reshape(3, 3)

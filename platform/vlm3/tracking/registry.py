@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_FOLDER = "model"
+CHAMPION = "champion"
+"""Alias of the best version."""
 CHECKSUMS = "SHA256SUMS"
 """Beside the model's files, as `sha256sum -c` reads it: the last one written, so that a half-copied model has none."""
 METRIC_TAG = "vlm3.metric"
@@ -117,10 +119,8 @@ def version_of_run(config: TrackingConfig, uri: str, run_id: str) -> int | None:
     return max((int(entry.version) for entry in found if entry.name == config.registered_model), default=None)
 
 
-def promote_if_better(
-    config: TrackingConfig, uri: str, version: int, metric_name: str, value: float, alias: str = "champion"
-) -> bool:
-    """Let the best version that is comparable with `version` have `alias`.
+def promote_if_better(config: TrackingConfig, uri: str, version: int, metric_name: str, value: float) -> bool:
+    """Let the best version that is comparable with `version` have the alias `CHAMPION`.
 
     A greater value is better; versions are comparable when their values are of the same metric on the same evaluation.
     The alias stays where it is when its holder is not comparable, or no worse than the others. Runs that end together
@@ -135,19 +135,19 @@ def promote_if_better(
     evaluation = retry_locked(client.get_model_version, name, str(version)).tags.get(EVALUATION_TAG)
     own = _Standing(version, metric_name, value, evaluation)
     with store_lock(uri):
-        before = holder = _holder(client, name, alias)
+        before = holder = _holder(client, name)
         # A server has no lock: another process may have set the alias by what it knew before.
         while True:
             best = _best(client, name, own, holder)
             if best is None or (holder is not None and holder.version == best):
                 break
             if best != version:
-                logger.info("%s: %s moves to version %s, the best", name, alias, best)
-            retry_locked(client.set_registered_model_alias, name, alias, str(best))
-            holder = _holder(client, name, alias)
+                logger.info("%s: %s moves to version %s, the best", name, CHAMPION, best)
+            retry_locked(client.set_registered_model_alias, name, CHAMPION, str(best))
+            holder = _holder(client, name)
         leads = holder is not None and holder.version == version
         verdict = "moves to" if leads else "does not move to"
-        reason = f"{alias} {verdict} version {version}: {_reason(own, before, holder)}"
+        reason = f"{CHAMPION} {verdict} version {version}: {_reason(own, before, holder)}"
         retry_locked(client.set_model_version_tag, name, str(version), DECISION_TAG, reason)
     logger.info("%s: %s", name, reason)
     return leads
@@ -228,9 +228,9 @@ def _standings(client: "MlflowClient", name: str) -> Iterator[_Standing]:
             return
 
 
-def _holder(client: "MlflowClient", name: str, alias: str) -> _Standing | None:
-    aliases = retry_locked(client.get_registered_model, name).aliases
-    return _Standing.of(retry_locked(client.get_model_version, name, aliases[alias])) if alias in aliases else None
+def _holder(client: "MlflowClient", name: str) -> _Standing | None:
+    held = retry_locked(client.get_registered_model, name).aliases.get(CHAMPION)
+    return None if held is None else _Standing.of(retry_locked(client.get_model_version, name, held))
 
 
 def _reason(own: _Standing, before: _Standing | None, holder: _Standing | None) -> str:

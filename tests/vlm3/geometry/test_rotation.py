@@ -21,9 +21,13 @@ def test_the_vector_of_the_method() -> None:
 def test_angles_come_back_and_agree_with_scipy(yaw: float, pitch: float, roll: float) -> None:
     given_angles = YawPitchRoll(yaw, pitch, roll)
     rotation = rotation_of(given_angles)
-    theirs = Rotation.from_euler("YXZ", given_angles, degrees=True)
+    about_y, about_x, about_z = (
+        Rotation.from_euler(axis, angle, degrees=True) for axis, angle in zip("yxz", given_angles, strict=True)
+    )
+    theirs = about_y * about_x * about_z
     assert np.allclose(rotation, theirs.as_matrix(), atol=1e-12)
     assert yaw_pitch_roll(rotation) == pytest.approx(given_angles, abs=1e-6)
+    assert yaw_pitch_roll(rotation) == pytest.approx(theirs.as_euler("YXZ", degrees=True), abs=1e-9)
     assert rotation_angle_deg(rotation) == pytest.approx(np.rad2deg(theirs.magnitude()), abs=1e-6)
 
 

@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, recall_score
 
 from vlm3.metrics.objects import (
-    SPATIALRGPT_BENCH_COUNTS,
     ObjectScores,
     QuestionFamily,
     clock_error_deg,
-    has_official_counts,
     object_right,
     object_scores,
 )
@@ -125,12 +123,6 @@ def test_intervals_hold_their_figures_and_one_image_leaves_no_doubt() -> None:
 def test_a_family_without_questions_is_empty_not_an_error() -> None:
     family = score([("width", L, 1.0, 1.0)]).qualitative
     assert family.count == 0 and np.isnan([family.unreadable_share, family.right.micro, family.right.macro]).all()
-
-
-@pytest.mark.parametrize(("qualitative", "official"), [(657, True), (656, False)])
-def test_a_table_knows_whether_its_counts_are_the_official_ones(qualitative: int, official: bool) -> None:
-    rows: list[Row] = [("left", Q, 1, 1)] * qualitative + [("width", L, 1, 1)] * SPATIALRGPT_BENCH_COUNTS.quantitative
-    assert has_official_counts(score(rows)) is official
 
 
 @pytest.mark.parametrize(

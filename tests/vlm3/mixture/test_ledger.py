@@ -27,21 +27,9 @@ def test_holds_what_a_set_holds_in_whatever_order_it_came(positions: set[int], s
     for first in range(0, len(shuffled), step):
         ledger = ledger.add(shuffled[first : first + step])
     assert held(ledger) == positions
-    assert ledger.count == len(positions)
     assert ledger.stop == max(positions, default=-1) + 1
     assert ledger == Ledger.empty().add(np.array(sorted(positions), np.int64))
     assert ledger.watermark == next(p for p in range(100) if p not in positions)
-
-
-@given(POSITIONS, POSITIONS)
-def test_merging_unites_what_workers_consumed_or_names_what_both_did(mine: set[int], theirs: set[int]) -> None:
-    first, second = Ledger.empty().add(list(mine)), Ledger.empty().add(list(theirs))
-    if mine & theirs:
-        with pytest.raises(ValueError, match=f"position {min(mine & theirs)} was consumed twice"):
-            first.merge(second)
-    else:
-        assert held(first.merge(second)) == mine | theirs
-        assert first.merge(second) == second.merge(first)
 
 
 @given(POSITIONS, st.data())
@@ -87,7 +75,6 @@ def test_a_run_in_order_stays_one_number() -> None:
 def test_a_ledger_is_never_changed() -> None:
     ledger = Ledger.empty().add([0, 2])
     ledger.add([1])
-    ledger.merge(Ledger.empty().add([5]))
     assert ledger == Ledger(1, ((2, 3),))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vlm3.errors import DataError
 from vlm3.storage.manifest import MANIFEST, SourceInfo, read_manifest, write_manifest
-from vlm3.storage.shards import ClipFigures, Shard, ShardFile
+from vlm3.storage.shards import Shard, ShardFile
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
 
@@ -20,7 +20,7 @@ INFO = SourceInfo("rooms", "train", 1, 8, "metric", "key", 0, "0.1")
 
 def shard(name: str, clips: int) -> Shard:
     file = ShardFile(f"{name}.parquet", 1000 + clips, sha256(name.encode()).hexdigest(), 300)
-    return Shard(file, (ClipFigures(4, 0.5, None),) * clips, tuple(range(clips)), (7,) * clips)
+    return Shard(file, clips, 4 * clips)
 
 
 def shards_of(split: Split, clips: list[int]) -> list[Shard]:
@@ -36,7 +36,7 @@ def test_every_clip_is_located_in_the_shard_that_was_written(
     manifest = write_manifest(store, INFO, written)
     assert manifest.info == INFO and len(manifest.fingerprint) == 16
     for split, shards in written.items():
-        expected = [(each.file, clip) for each in shards for clip in range(len(each.clips))]
+        expected = [(each.file, clip) for each in shards for clip in range(each.clips)]
         assert [manifest.locate(split, clip) for clip in range(len(expected))] == expected
         assert manifest.splits[split].clips == len(expected)
         assert manifest.splits[split].frames == 4 * len(expected)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.shard_fixtures import write_source
+from tests.shard_fixtures import clip_extent, write_source
 from vlm3.errors import DataError
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.storage.counters import storage_use
@@ -17,10 +18,10 @@ from vlm3.storage.store import open_store
 
 def test_a_shards_footer_is_everything_behind_its_last_clip(tmp_path: Path) -> None:
     write_source(open_store(str(tmp_path)), shards=2, clips=3)
-    full = pq.read_table(tmp_path / MANIFEST).to_pylist()
-    for file, row in zip(read_manifest(open_store(str(tmp_path))).files, full, strict=True):
-        assert file.footer_bytes == pq.read_metadata(tmp_path / file.path).serialized_size + 8
-        assert file.size_bytes - file.footer_bytes == row["row_group_offsets"][-1] + row["row_group_lengths"][-1]
+    for file in read_manifest(open_store(str(tmp_path))).files:
+        path = tmp_path / file.path
+        assert file.footer_bytes == pq.read_metadata(path).serialized_size + 8
+        assert file.size_bytes - file.footer_bytes == max(clip_extent(path, clip)[1] for clip in range(3))
 
 
 def test_a_manifest_of_before_footers_were_listed_is_still_read(tmp_path: Path) -> None:
@@ -34,6 +35,22 @@ def test_a_manifest_of_before_footers_were_listed_is_still_read(tmp_path: Path) 
     for clip in range(6):
         frames = old.read_clip(Split.TRAIN, clip, DEPTH_COLUMNS)
         assert [f.encoded_image for f in frames] == [f.encoded_image for f in expected[clip]]
+
+
+def test_a_manifest_with_figures_of_each_clip_is_read_without_them(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    source = write_source(open_store(str(folder)), shards=2, clips=3)
+    expected = source.read_clip(Split.TRAIN, 4, DEPTH_COLUMNS)
+    table, lists = pq.read_table(folder / MANIFEST), pa.array([[4, 4, 4]] * 2, pa.list_(pa.int64()))
+    for name in ("row_group_offsets", "row_group_lengths", "clip_frames"):
+        table = table.append_column(name, lists)
+    for name in ("clip_covisible_share", "clip_median_baseline_m"):
+        table = table.append_column(name, pa.array([[0.5, None, 0.25]] * 2, pa.list_(pa.float32())))
+    pq.write_table(table, folder / MANIFEST)
+    old = ShardedSource.open(str(folder.rename(tmp_path / "old")))
+    assert old.fingerprint == source.fingerprint
+    found = old.read_clip(Split.TRAIN, 4, DEPTH_COLUMNS)
+    assert [frame.encoded_image for frame in found] == [frame.encoded_image for frame in expected]
 
 
 def test_a_small_manifest_is_two_requests(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.fault_proxy import Fault, Faults, Proxied
-from tests.shard_fixtures import write_shard, write_source
+from tests.shard_fixtures import clip_extent, write_shard, write_source
 from vlm3.errors import DataError
 from vlm3.scenes.rows import SCHEMA
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
@@ -32,12 +32,8 @@ def test_training_columns_come_in_one_request_a_clip_once_the_footer_is_there(pr
     assert (stop, stop - start) == (shard.file.size_bytes, shard.file.footer_bytes)
     needed = [size(column_extents(metadata, clip, DEPTH_COLUMNS)) for clip in range(12)]
     assert [stop - start for _, start, stop in clips] == needed, "not a byte more than the projection"
-    assert all(
-        offset <= start < stop <= offset + length
-        for (_, start, stop), offset, length in zip(
-            clips, shard.row_group_offsets, shard.row_group_lengths, strict=True
-        )
-    )
+    extents = [clip_extent(proxied.folder / shard.file.path, clip) for clip in range(12)]
+    assert all(first <= start < stop <= end for (_, start, stop), (first, end) in zip(clips, extents, strict=True))
 
 
 def test_threads_that_start_together_fetch_a_footer_once(proxied: Proxied) -> None:
@@ -87,7 +83,7 @@ def test_damaged_bytes_are_read_twice_and_then_named(proxied: Proxied) -> None:
     shard = write_shard(store, 2, clips=2)
     file = proxied.folder / shard.file.path
     data = bytearray(file.read_bytes())
-    data[shard.row_group_offsets[1] + shard.row_group_lengths[1] // 2] ^= 1
+    data[sum(clip_extent(file, 1)) // 2] ^= 1
     file.write_bytes(data)
     proxied.proxy.reset(Faults())
     with pytest.raises(DataError, match=rf"{shard.file.path}, clip 1: shard is damaged .*CRC.*--replace"):

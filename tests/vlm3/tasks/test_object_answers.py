@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from vlm3.scenes.schema import Box, Scale
-from vlm3.tasks.object_answers import Ties, answer_value, truths
+from vlm3.tasks.object_answers import DEFAULT_TIES, Ties, answer_value
 from vlm3.tasks.object_questions import AnswerForm, ObjectQuestion, Relation
 
 Q = ObjectQuestion
@@ -84,6 +84,17 @@ def test_the_hour_is_the_way_from_the_first_to_the_second() -> None:
     near, far = box((0, 1, 4), (1, 1, 1)), box((2, -1, 4 + 2 * math.sqrt(3)), (1, 1, 1))
     assert answer_value(Q.DIRECTION, (near, far)) == 1
     assert answer_value(Q.DIRECTION, (far, near)) == 7
+
+
+def truths(
+    first: Box, second: Box, scale: Scale = Scale.METRIC, ties: Ties = DEFAULT_TIES
+) -> dict[ObjectQuestion, float]:
+    """Everything that can be asked about two boxes in this order (width and height: of the first), with its answer."""
+    answers = {
+        question: answer_value(question, (first, second)[: question.objects], scale, ties)
+        for question in ObjectQuestion
+    }
+    return {question: value for question, value in answers.items() if value is not None}
 
 
 def test_all_that_is_true_of_a_low_wide_and_a_high_thin_object() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.vlm3.tasks.test_object_answers import truths
 from vlm3.scenes.schema import Box
-from vlm3.tasks.object_answers import oriented, truths
+from vlm3.tasks.object_answers import oriented
 from vlm3.tasks.object_questions import AnswerForm, ObjectQuestion
 
 
