@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 RUN_FILE = "run.json"
+PADDED = "padded"
+"""How images end on whole tokens. Earlier versions cut them, and their runs do not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
         recipe.tracking, request.runs_dir, request.name, request.kind, request.parent_run_id, saved_run_id
     ) as run:
         run_dir.mkdir(parents=True, exist_ok=True)
+        if saved_run_id is not None:
+            tell_of_cut_images(run_dir / RUN_FILE)
         state = {"run_id": run.run_id, "recipe_fingerprint": recipe.fingerprint(), "evaluation": _asked(recipe)}
+        state["images"] = PADDED
         open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
         builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(encoder, run_dir))
         _describe(run, recipe, sources, builder, plan, drawn)
@@ -245,6 +250,16 @@ def _complete(
     log.info("all %d steps are done: only the registration is missing", recipe.train.steps)
     with start_run(recipe.tracking, request.runs_dir, request.name, request.kind, run_id=run_id) as run:
         return _finish(recipe, request, run, metrics, export_dir, evaluated)
+
+
+def tell_of_cut_images(run_file: Path) -> None:
+    """Warn that a run which an earlier version started goes on with other pixels."""
+    if json.loads(run_file.read_text(encoding="utf-8")).get("images") != PADDED:
+        log.warning(
+            "%s: this run began with images cut down to whole tokens; from here on they are filled up to them, as in"
+            " evaluation. Start a new run if all of its steps are to see the same",
+            run_file.parent.name,
+        )
 
 
 def _connect_and_check(recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from pipelines.reading import ClipReader
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
-from pipelines.train import RunRequest, TrainResult, run_training
+from pipelines.train import PADDED, RUN_FILE, RunRequest, TrainResult, run_training, tell_of_cut_images
 from tests.job_runs import RayVariables, run_job
 from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError, DataError
@@ -54,6 +54,15 @@ def recipe_data(**train: object) -> dict[str, object]:
         | {"gallery_samples": 2, **train},
         "evaluation": {"every_steps": 6, "images": 3, "points": 2, "sources": ["rooms"]},
     }
+
+
+def test_a_run_that_saw_cut_images_says_so_when_it_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for images, told in (({}, 1), ({"images": PADDED}, 0)):
+        caplog.clear()
+        (tmp_path / RUN_FILE).write_text(json.dumps({"run_id": "1", **images}))
+        tell_of_cut_images(tmp_path / RUN_FILE)
+        assert len(caplog.records) == told
+        assert all("cut down to whole tokens" in record.getMessage() for record in caplog.records)
 
 
 @pytest.fixture(scope="module")
