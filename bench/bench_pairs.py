@@ -15,7 +15,7 @@ from vlm3.scenes.schema import Frame
 from vlm3.views.pair_choice import choose_pair
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.pairs import clip_pairs
-from vlm3.views.unify import GridPolicy, UnifiedView, UnifyPolicy, unified_camera
+from vlm3.views.unify import UnifiedView, UnifyPolicy, unified_camera
 
 FRAMES = 16
 REPEATS = 30
@@ -34,7 +34,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def view(frame: Frame) -> UnifiedView:
     """A unified view without its picture: decoding is measured by bench_unify."""
-    camera = unified_camera(frame.camera, UnifyPolicy(300.0, GridPolicy.CROP, 32, 1024, 2**22))
+    camera = unified_camera(frame.camera, UnifyPolicy(300.0, 32, 1024, 2**22))
     return UnifiedView(np.zeros((camera.height_px, camera.width_px, 3), np.uint8), camera, frame.camera)
 
 

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from pipelines.runs import RunRequest
 from vlm3.errors import CheckpointError, ConfigError
+from vlm3.log import get_logger
 from vlm3.storage.store import open_store
 from vlm3.train.progress import SUMMARY_FILE
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import discard_incomplete
 
+log = get_logger(__name__)
 RUN_FILE = "run.json"
+PADDED = "padded"
+"""How images end on whole tokens. Earlier versions cut them, and their runs do not say."""
 
 
 def claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
@@ -50,7 +54,18 @@ def claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
 def write_run_file(run_dir: Path, run_id: str, recipe: Recipe) -> None:
     """Say, atomically, which MLflow run of which recipe the folder is of."""
     state = {"run_id": run_id, "recipe_fingerprint": recipe.fingerprint(), "evaluation": _asked(recipe)}
+    state["images"] = PADDED
     open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
+
+
+def tell_of_cut_images(run_dir: Path) -> None:
+    """Warn that a run which an earlier version started goes on with other pixels."""
+    if json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("images") != PADDED:
+        log.warning(
+            "%s: this run began with images cut down to whole tokens; from here on they are filled up to them, as in"
+            " evaluation. Start a new run if all of its steps are to see the same",
+            run_dir.name,
+        )
 
 
 def require_same_scores(run_dir: Path, recipe: Recipe, request: RunRequest) -> None:

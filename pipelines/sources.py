@@ -24,7 +24,7 @@ from vlm3.tasks.pose import PoseQuestion, PoseTask
 from vlm3.tasks.protocol import AnyTask, Labels
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
-from vlm3.views.unify import GridPolicy, UnifyPolicy
+from vlm3.views.unify import UnifyPolicy
 
 log = get_logger(__name__)
 RENDERED = IngestConfig(clip_frames=8, slots_per_clip=2)
@@ -105,7 +105,6 @@ def components(
     for (source, name), _ in mixture:
         policy = UnifyPolicy(
             focal_px=tasks[name].focal_px,
-            grid=GridPolicy.CROP,
             token_px=vision.token_px,
             min_pixels=vision.min_pixels,
             max_pixels=vision.max_pixels,

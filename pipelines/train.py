@@ -12,7 +12,7 @@ from pipelines.interrupts import interruptible
 from pipelines.progress import progress_bar
 from pipelines.reading import ClipReader
 from pipelines.run_end import TrainResult, complete, finish, is_trained
-from pipelines.run_file import claim, write_run_file
+from pipelines.run_file import claim, tell_of_cut_images, write_run_file
 from pipelines.runs import RunRequest, only_driver
 from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import (
@@ -96,6 +96,8 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
         recipe.tracking, request.runs_dir, request.name, request.kind, request.parent_run_id, saved_run_id
     ) as run:
         run_dir.mkdir(parents=True, exist_ok=True)
+        if saved_run_id is not None:
+            tell_of_cut_images(run_dir)
         write_run_file(run_dir, run.run_id, recipe)
         builder = SampleBuilder(ClipReader(parts, recipe.stream.read.ahead), keep_encoder(encoder, run_dir))
         _describe(run, recipe, sources, builder, plan, drawn)

@@ -32,14 +32,14 @@ from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.parcels import EncodedParcel
-from vlm3.views.unify import GridPolicy, UnifyPolicy
+from vlm3.views.unify import UnifyPolicy
 
 FRAMES = 4
 """Frames, and slots, of a clip."""
 TASK = DepthTask(DepthTaskConfig(points=3, reference_range=100, decimals=1, templates="compact-1"))
 PAIR_TASK = CorrespondenceTask(CorrespondenceTaskConfig(points=3, reference_range=100, templates="compact-1"))
 POSE_TASK = PoseTask(PoseTaskConfig(templates="compact-1"))
-POLICY = UnifyPolicy(focal_px=40.0, grid=GridPolicy.CROP, token_px=16, min_pixels=256, max_pixels=1 << 20)
+POLICY = UnifyPolicy(focal_px=40.0, token_px=16, min_pixels=256, max_pixels=1 << 20)
 
 
 def _png(width: int, height: int) -> bytes:

@@ -18,9 +18,10 @@ from photographs import photographs
 from rounds import arguments, in_turn, show
 
 from vlm3.geometry.camera import Camera
-from vlm3.views.unify import GridPolicy, UnifyPolicy, unified_camera, unify
+from vlm3.views.unify import UnifyPolicy, unified_camera, unify
+from vlm3.views.warp import valid_mask
 
-POLICY = UnifyPolicy(1000.0, GridPolicy.CROP, 32, 4096, 16_777_216)
+POLICY = UnifyPolicy(1000.0, 32, 4096, 16_777_216)
 CASES = {
     "shrinking": Camera(1920, 1280, 2050.0, 2050.0, 960.3, 640.7),
     "enlarging": Camera(640, 480, 519.0, 519.0, 320.3, 240.7),
@@ -47,7 +48,7 @@ def bare_resize(camera: Camera) -> Way:
     def way(encoded: bytes) -> Image:
         pixels = simplejpeg.decode_jpeg(encoded, "RGB", min_height=height, min_width=width, min_factor=1)
         plane = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=kind)
-        return plane[y : y + target.height_px, x : x + target.width_px]
+        return _padded(plane[y : y + target.height_px, x : x + target.width_px], target)
 
     return way
 
@@ -71,13 +72,14 @@ def bare_warp(camera: Camera) -> Way:
 
 
 def usual_opencv(camera: Camera) -> Way:
-    """Full decode, bicubic resize to whole pixels, crop of the same window: K is no longer quite true."""
+    """Full decode, bicubic resize to whole pixels, the same window: K is no longer quite true."""
+    target = unified_camera(camera, POLICY)
     size, (x, y, width, height) = _usual_window(camera)
 
     def way(encoded: bytes) -> Image:
         pixels = simplejpeg.decode_jpeg(encoded, "RGB")
         resized = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
-        return resized[y : y + height, x : x + width]
+        return _padded(resized[y : y + height, x : x + width], target)
 
     return way
 
@@ -91,6 +93,15 @@ def usual_pillow(camera: Camera) -> Way:
         return np.asarray(resized.crop((x, y, x + width, y + height)))
 
     return way
+
+
+def _padded(part: Image, target: Camera) -> Image:
+    """Black on the right and below, up to the size of the unified image."""
+    if part.shape[:2] == (target.height_px, target.width_px):
+        return part
+    image = np.zeros((target.height_px, target.width_px, 3), np.uint8)
+    image[: part.shape[0], : part.shape[1]] = part
+    return image
 
 
 def _window_corner(camera: Camera, target: Camera) -> tuple[int, int]:
@@ -123,9 +134,10 @@ def reference(encoded: bytes, camera: Camera) -> NDArray[np.float64]:
     return total / SUPERSAMPLING**2
 
 
-def psnr_db(image: Image, truth: NDArray[np.float64]) -> float:
-    """Peak signal to noise; the outermost pixels, where ways may replicate differently, are left out."""
-    error = (image - truth)[4:-4, 4:-4]
+def psnr_db(image: Image, truth: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
+    """Peak signal to noise where the source shows; its outermost pixels, that ways may replicate, are left out."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0).astype(bool)
+    error = (image - truth)[inner]
     return float(10 * np.log10(255**2 / np.square(error).mean()))
 
 
@@ -153,14 +165,15 @@ def main() -> None:
             "usual, OpenCV": usual_opencv(camera),
             "usual, Pillow": usual_pillow(camera),
         }
+        target = unified_camera(camera, POLICY)
+        mask = valid_mask(camera, target)
         truth = [reference(encoded, camera) for encoded in images.encoded]
         quality = [
-            f"{np.mean([psnr_db(way(e), t) for e, t in zip(images.encoded, truth, strict=True)]):.1f}"
+            f"{np.mean([psnr_db(way(e), t, mask) for e, t in zip(images.encoded, truth, strict=True)]):.1f}"
             for way in ways.values()
         ]
         timed = {name: partial(milliseconds, way, images.encoded) for name, way in ways.items()}
         in_turn(timed, 1)
-        target = unified_camera(camera, POLICY)
         bits = 8 * sum(map(len, images.encoded)) / (len(images.encoded) * camera.width_px * camera.height_px)
         title = (
             f"{case}: {camera.width_px}×{camera.height_px} px, f {camera.fx_px:g} → {POLICY.focal_px:g} px,"

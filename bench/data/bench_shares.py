@@ -19,14 +19,14 @@ from textured_rooms import Planned, builder_of, make_source, model_directory
 from vlm3.mixture.shares import worst_share_error
 from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.sharded import ShardedSource
-from vlm3.views.unify import GridPolicy, UnifyPolicy
+from vlm3.views.unify import UnifyPolicy
 
 FOLDER = Path(tempfile.gettempdir()) / "vlm3-bench-shares"
 WINDOW = 512
 WORKERS = 2
 ROWS = 32
-SMALL = UnifyPolicy(70.0, GridPolicy.CROP, 32, 1024, 1 << 20)
-"""Pictures of 160×96 px: shares are the same whatever the pixels, and come sooner."""
+SMALL = UnifyPolicy(70.0, 32, 1024, 1 << 20)
+"""Small pictures: shares are the same whatever the pixels, and come sooner."""
 
 
 def sd_points(components: NDArray[np.int64], asked: NDArray[np.float64]) -> float:

@@ -137,13 +137,13 @@ def encoder_of(model_dir: Path) -> ConversationEncoder:
 
 
 def usual_image(encoded: bytes, camera: Camera, target: Camera) -> NDArray[np.uint8]:
-    """Full decode, bicubic resize to whole pixels, centre crop, with Pillow: a stock training script's way."""
+    """Full decode, bicubic resize to whole pixels, padded, with Pillow: a stock training script's way."""
     size = (
         round(camera.width_px * target.fx_px / camera.fx_px),
         round(camera.height_px * target.fy_px / camera.fy_px),
     )
     picture = PIL.Image.open(io.BytesIO(encoded)).convert("RGB").resize(size, PIL.Image.Resampling.BICUBIC)
-    x, y = (size[0] - target.width_px) // 2, (size[1] - target.height_px) // 2
+    x, y = max(0, (size[0] - target.width_px) // 2), max(0, (size[1] - target.height_px) // 2)
     # A copy: Pillow's own memory cannot be written to.
     return np.array(picture.crop((x, y, x + target.width_px, y + target.height_px)))
 

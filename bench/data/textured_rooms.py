@@ -28,14 +28,14 @@ from vlm3.storage.store import open_store
 from vlm3.tasks.depth import DepthTask, DepthTaskConfig
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
-from vlm3.views.unify import GridPolicy, UnifyPolicy
+from vlm3.views.unify import UnifyPolicy
 
 ENLARGED = 8
 """Textured pixels per rendered pixel: 160×120 becomes 1280×960."""
 FRAMES_PER_SCENE = 8
 FOCALS_PX = (120.0, 180.0)
 """Rendered; 960 to 1440 px when enlarged, so f = 1000 px makes images of the paper's size."""
-POLICY = UnifyPolicy(1000.0, GridPolicy.CROP, 32, 4096, 16_777_216)
+POLICY = UnifyPolicy(1000.0, 32, 4096, 16_777_216)
 INGEST = IngestConfig(clip_frames=8, slots_per_clip=8, heldout_share=0.0)
 SOURCES = ("rooms", "studios")
 WEIGHTS = (0.7, 0.3)

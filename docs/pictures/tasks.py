@@ -15,10 +15,10 @@ from vlm3.tracking.pictures import sample_gallery
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.pairs import clip_pairs
 from vlm3.views.sample import view_sample
-from vlm3.views.unify import GridPolicy, UnifyPolicy, unify
+from vlm3.views.unify import UnifyPolicy, unify
 
 TARGET = Path(__file__).with_name("tasks.png")
-POLICY = UnifyPolicy(focal_px=320, grid=GridPolicy.CROP, token_px=32, min_pixels=32 * 32, max_pixels=1 << 20)
+POLICY = UnifyPolicy(focal_px=320, token_px=32, min_pixels=32 * 32, max_pixels=1 << 20)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.run_file import RUN_FILE, claim, require_same_scores, write_run_file
+from pipelines.run_file import PADDED, RUN_FILE, claim, require_same_scores, tell_of_cut_images, write_run_file
 from pipelines.runs import RunRequest
 from vlm3.errors import CheckpointError, ConfigError
 from vlm3.train.recipe import Recipe, load_recipe
@@ -53,3 +53,12 @@ def test_scores_of_an_earlier_version_that_did_not_record_its_questions_are_not_
     assert claim(tmp_path, recipe, request) == "r"
     with pytest.raises(CheckpointError, match=r"delete .*/summary.json and resume again, which evaluates it anew"):
         require_same_scores(tmp_path, recipe, request)
+
+
+def test_a_run_that_saw_cut_images_says_so_when_it_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for images, told in (({}, 1), ({"images": PADDED}, 0)):
+        caplog.clear()
+        (tmp_path / RUN_FILE).write_text(json.dumps({"run_id": "1", **images}))
+        tell_of_cut_images(tmp_path)
+        assert len(caplog.records) == told
+        assert all("cut down to whole tokens" in record.getMessage() for record in caplog.records)

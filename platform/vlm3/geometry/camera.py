@@ -58,6 +58,17 @@ class Camera:
         """(3, 3) intrinsic matrix."""
         return np.array([[self.fx_px, 0, self.cx_px], [0, self.fy_px, self.cy_px], [0, 0, 1]], np.float64)
 
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether rays stay straight: no lens, or a Brown lens whose coefficients are all 0, as many files have it."""
+        unbent = self.distortion is Distortion.BROWN and not any(self.coefficients)
+        return self.distortion is Distortion.NONE or unbent
+
+    @property
+    def largest_radius(self) -> float:
+        """Tangent of the angle from the axis up to which the lens shows rays."""
+        return _largest_radius(self.distortion, self.coefficients)
+
     def fault(self) -> str | None:
         """Why no image can have this camera, None when one can."""
         values = (self.fx_px, self.fy_px, self.cx_px, self.cy_px, *self.coefficients)
@@ -109,12 +120,17 @@ def _undistort(bent: Array, model: Distortion, coefficients: tuple[float, ...]) 
     radii, bent_radii = _radius_table(model, coefficients)
     r_d = np.linalg.norm(bent, axis=-1, keepdims=True)
     straight = bent * _ratio(np.interp(r_d, bent_radii, radii), r_d)
-    for _ in range(6):
-        residual = _bend(straight, model, coefficients) - bent
-        if np.nanmax(np.abs(residual), initial=0.0) < 1e-13:
-            break
-        straight = straight - _solve(straight, residual, model, coefficients)
-    found = np.abs(_distort(straight, model, coefficients) - bent).max(axis=-1, keepdims=True) < 1e-9
+    # Each point stops by itself: what becomes of it does not depend on the others that are asked with it.
+    far = np.ones(bent.shape[:-1], np.bool_)
+    with np.errstate(over="ignore", invalid="ignore"):  # a point without an inverse may go anywhere
+        for _ in range(6):
+            residual = _bend(straight[far], model, coefficients) - bent[far]
+            moving = np.abs(residual).max(axis=-1) >= 1e-13
+            if not moving.any():
+                break
+            far[far] = moving
+            straight[far] -= _solve(straight[far], residual[moving], model, coefficients)
+        found = np.abs(_distort(straight, model, coefficients) - bent).max(axis=-1, keepdims=True) < 1e-9
     return np.where(found, straight, np.nan)
 
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from vlm3.infer.spec import AskSpec
 from vlm3.infer.text_model import ImageBounds, TextModel
-from vlm3.views.unify import GridPolicy, UnifyPolicy
+from vlm3.views.unify import UnifyPolicy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,6 @@ def padded(focal_px: float, bounds: ImageBounds) -> UnifyPolicy:
     """How images are unified for a model that takes images of these bounds, no point of them being lost."""
     return UnifyPolicy(
         focal_px=focal_px,
-        grid=GridPolicy.PAD,
         token_px=bounds.token_px,
         min_pixels=bounds.min_pixels,
         max_pixels=bounds.max_pixels,

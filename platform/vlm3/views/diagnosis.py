@@ -7,7 +7,7 @@ from vlm3.scenes.checks import check_frame
 from vlm3.scenes.diagnosis import Finding, Verdict
 from vlm3.scenes.diagnosis_samples import spread
 from vlm3.scenes.schema import Frame
-from vlm3.views.unify import GridPolicy, UnifyPolicy, unify
+from vlm3.views.unify import UnifyPolicy, unify
 
 TOKEN_PX = 32
 MIN_PIXELS, MAX_PIXELS = 256 * 256, 1280 * 960
@@ -28,7 +28,7 @@ def diagnose_unification(frames: Sequence[Frame], focal_px: float) -> Finding:
     sound = [frame for frame in sampled if check_frame(frame) is None]
     if not sound:
         return Finding(check, Verdict.CANNOT_TELL, "no sound frame at hand")
-    policy = UnifyPolicy(focal_px, GridPolicy.PAD, TOKEN_PX, MIN_PIXELS, MAX_PIXELS)
+    policy = UnifyPolicy(focal_px, TOKEN_PX, MIN_PIXELS, MAX_PIXELS)
     labels = kept = 0
     sizes, faults = [], []
     for frame in sound:

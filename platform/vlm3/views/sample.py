@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth_along
+from vlm3.geometry.ray_extent import outline
 from vlm3.scenes.schema import Box, Frame
 from vlm3.views.samples import Provenance, ViewSample
 from vlm3.views.unify import UnifiedView
@@ -17,11 +18,7 @@ Region = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
 MIN_REGION_KEPT = 0.6
 """Share of a region's area that must lie in the unified image: of less, the object can hardly be judged."""
-_T = np.linspace(0, 1, 5)[:-1]
-_OUTLINE = np.concatenate(
-    [np.stack(side, -1) for side in ((_T, 0 * _T), (0 * _T + 1, _T), (1 - _T, 0 * _T + 1), (0 * _T, 1 - _T))]
-)
-"""(16, 2) corners and points along the edges of the unit square: a lens bends what lies between corners."""
+_OUTLINE = outline(4)
 
 
 def view_sample(frame: Frame, unified: UnifiedView, target: DepthKind, position: int | None) -> ViewSample:

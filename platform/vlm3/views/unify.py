@@ -2,29 +2,22 @@
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
+from vlm3.geometry.ray_extent import ray_extent
 from vlm3.storage.images import decode_at_least, decode_size
 from vlm3.views.warp import inside_image, valid_mask, warp
 
 MAX_UPSCALE = 32.0
-MAX_SIDE_PX = 32_767
-"""OpenCV's resampling counts pixels in 16 bits."""
+MAX_SIDE_PX = 32_766
+"""OpenCV's look-up in maps counts pixels in 16 bits."""
+ROUNDING_PX = 1e-6
+"""What the way through two cameras may cost."""
 Array = NDArray[np.float64]
-
-
-class GridPolicy(StrEnum):
-    """What happens to the ragged edge of the visual-token grid."""
-
-    CROP = "crop"
-    """Cut down to it: training."""
-    PAD = "pad"
-    """Fill up on the right and at the bottom: evaluation and serving, so that no asked point is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +25,34 @@ class UnifyPolicy:
     """What unified images look like."""
 
     focal_px: float
-    grid: GridPolicy
     token_px: int
     min_pixels: int
     max_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The part of the endless unified plane that becomes the image."""
+class Span:
+    """What the source shows along one axis of the unified plane, in pixels.
 
-    x_px: int
-    y_px: int
-    width_px: int
-    height_px: int
+    The plane begins where the image of a pinhole does; that of a lens may begin before.
+    """
+
+    start: float
+    stop: float
+    center: float
+    """About which to cut."""
+    scaled_size: float
+    """Of the source, were it a pinhole's."""
+
+    @property
+    def first_px(self) -> int:
+        """The whole pixel in which it starts."""
+        return math.floor(self.start)
+
+    def first_of(self, size_px: int) -> int:
+        """Where a window of this size begins: with all that is shown if it holds that, else about the centre."""
+        most = max(0, math.floor(self.stop - self.first_px - size_px))
+        return self.first_px + min(max(0, round(self.center - self.first_px - size_px / 2)), most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +91,7 @@ def unify(
         encoded_image: JPEG or PNG.
         camera: of the image as stored.
         policy: target focal, token grid and bounds.
-        center_px: source pixel about which to crop where a crop is needed; default: the image's centre.
+        center_px: source pixel about which to cut where the image would be too large; default: the image's centre.
 
     Raises:
         DataError: the image does not match its camera, or cannot be brought to this focal within the bounds.
@@ -109,10 +116,7 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
             f"focal {min(camera.fx_px, camera.fy_px):g} px would be scaled up {max(sx, sy):.0f} times to"
             f" {policy.focal_px:g} px, at most {MAX_UPSCALE:g} times is useful: check the intrinsics"
         )
-    if center_px is None:
-        center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
-    full = (camera.width_px * sx, camera.height_px * sy)
-    if min(full) < 1:
+    if min(camera.width_px * sx, camera.height_px * sy) < 1:
         raise DataError(
             f"focal {max(camera.fx_px, camera.fy_px):g} px shrinks an image of {camera.width_px}x{camera.height_px} px"
             f" to nothing at {policy.focal_px:g} px: check the intrinsics"
@@ -121,29 +125,49 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
         raise DataError(
             f"image of {camera.width_px}x{camera.height_px} px, at most {MAX_SIDE_PX} px a side can be resampled"
         )
-    width, height = _size(full, policy)
-    x = _offset(full[0], width, (center_px[0] + 0.5) * sx, policy.grid)
-    y = _offset(full[1], height, (center_px[1] + 0.5) * sy, policy.grid)
+    columns, rows = _spans(camera, policy.focal_px, center_px)
+    width_px, height_px = _size(columns, rows, policy)
     return Camera(
-        width,
-        height,
+        width_px,
+        height_px,
         policy.focal_px,
         policy.focal_px,
-        (camera.cx_px + 0.5) * sx - 0.5 - x,
-        (camera.cy_px + 0.5) * sy - 0.5 - y,
+        (camera.cx_px + 0.5) * sx - 0.5 - columns.first_of(width_px),
+        (camera.cy_px + 0.5) * sy - 0.5 - rows.first_of(height_px),
     )
 
 
-def _size(full: tuple[float, float], policy: UnifyPolicy) -> tuple[int, int]:
+def _spans(camera: Camera, focal_px: float, center_px: tuple[float, float] | None) -> tuple[Span, Span]:
+    """Columns and rows."""
+    if center_px is None:
+        center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
+    sx, sy = focal_px / camera.fx_px, focal_px / camera.fy_px
+    width, height = camera.width_px * sx, camera.height_px * sy
+    if camera.is_pinhole:
+        return (
+            Span(0.0, width, (center_px[0] + 0.5) * sx, width),
+            Span(0.0, height, (center_px[1] + 0.5) * sy, height),
+        )
+    axis_x, axis_y = (camera.cx_px + 0.5) * sx, (camera.cy_px + 0.5) * sy
+    reach = ray_extent(camera)
+    # About the axis where the lens has no ray for it.
+    x, y, _ = np.nan_to_num(camera.unproject(np.array([center_px]))[0]).tolist()
+    return (
+        Span(axis_x + focal_px * reach.left, axis_x + focal_px * reach.right, axis_x + focal_px * x, width),
+        Span(axis_y + focal_px * reach.top, axis_y + focal_px * reach.bottom, axis_y + focal_px * y, height),
+    )
+
+
+def _size(columns: Span, rows: Span, policy: UnifyPolicy) -> tuple[int, int]:
+    """(width, height) of the window, in whole tokens."""
     t = policy.token_px
-    fit = math.floor if policy.grid is GridPolicy.CROP else math.ceil
-    # A hair of rounding must not cost a column of tokens.
-    cells = [max(1, fit(side / t + (1e-9 if fit is math.floor else -1e-9))) for side in full]
+    cells = [_cells(span.stop - span.first_px, t) for span in (columns, rows)]
     most = policy.max_pixels // (t * t)
     if cells[0] * cells[1] > most:
-        # Cut the longer side first, then both, so that the image stays inside the bound.
-        shrink = math.sqrt(most / (cells[0] * cells[1]))
-        cells = [max(1, math.floor(cells[0] * shrink)), max(1, math.floor(cells[1] * shrink))]
+        # In the proportions of the source: a lens may reach far to two sides, where there is little to see.
+        scaled = [_cells(span.scaled_size, t) for span in (columns, rows)]
+        shrink = math.sqrt(most / (scaled[0] * scaled[1]))
+        cells = [min(cells[axis], max(1, math.floor(scaled[axis] * shrink))) for axis in (0, 1)]
         longer = 0 if cells[0] >= cells[1] else 1
         cells[longer] = min(cells[longer], most // cells[1 - longer])
     least = -(-policy.min_pixels // (t * t))
@@ -154,13 +178,16 @@ def _size(full: tuple[float, float], policy: UnifyPolicy) -> tuple[int, int]:
     return cells[0] * t, cells[1] * t
 
 
-def _offset(full: float, size: int, center: float, grid: GridPolicy) -> int:
-    """Where the window starts: 0 when the image fits into it, else about the centre and inside the image."""
-    if full <= size or (grid is GridPolicy.PAD and math.ceil(full) <= size):
-        return 0
-    return int(min(max(0, round(center - size / 2)), math.floor(full - size)))
+def _cells(size: float, token_px: int) -> int:
+    """Tokens that hold so many pixels, of which OpenCV can resample as many."""
+    # A hair of rounding must not cost a column of tokens.
+    return min(max(1, math.ceil(size / token_px - 1e-9)), MAX_SIDE_PX // token_px)
 
 
 def _clip_to(camera: Camera, points_px: Array) -> Array:
-    """Points with NaN for those outside the camera's image."""
-    return np.where(inside_image(camera, points_px)[:, None], points_px, np.nan)
+    """Points with NaN for those outside the camera's image; those that rounding put beyond its edge come back."""
+    last_px = np.array([camera.width_px, camera.height_px]) - 0.5 - ROUNDING_PX
+    nearest_px = points_px.clip(-0.5, last_px)
+    on_edge = (np.abs(points_px - nearest_px) <= 2 * ROUNDING_PX).all(axis=1)
+    moved = np.where(on_edge[:, None], nearest_px, np.nan)
+    return np.where(inside_image(camera, points_px)[:, None], points_px, moved)

@@ -1,27 +1,45 @@
 """One resampling from decoded to unified pixels: along rows and columns for a pinhole, by a map for a lens."""
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
+from threading import Lock
 
 import cv2
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.storage.images import Decoded
 
-FILL = 0
 AREA_BELOW = 0.75
 """Axes that shrink further are averaged over the area of the unified pixel: linear sampling would alias."""
 MAX_PLANE_RATIO = 2.0
 """A plane of up to so many windows is resampled whole and cut: separable filters are 3 to 10 times faster."""
-LENS_MAPS_KEPT = 16
-"""Maps a process keeps; one of 1216×896 px takes 10 MB."""
+STRIP_PIXELS = 1 << 16
+"""A lens is undone strip by strip, so that a strip's map and pixels stay in the processor's cache."""
+LENS_MAPS_BYTES = 160 << 20
+"""Of maps that a process keeps: 16 of 1216×896 px, of larger images fewer."""
+LENSES_REMEMBERED = 1024
 Image = NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LensStrip:
+    """Where the pixels (h, W) of some rows of a unified image lie in the source, perhaps reduced."""
+
+    first_row: int
+    x_px: NDArray[np.float32]
+    y_px: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    """True where the source shows something."""
+
+
 def warp(decoded: Decoded, camera: Camera, target: Camera) -> Image:
-    """(H, W, 3) RGB as `target` sees it; `FILL` where the source shows nothing.
+    """(H, W, 3) RGB as `target` sees it; black where the source shows nothing.
 
     Perhaps a window of a larger array, its rows not next to each other: whoever collects images copies them anyway.
 
@@ -33,19 +51,19 @@ def warp(decoded: Decoded, camera: Camera, target: Camera) -> Image:
     enlarged = min(target.fx_px / camera.fx_px, target.fy_px / camera.fy_px) > 1
     interpolation = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
     pixels, kx, ky = _averaged(decoded, camera, target)
-    if camera.distortion is Distortion.NONE:
+    if camera.is_pinhole:
         return _rescale(pixels, kx, ky, camera, target, interpolation)
-    map_x, map_y, unseen = _lens_maps(camera, target, kx, ky)
-    image: Image = cv2.remap(pixels, map_x, map_y, interpolation, borderMode=cv2.BORDER_REPLICATE)
-    if unseen is not None:
-        image[unseen] = FILL
+    image = np.zeros((target.height_px, target.width_px, 3), np.uint8)
+    for strip in lens_strips(camera, target, kx, ky):
+        part = cv2.remap(pixels, strip.x_px, strip.y_px, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        cv2.copyTo(part, strip.seen.view(np.uint8), image[strip.first_row : strip.first_row + len(part)])
     return image
 
 
 def valid_mask(camera: Camera, target: Camera) -> NDArray[np.bool_]:
     """(H, W) True where a pixel of `target` shows the source image."""
-    if camera.distortion is not Distortion.NONE:
-        return inside_image(camera, _source_points(camera, target)).reshape(target.height_px, target.width_px)
+    if not camera.is_pinhole:
+        return np.concatenate([strip.seen for strip in lens_strips(camera, target, 1.0, 1.0)])
     mask = np.zeros((target.height_px, target.width_px), np.bool_)
     mask[_shown(camera, target)] = True
     return mask
@@ -91,7 +109,7 @@ def _rescale(pixels: Image, kx: float, ky: float, camera: Camera, target: Camera
         part = plane[top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
     if part.shape[:2] == (target.height_px, target.width_px):
         return part
-    image = np.full((target.height_px, target.width_px, 3), FILL, np.uint8)
+    image = np.zeros((target.height_px, target.width_px, 3), np.uint8)
     image[shown] = part
     return image
 
@@ -122,19 +140,70 @@ def _span(source_size: int, source_c: float, scale: float, target_c: float, targ
     return slice(start, min(max(stop, start), target_size))
 
 
-def _source_points(camera: Camera, target: Camera) -> NDArray[np.float64]:
-    """(H·W, 2) source pixel of each unified pixel, NaN outside the lens model."""
-    v, u = np.mgrid[: target.height_px, : target.width_px].astype(np.float64)
-    return camera.project(target.unproject(np.stack([u.ravel(), v.ravel()], -1)))
+def lens_strips(camera: Camera, target: Camera, kx: float, ky: float) -> Iterable[LensStrip]:
+    """The map of a lens from the first row to the last, for a source of kx and ky pixels per full one.
+
+    It is OpenCV's, and to 1e-4 px that of `Camera.project`. It is kept from the second time on that it is asked for:
+    where every frame has a K of its own, keeping it would cost more than making it.
+    """
+    if next(_times_asked(camera, target, kx, ky)) == 0:
+        return _make_strips(camera, target, kx, ky)
+    return _kept_strips(camera, target, kx, ky)
 
 
-@lru_cache(maxsize=LENS_MAPS_KEPT)
-def _lens_maps(
-    camera: Camera, target: Camera, kx: float, ky: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]:
-    """(H, W) x and y in the reduced source of each unified pixel, and a mask of those that show nothing, if any."""
-    points, shape = _source_points(camera, target), (target.height_px, target.width_px)
-    unseen = ~inside_image(camera, points).reshape(shape)
-    reduced = ((points + 0.5) * (kx, ky) - 0.5).astype(np.float32)
-    map_x, map_y = (np.ascontiguousarray(axis).reshape(shape) for axis in reduced.T)
-    return map_x, map_y, unseen if unseen.any() else None
+@lru_cache(maxsize=LENSES_REMEMBERED)
+def _times_asked(camera: Camera, target: Camera, kx: float, ky: float) -> Iterator[int]:
+    return count()
+
+
+def _bytes(strips: tuple[LensStrip, ...]) -> int:
+    return sum(strip.x_px.nbytes + strip.y_px.nbytes + strip.seen.nbytes for strip in strips)
+
+
+# Bounded by bytes: clients of a server choose their cameras.
+@cached(LRUCache[object, tuple[LensStrip, ...]](LENS_MAPS_BYTES, getsizeof=_bytes), lock=Lock())
+def _kept_strips(camera: Camera, target: Camera, kx: float, ky: float) -> tuple[LensStrip, ...]:
+    return tuple(_make_strips(camera, target, kx, ky))
+
+
+def _make_strips(camera: Camera, target: Camera, kx: float, ky: float) -> Iterator[LensStrip]:
+    reduced = replace(
+        camera,
+        fx_px=camera.fx_px * kx,
+        fy_px=camera.fy_px * ky,
+        cx_px=(camera.cx_px + 0.5) * kx - 0.5,
+        cy_px=(camera.cy_px + 0.5) * ky - 0.5,
+    )
+    make, length = (
+        (cv2.fisheye.initUndistortRectifyMap, 4)
+        if camera.distortion is Distortion.FISHEYE
+        else (cv2.initUndistortRectifyMap, 8)
+    )
+    coefficients = np.zeros((length, 1))
+    coefficients[: len(camera.coefficients), 0] = camera.coefficients
+    within = _within_lens(camera, target)
+    K, straight, rows = reduced.K, np.eye(3), max(1, STRIP_PIXELS // target.width_px)
+    for first_row in range(0, target.height_px, rows):
+        height_px = min(rows, target.height_px - first_row)
+        strip_K = target.K - [[0, 0, 0], [0, 0, first_row], [0, 0, 0]]
+        x_px, y_px = make(K, coefficients, straight, strip_K, (target.width_px, height_px), cv2.CV_32FC1)
+        seen = _on_image(x_px, camera.width_px * kx)
+        seen &= _on_image(y_px, camera.height_px * ky)
+        if within is not None:
+            seen &= within[first_row : first_row + height_px]
+        yield LensStrip(first_row, x_px, y_px, seen)
+
+
+def _on_image(at_px: NDArray[np.float32], size: float) -> NDArray[np.bool_]:
+    """(h, W) True where a coordinate lies in [−0.5, size − 0.5)."""
+    inside: NDArray[np.bool_] = at_px >= np.float32(-0.5)
+    inside &= at_px < np.float32(size - 0.5)
+    return inside
+
+
+def _within_lens(camera: Camera, target: Camera) -> NDArray[np.bool_] | None:
+    """(H, W) False beyond the lens model, where OpenCV's polynomials go on; None where all is within."""
+    x = (np.arange(target.width_px) - target.cx_px) / target.fx_px
+    y = (np.arange(target.height_px) - target.cy_px) / target.fy_px
+    x2, y2, largest2 = x * x, y * y, camera.largest_radius**2
+    return None if x2.max() + y2.max() <= largest2 else x2 + y2[:, None] <= largest2

@@ -36,6 +36,15 @@ def test_pixels_that_have_a_ray_are_seen_where_they_came_from(lens) -> None:
     assert lens[0] is not Distortion.NONE or known.all()
 
 
+@given(LENSES, st.floats(60, 400), st.integers(0, 99))
+def test_the_ray_of_a_point_does_not_depend_on_the_points_it_is_asked_with(lens, f: float, seed: int) -> None:
+    wide = Camera(640, 480, f, f, 310.0, 250.0, *lens)
+    points = np.random.default_rng(seed).uniform(-0.5, (639.5, 479.5), (200, 2))
+    together = wide.unproject(points)
+    alone = np.concatenate([wide.unproject(point[None]) for point in points])
+    assert together.tobytes() == alone.tobytes()
+
+
 @given(BROWN)
 def test_brown_is_opencvs(coefficients) -> None:
     own = camera((Distortion.BROWN, coefficients))
@@ -62,6 +71,12 @@ def test_a_lens_that_folds_back_has_no_ray_beyond_the_fold() -> None:
     rays = folding.unproject(np.array([[319.5 + 400 * 0.38, 239.5], [319.5 + 400 * 0.39, 239.5]]))
     assert 0 < rays[0, 0] < 1 / np.sqrt(3) and np.isnan(rays[1]).all()
     assert np.isnan(folding.project(np.array([[0.7, 0.0, 1.0]]))).all()
+
+
+def test_a_brown_lens_whose_coefficients_are_all_zero_is_a_pinhole() -> None:
+    assert camera((Distortion.NONE, ())).is_pinhole and camera((Distortion.BROWN, (0.0,) * 5)).is_pinhole
+    assert not camera((Distortion.BROWN, (0.0, 0.0, 0.0, 0.0, 1e-9))).is_pinhole
+    assert not camera((Distortion.FISHEYE, (0.0,) * 4)).is_pinhole
 
 
 def test_points_behind_the_camera_are_not_seen() -> None:

@@ -16,7 +16,7 @@ from vlm3.scenes.reader import open_reader
 from vlm3.scenes.schema import Frame
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.samples import PairSample
-from vlm3.views.unify import GridPolicy, UnifiedView, UnifyPolicy, unified_camera
+from vlm3.views.unify import UnifiedView, UnifyPolicy, unified_camera
 
 RATES = {"rgbd_7scenes": {0.05: 0.926, 0.02: 0.863}, "rgbd_hololens": {0.05: 0.966, 0.02: 0.929}}
 """Share of the points in view whose depth agrees within 5 % and 2 %: from the READMEs of the packs."""
@@ -57,7 +57,7 @@ def densely_labelled(frame: Frame) -> Frame:
 
 
 def view(frame: Frame) -> UnifiedView:
-    camera = unified_camera(frame.camera, UnifyPolicy(300.0, GridPolicy.PAD, 32, 1024, 2**22))
+    camera = unified_camera(frame.camera, UnifyPolicy(300.0, 32, 1024, 2**22))
     return UnifiedView(np.zeros((camera.height_px, camera.width_px, 3), np.uint8), camera, frame.camera)
 
 

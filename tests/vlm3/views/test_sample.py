@@ -13,7 +13,7 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.scenes.schema import Box, Frame
 from vlm3.views.sample import view_sample
 from vlm3.views.samples import ViewSample
-from vlm3.views.unify import GridPolicy, UnifiedView, UnifyPolicy, unified_camera
+from vlm3.views.unify import UnifiedView, UnifyPolicy, unified_camera
 
 Region = tuple[float, float, float, float]
 PINHOLE = Camera(320, 240, 200.0, 210.0, 158.0, 121.0)
@@ -28,10 +28,10 @@ def named(region_px: Region | None) -> Box:
 
 
 def sampled(
-    camera: Camera, boxes: tuple[Box, ...] | None, focal_px: float = 200.0, grid: GridPolicy = GridPolicy.PAD
+    camera: Camera, boxes: tuple[Box, ...] | None, focal_px: float = 200.0, max_pixels: int = 2**22
 ) -> ViewSample:
     frame: Frame = replace(make_frame("scene-0", 0), camera=camera, boxes=boxes)
-    target = unified_camera(camera, UnifyPolicy(focal_px, grid, 32, 1024, 2**22))
+    target = unified_camera(camera, UnifyPolicy(focal_px, 32, 1024, max_pixels))
     image = np.zeros((target.height_px, target.width_px, 3), np.uint8)
     return view_sample(frame, UnifiedView(image, target, camera), DepthKind.Z, None)
 
@@ -44,9 +44,9 @@ def test_a_region_scales_with_the_image_and_the_box_stays() -> None:
 
 
 def test_what_reaches_out_of_the_image_is_cut_and_what_is_mostly_outside_is_dropped() -> None:
-    # 310 × 230 px are cut to 288 × 224 about the middle: 11 px are lost on the left, 3 above, where x = 0 and y = 0.
+    # At most 72 tokens: 310 × 230 px are cut to 288 × 224 about the middle; x begins at 11 px and y at 3.
     camera = Camera(310, 230, 200.0, 200.0, 154.5, 114.5)
-    seen = sampled(camera, (named((1.0, 50.0, 31.0, 90.0)), named((1.0, 50.0, 21.0, 90.0))), grid=GridPolicy.CROP)
+    seen = sampled(camera, (named((1.0, 50.0, 31.0, 90.0)), named((1.0, 50.0, 21.0, 90.0))), max_pixels=72 * 32**2)
     assert seen.image.shape == (224, 288, 3)
     # The first keeps 20 of 30 columns, the second 10 of 20.
     assert [box.region_px for box in seen.boxes] == [pytest.approx((0.0, 47.0, 20.0, 87.0))]

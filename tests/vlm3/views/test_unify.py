@@ -12,7 +12,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera, Distortion
-from vlm3.views.unify import GridPolicy, UnifiedView, UnifyPolicy, unified_camera, unify
+from vlm3.views.unify import UnifiedView, UnifyPolicy, unified_camera, unify
 
 LENSES = {
     Distortion.NONE: st.just(()),
@@ -43,7 +43,6 @@ def policies(draw: st.DrawFn) -> UnifyPolicy:
     token = draw(st.sampled_from([16, 32]))
     return UnifyPolicy(
         draw(st.floats(60, 1000)),
-        draw(st.sampled_from(GridPolicy)),
         token,
         4 * token**2,
         draw(st.integers(64, 900)) * token**2,
@@ -116,7 +115,7 @@ def test_both_focals_become_the_target_and_the_principal_ray_stays_put(camera: C
 @given(cameras(), st.floats(60, 500))
 def test_padding_loses_no_point_of_a_pinhole(camera: Camera, focal_px: float) -> None:
     plain = Camera(camera.width_px, camera.height_px, camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
-    policy = UnifyPolicy(focal_px, GridPolicy.PAD, 16, 1024, 2**26)
+    policy = UnifyPolicy(focal_px, 16, 1024, 2**26)
     corners = np.array(
         [[0, 0], [plain.width_px - 1, 0], [0, plain.height_px - 1], [plain.width_px - 1, plain.height_px - 1.0]]
     )
@@ -126,13 +125,74 @@ def test_padding_loses_no_point_of_a_pinhole(camera: Camera, focal_px: float) ->
     assert np.allclose(view.unmap_points(moved), corners, atol=1e-6)
 
 
+LENS_CAMERAS = st.builds(
+    lambda width, height, f, ratio, x, y, lens: Camera(width, height, f * width, f * ratio * width, x, y, *lens),
+    st.integers(40, 300),
+    st.integers(40, 300),
+    st.floats(0.15, 2.5),
+    st.floats(0.8, 1.25),
+    st.floats(5, 35),
+    st.floats(5, 35),
+    st.one_of(
+        st.tuples(st.just(Distortion.BROWN), st.tuples(*(st.floats(-s, s) for s in (0.5, 0.2, 0.01, 0.01, 0.05)))),
+        st.tuples(st.just(Distortion.FISHEYE), st.tuples(*(st.floats(-s, s) for s in (0.1, 0.05, 0.01, 0.005)))),
+    ),
+)
+"""Some end inside the image: what is beyond has no ray."""
+
+
+@given(LENS_CAMERAS, st.floats(60, 1000), st.integers(0, 99))
+def test_padding_loses_no_point_that_a_lens_has_a_ray_for(camera: Camera, focal_px: float, seed: int) -> None:
+    policy = UnifyPolicy(focal_px, 16, 1024, 2**28)
+    assume(focal_px / min(camera.fx_px, camera.fy_px) < 32)
+    target = unified_camera(camera, policy)
+    # Else it is cut.
+    assume((target.width_px + 16) * (target.height_px + 16) < 2**28 and max(target.width_px, target.height_px) < 32_000)
+    size = np.array([camera.width_px, camera.height_px])
+    anywhere = np.random.default_rng(seed).uniform(-0.02, 1.02, (2000, 2)).clip(0, 1 - 1e-9) * size - 0.5
+    centers = np.stack(np.meshgrid(np.arange(camera.width_px), np.arange(camera.height_px)), -1).reshape(-1, 2)
+    points = np.concatenate([anywhere, centers])
+    known = np.isfinite(camera.unproject(points)[:, 0])
+    moved = UnifiedView(np.zeros((1, 1, 3), np.uint8), target, camera).map_points(points)
+    assert (np.isfinite(moved[:, 0]) == known).all()
+
+
+@pytest.mark.parametrize("k1", [-0.15, 0.15])
+def test_a_lens_is_padded_by_less_than_a_token_and_two_pixels(k1: float) -> None:
+    camera = Camera(640, 480, 500.0, 510.0, 315.0, 235.0, Distortion.BROWN, (k1, 0.02, 0.001, -0.001))
+    mask = UnifiedView(
+        np.zeros((1, 1, 3), np.uint8), unified_camera(camera, UnifyPolicy(500, 16, 1024, 2**22)), camera
+    ).valid_mask()
+    for shown in (mask.any(axis=0), mask.any(axis=1)):
+        first, last = np.flatnonzero(shown)[[0, -1]]
+        assert first <= 1 and len(shown) - 1 - last < 16 + 1
+
+
+def test_an_image_of_a_pinhole_at_the_focal_keeps_k_and_is_padded_right_and_below() -> None:
+    for lens in ((Distortion.NONE, ()), (Distortion.BROWN, (0.0,) * 5)):
+        camera = Camera(310, 224, 300.0, 300.0, 152.3, 110.7, *lens)
+        found = unified_camera(camera, UnifyPolicy(300, 32, 1024, 2**20))
+        assert (found.width_px, found.height_px) == (320, 224)
+        assert (found.cx_px, found.cy_px) == pytest.approx((152.3, 110.7), abs=1e-12)
+
+
+def test_a_lens_image_that_is_too_large_is_cut_about_the_pixel_in_the_proportions_of_the_source() -> None:
+    camera = Camera(640, 480, 215.0, 215.0, 319.5, 239.5, Distortion.FISHEYE, (0.0,) * 4)
+    policy = UnifyPolicy(215, 32, 1024, 256 * 192)
+    middle = unified_camera(camera, policy)
+    assert (middle.width_px, middle.height_px) == (256, 192)
+    assert middle.project(np.array([[0.0, 0.0, 1.0]]))[0] == pytest.approx((127.5, 95.5), abs=1)
+    side = unified_camera(camera, policy, center_px=(500.0, 150.0))
+    assert side.project(camera.unproject(np.array([[500.0, 150.0]])))[0] == pytest.approx((127.5, 95.5), abs=1)
+    # Of a corner without a ray the axis is the next best.
+    assert unified_camera(camera, policy, center_px=(0.0, 0.0)) == middle
+
+
 def test_the_papers_size_is_reached_up_to_the_token_grid() -> None:
-    # METHOD: f = 1000 gives 1215×920 for a depth image; on a 32 px grid, cropped, that is 1184×896.
+    # METHOD: f = 1000 gives 1215×920 for a depth image.
     camera = Camera(640, 480, 640 * 1000 / 1215, 480 * 1000 / 920, 319.5, 239.5)
-    view = unified_camera(camera, UnifyPolicy(1000, GridPolicy.CROP, 32, 4096, 16_777_216))
-    assert (view.width_px, view.height_px) == (1184, 896)
-    padded = unified_camera(camera, UnifyPolicy(1000, GridPolicy.PAD, 32, 4096, 16_777_216))
-    assert (padded.width_px, padded.height_px) == (1216, 928)
+    view = unified_camera(camera, UnifyPolicy(1000, 32, 4096, 16_777_216))
+    assert (view.width_px, view.height_px) == (1216, 928)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +210,7 @@ def test_the_papers_size_is_reached_up_to_the_token_grid() -> None:
 )
 def test_hostile_intrinsics_are_refused(camera: Camera) -> None:
     with pytest.raises(DataError, match=r"intrinsics|focal|do K and the image have the same size"):
-        unify(png(np.zeros((480, 640, 3), np.uint8)), camera, UnifyPolicy(1000, GridPolicy.CROP, 32, 4096, 2**24))
+        unify(png(np.zeros((480, 640, 3), np.uint8)), camera, UnifyPolicy(1000, 32, 4096, 2**24))
 
 
 @pytest.mark.parametrize(
@@ -162,9 +222,8 @@ def test_hostile_intrinsics_are_refused(camera: Camera) -> None:
     ],
     ids=["telephoto", "fisheye of 170 degrees", "wide"],
 )
-@pytest.mark.parametrize("grid", GridPolicy)
-def test_extreme_intrinsics_are_bounded(camera: Camera, grid: GridPolicy) -> None:
-    policy = UnifyPolicy(1000, grid, 32, 64 * 1024, 2**21)
+def test_extreme_intrinsics_are_bounded(camera: Camera) -> None:
+    policy = UnifyPolicy(1000, 32, 64 * 1024, 2**21)
     # Of this thread: a busy machine is slow, not wrong.
     started = time.thread_time()
     view = unify(png(np.full((480, 640, 3), 200, np.uint8)), camera, policy)
@@ -176,13 +235,13 @@ def test_extreme_intrinsics_are_bounded(camera: Camera, grid: GridPolicy) -> Non
 
 def test_a_telephoto_that_leaves_no_pixel_is_refused() -> None:
     with pytest.raises(DataError, match="shrinks an image of 640x480 px to nothing"):
-        unified_camera(Camera(640, 480, 1e6, 1e6, 319.5, 239.5), UnifyPolicy(1000, GridPolicy.CROP, 32, 1024, 1 << 20))
+        unified_camera(Camera(640, 480, 1e6, 1e6, 319.5, 239.5), UnifyPolicy(1000, 32, 1024, 1 << 20))
 
 
 def test_an_image_of_another_size_than_its_camera_is_refused() -> None:
     camera = Camera(64, 48, 60.0, 60.0, 31.5, 23.5)
     with pytest.raises(DataError, match="32x24"):
-        unify(png(np.zeros((24, 32, 3), np.uint8)), camera, UnifyPolicy(70, GridPolicy.PAD, 16, 1024, 2**20))
+        unify(png(np.zeros((24, 32, 3), np.uint8)), camera, UnifyPolicy(70, 16, 1024, 2**20))
 
 
 @pytest.mark.parametrize(("fx", "fy"), [(400.0, 400.0), (333.0, 371.0), (150.0, 160.0)])
@@ -192,7 +251,7 @@ def test_shrinking_does_not_alias(fx: float, fy: float) -> None:
     source = rng.integers(0, 256, (480, 640, 3)).astype(np.uint8)
     source = cv2.addWeighted(source, 0.5, cv2.GaussianBlur(source, (0, 0), 8), 0.5, 0)
     camera = Camera(640, 480, fx, fy, 322.3, 236.9)
-    view = unify(png(source), camera, UnifyPolicy(100, GridPolicy.CROP, 16, 1024, 2**20))
+    view = unify(png(source), camera, UnifyPolicy(100, 16, 1024, 2**20))
     n = 8
     h, w = view.image.shape[:2]
     v, u = (np.mgrid[: h * n, : w * n] + 0.5) / n - 0.5
@@ -203,5 +262,5 @@ def test_shrinking_does_not_alias(fx: float, fy: float) -> None:
     )
     fine = cv2.remap(source, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(float)
     reference = fine.reshape(h, n, w, n, 3).mean((1, 3))
-    mse = ((view.image - reference) ** 2).mean()
+    mse = ((view.image - reference)[view.valid_mask()] ** 2).mean()
     assert 10 * math.log10(255**2 / mse) > 30
