@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipelines.run_end import complete
+from pipelines.run_file import claim
+from pipelines.runs import RunRequest
 from pipelines.sources import components, evaluated_sources, source_uri, task_names
-from pipelines.train import RunRequest, _claim, _complete
 from pipelines.weights import component_sizes, start_plan
 from tests.earlier import STOPPED_STEPS, recipe_of, unpack
 from vlm3.errors import CheckpointError
@@ -58,7 +60,7 @@ def test_a_checkpoint_is_read_and_holds_the_weights_that_were_exported(earlier: 
 
 def test_a_stopped_run_goes_on_with_the_same_model_and_the_same_plan(runs: Path) -> None:
     recipe, run_dir = recipe_of(STOPPED_STEPS), runs / "train" / "stopped"
-    run_id = _claim(run_dir, recipe, RunRequest("stopped", runs, resume=True))
+    run_id = claim(run_dir, recipe, RunRequest("stopped", runs, resume=True))
     assert run_id == json.loads((run_dir / "run.json").read_text())["run_id"]
     checkpoint = latest_checkpoint(run_dir)
     assert checkpoint is not None
@@ -82,7 +84,7 @@ def test_a_stopped_run_goes_on_with_the_same_model_and_the_same_plan(runs: Path)
 
 def test_a_run_of_another_recipe_is_refused_with_the_cure(runs: Path) -> None:
     with pytest.raises(CheckpointError, match=r"another recipe .* resume it with the recipe and --set") as refused:
-        _claim(runs / "train" / "stopped", recipe_of(), RunRequest("stopped", runs, resume=True))
+        claim(runs / "train" / "stopped", recipe_of(), RunRequest("stopped", runs, resume=True))
     assert "\n" not in str(refused.value)
 
 
@@ -131,10 +133,10 @@ def test_scores_of_which_it_is_not_recorded_what_was_asked_are_not_registered(ru
     client = connect_existing(tracking_uri(CONFIG, runs))
     request, run_id = RunRequest("done", runs, resume=True), json.loads((run_dir / "run.json").read_text())["run_id"]
     evaluated = evaluated_sources(recipe, sources_of(recipe, runs), {"depth"})
-    finished = _complete(recipe, request, run_dir, run_id, evaluated)
+    finished = complete(recipe, request, run_dir, run_id, evaluated)
     assert (finished.version, finished.metrics) == (1, read_summary(run_dir))
     client.delete_model_version("vlm3-depth", "1")
     with pytest.raises(CheckpointError, match=r"delete .*/train/done/summary.json and resume again") as refused:
-        _complete(recipe, request, run_dir, run_id, evaluated)
+        complete(recipe, request, run_dir, run_id, evaluated)
     assert "\n" not in str(refused.value)
     assert not client.search_model_versions("name = 'vlm3-depth'")
