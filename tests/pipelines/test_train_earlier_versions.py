@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.train import RunRequest, run_training
+from pipelines.runs import RunRequest
+from pipelines.train import run_training
 from tests.earlier import STOPPED_STEPS, recipe_of, unpack
 from vlm3.tracking.runs import tracking_uri
 from vlm3.train.checkpoint import read_state
