@@ -7,12 +7,26 @@ from vlm3.geometry.camera import Camera
 from vlm3.scenes.schema import MAX_POINTS, SMALL_DEPTH_LONG_SIDE_PX, DepthMap
 
 
-def random_labels(z_depth_m: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
-    """(≤ 1024, 3) of u_px, v_px, z_m: random valid pixels of a depth image (H, W) with NaN where invalid."""
-    valid = np.flatnonzero(np.isfinite(z_depth_m))
-    chosen = rng.permutation(valid)[:MAX_POINTS]
-    v, u = np.divmod(chosen, z_depth_m.shape[1])
-    return np.stack([u, v, z_depth_m.ravel()[chosen]], axis=1).astype(np.float32)
+def random_labels(z_depth_m: NDArray[np.floating], camera: Camera, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(≤ 1024, 3) of u_px, v_px, z_m: random valid pixels of a depth image, from which the lens has a ray.
+
+    Args:
+        z_depth_m: (H, W) metres, NaN where invalid.
+        camera: of the depth image. Beyond its lens model nothing can be asked, whatever the sensor says.
+        rng: decides which pixels.
+    """
+    order = rng.permutation(np.flatnonzero(np.isfinite(z_depth_m)))
+    found = np.empty((0, 3), np.float32)
+    # Most often all of the first have a ray; undoing a lens for every pixel would cost a hundred times as much.
+    for first in range(0, len(order), MAX_POINTS):
+        chosen = order[first : first + MAX_POINTS]
+        v, u = np.divmod(chosen, z_depth_m.shape[1])
+        labels = np.stack([u, v, z_depth_m.ravel()[chosen]], axis=1).astype(np.float32)
+        has_ray = np.isfinite(camera.unproject(labels[:, :2])[:, 2])
+        found = np.concatenate([found, labels[has_ray]])[:MAX_POINTS]
+        if len(found) == MAX_POINTS:
+            break
+    return found
 
 
 def shrink_depth(z_depth_m: NDArray[np.floating], camera: Camera) -> DepthMap:

@@ -136,7 +136,7 @@ class RgbdReader:
             world_T_cam=None if entry.T_world_cam is None else _pose(entry.T_world_cam),
             scale=entry.scale or Scale.METRIC,
             depth_kind=DepthKind.Z,
-            points=random_labels(z_depth_m, generator("labels", self.source, scene, name)),
+            points=random_labels(z_depth_m, camera, generator("labels", self.source, scene, name)),
             small_depth=shrink_depth(z_depth_m, camera),
             full_depth=FullDepth(_zero_means_none(units, png), 1 / entry.depth_scale),
         )

@@ -102,7 +102,7 @@ class RoomsReader:
                 world_T_cam=world_T_cam,
                 scale=Scale.METRIC,
                 depth_kind=DepthKind.Z,
-                points=random_labels(rendered.z_depth_m, rng),
+                points=random_labels(rendered.z_depth_m, camera, rng),
                 small_depth=shrink_depth(rendered.z_depth_m, camera),
                 full_depth=_full_depth(rendered.z_depth_m),
                 boxes=_boxes(rendered, room.furniture, world_T_cam),
@@ -116,7 +116,9 @@ def camera_of(config: RoomsConfig, lens: int) -> Camera:
     short, long = (focal * scale for focal in config.focal_range_px)
     focal = short * (long / short) ** (lens / (len(LENSES) - 1))
     rng = generator(config.seed, "lens", lens)
-    off_x, off_y = rng.uniform(-3, 3, 2) * scale
+    # Never out of an image that is much wider than high.
+    most_px = 0.45 * np.array([config.width_px, config.height_px])
+    off_x, off_y = np.clip(rng.uniform(-3, 3, 2) * scale, -most_px, most_px)
     distortion, coefficients = LENSES[lens]
     return Camera(
         config.width_px,

@@ -1,9 +1,10 @@
 """A ray caster of furnished rooms: exact z-depth, simple materials, any camera."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from threading import Lock
 
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera
@@ -12,6 +13,8 @@ from vlm3.scenes.rooms_layout import Room
 Floats = NDArray[np.float32]
 LAMP_REACH_M = 3.0
 """Where a lamp's light has fallen to half."""
+RAYS_BYTES = 512 << 20
+"""Of rays that a process keeps: those of one camera of the largest size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +61,7 @@ def render(room: Room, camera: Camera, world_T_cam: NDArray[np.float64]) -> Rend
     return Rendered(rgb.astype(np.uint8).reshape(*shape, 3), depth.reshape(shape), seen.reshape(shape))
 
 
-@lru_cache(maxsize=16)
+@cached(LRUCache[object, NDArray[np.float64]](RAYS_BYTES, getsizeof=lambda rays: rays.nbytes), lock=Lock())
 def _rays(camera: Camera) -> NDArray[np.float64]:
     """(H·W, 3) rays of all pixels, NaN outside the lens model."""
     v, u = np.mgrid[: camera.height_px, : camera.width_px].astype(np.float64)

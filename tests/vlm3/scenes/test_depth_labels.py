@@ -1,5 +1,7 @@
 """What frames keep of a depth image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,10 +17,14 @@ def ramp(width: int, height: int) -> np.ndarray:
     return np.arange(1.0, width * height + 1).reshape(height, width)
 
 
+def pinhole(width: int, height: int) -> Camera:
+    return Camera(width, height, 1.0 * width, 1.0 * width, (width - 1) / 2, (height - 1) / 2)
+
+
 def test_labels_are_valid_pixels_with_their_depth_and_no_pixel_comes_twice() -> None:
     z_depth_m = ramp(50, 40)
     z_depth_m[::2] = np.nan
-    points = random_labels(z_depth_m, np.random.default_rng(0))
+    points = random_labels(z_depth_m, pinhole(50, 40), np.random.default_rng(0))
     assert points.dtype == np.float32
     assert points.shape == (1000, 3)
     u, v = points[:, 0].astype(int), points[:, 1].astype(int)
@@ -27,13 +33,26 @@ def test_labels_are_valid_pixels_with_their_depth_and_no_pixel_comes_twice() -> 
 
 
 def test_labels_are_spread_over_the_whole_image_and_bounded() -> None:
-    points = random_labels(ramp(640, 480), np.random.default_rng(0))
+    points = random_labels(ramp(640, 480), pinhole(640, 480), np.random.default_rng(0))
     assert len(points) == MAX_POINTS
     np.testing.assert_allclose(points[:, :2].mean(axis=0), (320, 240), atol=25)
 
 
+@pytest.mark.parametrize("size", [(64, 48), (320, 240)])
+@pytest.mark.parametrize("k1", [-1.0, -4.0, -100.0])
+def test_no_label_lies_where_the_lens_has_no_ray_and_others_take_its_place(size: tuple[int, int], k1: float) -> None:
+    width, height = size
+    camera = replace(pinhole(width, height), distortion=Distortion.BROWN, coefficients=(k1, 0.0, 0.0, 0.0))
+    points = random_labels(ramp(width, height), camera, np.random.default_rng(0))
+    v, u = np.mgrid[:height, :width]
+    with_ray = np.isfinite(camera.unproject(np.stack([u.ravel(), v.ravel()], -1))[:, 2]).sum()
+    assert with_ray < width * height and len(points) == min(with_ray, MAX_POINTS)
+    assert np.isfinite(camera.unproject(points[:, :2])).all()
+    assert len(np.unique(points[:, :2], axis=0)) == len(points)
+
+
 def test_an_image_without_depth_has_no_labels() -> None:
-    assert random_labels(np.full((4, 5), np.nan), np.random.default_rng(0)).shape == (0, 3)
+    assert random_labels(np.full((4, 5), np.nan), pinhole(5, 4), np.random.default_rng(0)).shape == (0, 3)
 
 
 @given(st.integers(1, 900), st.integers(1, 900))

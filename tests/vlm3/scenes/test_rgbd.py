@@ -146,6 +146,13 @@ def test_labels_hold_exactly_what_the_depth_image_says(dataset: Dataset) -> None
     assert len(np.unique(v * WIDTH + u)) == 1024
 
 
+def test_depth_beyond_the_reach_of_the_lens_gives_no_label_and_the_frame_stays(dataset: Dataset) -> None:
+    # This lens bends no ray farther from the centre than 0.385 focal lengths, 15 px.
+    (frame,) = frames(dataset(entry("a", distortion_k1k2p1p2=[-1.0, 0.0, 0.0, 0.0])))
+    assert 0 < len(frame.points) < WIDTH * HEIGHT
+    assert check_frame(frame) is None
+
+
 def test_zero_and_the_largest_value_are_no_depth(dataset: Dataset) -> None:
     units = np.full((HEIGHT, WIDTH), 65535, np.uint16)
     units[:10], units[10:12] = 0, 1500

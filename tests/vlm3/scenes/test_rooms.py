@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.vlm3.work import calls
 from vlm3.geometry.camera import Distortion
 from vlm3.geometry.rigid import check_rigid, invert, transform
 from vlm3.scenes.checks import check_frame
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader, camera_of
+from vlm3.scenes.depth_labels import random_labels
+from vlm3.scenes.rooms import LENSES, RoomsConfig, RoomsReader, camera_of
 from vlm3.scenes.rooms_layout import furnish
 from vlm3.scenes.rooms_render import render
 from vlm3.scenes.schema import Frame
@@ -35,6 +38,56 @@ def test_every_frame_passes_the_checks_of_ingest() -> None:
             assert check_frame(frame) is None
             assert check_rigid(frame.world_T_cam) is None
             assert len(frame.points) == 1024
+
+
+@settings(max_examples=25)
+@given(
+    st.floats(3, 60),
+    st.floats(1, 40),
+    st.sampled_from([(32, 32), (160, 120), (97, 203), (256, 64)]),
+    st.sampled_from(LENSES[1:]),
+    st.integers(0, 999),
+)
+def test_labels_lie_where_the_lens_has_a_ray(
+    short: float, ratio: float, size: tuple[int, int], lens: tuple[Distortion, tuple[float, ...]], seed: int
+) -> None:
+    config = RoomsConfig(
+        scenes=1,
+        frames_per_scene=1,
+        width_px=size[0],
+        height_px=size[1],
+        focal_range_px=(short, short * ratio),
+        seed=seed,
+    )
+    camera = camera_of(config, LENSES.index(lens))
+    room = furnish(generator(seed, "room", 0), 1, (2.5, 10.0))
+    z_depth_m = render(room, camera, room.world_T_cam[0]).z_depth_m
+    v, u = np.mgrid[: camera.height_px, : camera.width_px].astype(float)
+    has_ray = np.isfinite(camera.unproject(np.stack([u.ravel(), v.ravel()], -1))[:, 2]).reshape(z_depth_m.shape)
+    assert (np.isfinite(z_depth_m) == has_ray).all()
+    points = random_labels(z_depth_m, camera, np.random.default_rng(seed))
+    # Asked again without the pixels around them, and as they are stored.
+    assert np.isfinite(camera.unproject(points[:, :2])).all() and (points[:, 2] > 0).all()
+
+
+@pytest.mark.parametrize("focal_range_px", [(20.0, 180.0), (5.0, 20.0), (70.0, 180.0)])
+@pytest.mark.parametrize("size", [(160, 120), (64, 96)])
+def test_frames_of_short_focals_pass_the_checks_of_ingest(
+    focal_range_px: tuple[float, float], size: tuple[int, int]
+) -> None:
+    config = RoomsConfig(
+        scenes=12, frames_per_scene=1, width_px=size[0], height_px=size[1], focal_range_px=focal_range_px, seed=5
+    )
+    found = [frame for scene in range(config.scenes) for frame in frames(config, scene)]
+    assert [check_frame(frame) for frame in found] == [None] * len(found)
+    assert len({frame.camera_id for frame in found}) >= 3
+
+
+@pytest.mark.parametrize("size", [(4096, 32), (32, 4096), (1024, 32)])
+def test_cameras_of_long_images_look_at_them(size: tuple[int, int]) -> None:
+    for seed in range(20):
+        config = RoomsConfig(scenes=1, width_px=size[0], height_px=size[1], seed=seed)
+        assert [camera_of(config, lens).fault() for lens in range(4)] == [None] * 4
 
 
 def test_a_source_is_seen_by_cameras_of_different_focal_and_lens() -> None:

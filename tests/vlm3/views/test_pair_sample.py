@@ -66,7 +66,7 @@ def frame_of(room: Room, camera: Camera, index: int, rng: np.random.Generator) -
         world_T_cam=room.world_T_cam[index],
         scale=Scale.METRIC,
         depth_kind=DepthKind.Z,
-        points=random_labels(z_depth_m, rng),
+        points=random_labels(z_depth_m, camera, rng),
         small_depth=shrink_depth(z_depth_m, camera),
         time_s=float(index),
     )
