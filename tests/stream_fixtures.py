@@ -120,10 +120,14 @@ def tiny_vision(tiny_model: Path) -> VisionSpec:
 
 
 def builder_of(
-    sources: Sequence[ShardedSource], model_dir: Path, ahead: int = 2, tasks: Sequence[AnyTask] = (TASK,)
+    sources: Sequence[ShardedSource],
+    model_dir: Path,
+    ahead: int = 2,
+    tasks: Sequence[AnyTask] = (TASK,),
+    policy: UnifyPolicy = POLICY,
 ) -> SampleBuilder:
     """A builder over questions on these sources, depth where nothing else is said."""
-    parts = tuple(Component(f"{source.name}/{task.name}", source, task, POLICY) for source in sources for task in tasks)
+    parts = tuple(Component(f"{source.name}/{task.name}", source, task, policy) for source in sources for task in tasks)
     return SampleBuilder(
         ClipReader(parts, ahead), keep_encoder(ConversationEncoder.from_directory(model_dir), model_dir.parent)
     )

@@ -1,5 +1,6 @@
 """Object questions in the stream: only of frames that show a box, beside components that read other columns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,20 +8,23 @@ import pytest
 
 from pipelines.samples import SampleBuilder
 from pipelines.sources import require_labels
-from tests.stream_fixtures import FRAMES, PAIR_TASK, TASK, builder_of, plan_of, rows_of, write_made_source
+from tests.stream_fixtures import FRAMES, PAIR_TASK, POLICY, TASK, builder_of, plan_of, rows_of, write_made_source
 from vlm3.errors import DataError
 from vlm3.storage.store import open_store
 from vlm3.tasks.objects import ObjectsTask, ObjectsTaskConfig
 from vlm3.views.samples import ViewSample
+from vlm3.views.unify import UnifyPolicy
 
 OBJECTS = ObjectsTask(ObjectsTaskConfig(templates="compact-1", reference_range=100))
 
 
-def made(folder: Path, kinds: tuple[str, ...], model: Path, *tasks: object) -> SampleBuilder:
+def made(
+    folder: Path, kinds: tuple[str, ...], model: Path, *tasks: object, policy: UnifyPolicy = POLICY
+) -> SampleBuilder:
     """Two clips whose frames are of these kinds."""
     bad = {(0, clip, frame): kind for clip in range(2) for frame, kind in enumerate(kinds)}
     source = write_made_source(open_store(str(folder)), "made", 1, 2, bad)
-    return builder_of([source], model, tasks=tasks)  # type: ignore[arg-type]
+    return builder_of([source], model, tasks=tasks, policy=policy)  # type: ignore[arg-type]
 
 
 def test_depth_pairs_and_objects_share_a_stream(tmp_path: Path, tiny_model: Path) -> None:
@@ -32,7 +36,9 @@ def test_depth_pairs_and_objects_share_a_stream(tmp_path: Path, tiny_model: Path
 
 
 def test_only_frames_that_show_a_box_once_they_are_cut_are_asked_about(tmp_path: Path, tiny_model: Path) -> None:
-    builder = made(tmp_path, ("boxless", "cut", "boxed", "boxed"), tiny_model, OBJECTS)
+    # Four tokens: 43 × 31 px are cut to 32 × 16 about the middle.
+    tight = replace(POLICY, max_pixels=4 * POLICY.token_px**2)
+    builder = made(tmp_path, ("boxless", "cut", "boxed", "boxed"), tiny_model, OBJECTS, policy=tight)
     plan = plan_of(builder, [1.0])
     frames = set()
     for item in builder.asked(plan, [np.arange(16)]):

@@ -61,9 +61,11 @@ def test_places_are_mapped_back_through_the_second_camera(images: tuple[bytes, b
     height, width = request.images[1].shape[:2]
     for answer, unified in ((answers[0], (width / 2, height / 2)), (answers[4], (width, height))):
         assert answer.point2_px is not None
-        # Forward by hand: the ray of the original pixel, seen by the unified camera, which keeps the principal point.
-        ray = CAMERAS[1].unproject(np.array([answer.point2_px]))[0]
-        centre = (np.array([99.5, 49.5]) + 0.5) * 70 / 140 - 0.5
+        # Forward by hand: the ray of the original pixel, seen by the unified camera. It keeps the principal point, and
+        # begins with the whole pixel that holds the outermost ray of a corner.
+        ray, corner = CAMERAS[1].unproject(np.array([answer.point2_px, (-0.5, -0.5)]))
+        axis = (np.array([99.5, 49.5]) + 0.5) * 70 / 140
+        centre = axis - 0.5 - np.floor(axis + corner[:2] * 70)
         assert ray[:2] * 70 / ray[2] + centre == pytest.approx(unified, abs=0.02)
     assert answers[4].point2_px > (200, 100), "a place in the padding lies beyond the image, by so many pixels"  # type: ignore[operator]
 
