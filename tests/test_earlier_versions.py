@@ -145,15 +145,14 @@ def test_an_earlier_export_is_asked_in_the_same_words_and_says_the_same(earlier:
     assert now == said["answers"]
 
 
-@pytest.mark.floats
-def test_the_stream_of_an_earlier_run_has_the_same_samples_and_losses(earlier: Path, said: dict[str, Any]) -> None:
+def test_the_stream_of_an_earlier_run_has_the_same_samples(earlier: Path, said: dict[str, Any]) -> None:
     now = samples(earlier / "runs")
     assert [sample["component"] for sample in now].count("yard/depth") > 0
-    exact = ("position", "component", "attempt", "seed", "text")
+    exact = ("position", "component", "attempt", "seed")
     assert [[one[key] for key in exact] for one in now] == [[one[key] for key in exact] for one in said["samples"]]
-    for one, other in zip(now, said["samples"], strict=True):
-        assert one["brightness"] == pytest.approx(other["brightness"], abs=0.1)
-        assert one["loss"] == pytest.approx(other["loss"], abs=1e-3)
+    # That version cut images down to whole tokens, so what is shown differs; what depends on no image does not.
+    poses = [pair for pair in zip(now, said["samples"], strict=True) if pair[0]["component"].endswith("/pose")]
+    assert poses and all(one["text"] == other["text"] for one, other in poses)
 
 
 def test_answers_that_an_earlier_version_kept_are_not_mixed_with_new_ones(earlier: Path) -> None:
