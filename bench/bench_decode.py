@@ -14,7 +14,7 @@ import torch
 
 from vlm3.infer.decode import greedy
 from vlm3.models.load import ModelConfig, load_model, resolve_model
-from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.patches import patchify
 from vlm3.tokens.vision import VisionSpec

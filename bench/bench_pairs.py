@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.views.pair_choice import choose_pair
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.pairs import clip_pairs

@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
 SIZES = ((160, 120), (640, 480))
 FRAMES_PER_SCENE = 8

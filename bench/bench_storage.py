@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.rows import ENCODED_COLUMNS, SCHEMA, frames_to_table
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.storage.columns import column_extents
 from vlm3.storage.counters import storage_use
 from vlm3.storage.manifest import SourceInfo, write_manifest

@@ -20,9 +20,9 @@ from pipelines.train import run_training
 from serve.once import answer_once
 from vlm3 import terminal
 from vlm3.job import run_job
-from vlm3.scenes.reader import find_sources, open_reader
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.search.config import SearchConfig
+from vlm3.sources.reader import find_sources, open_reader
 from vlm3.storage.split import Split
 from vlm3.train.evaluate import held_out_frames
 from vlm3.train.recipe import Recipe, SourceConfig, load_recipe

@@ -13,22 +13,22 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm3 import terminal
+from vlm3.doctor.contact_sheet import contact_sheet
+from vlm3.doctor.finding import Finding, Verdict, failed
+from vlm3.doctor.frames import diagnose_frames
+from vlm3.doctor.posed_views import diagnose_views
+from vlm3.doctor.samples import Group, chosen_clips, clip_group, reader_groups, spread
+from vlm3.doctor.shards import all_shards, diagnose_manifest, diagnose_shards, shards_of
+from vlm3.doctor.unification import diagnose_unification
 from vlm3.errors import ConfigError, DataError
 from vlm3.job import run_job
-from vlm3.scenes.diagnosis import Finding, Verdict, failed
-from vlm3.scenes.diagnosis_frames import diagnose_frames
-from vlm3.scenes.diagnosis_samples import Group, chosen_clips, clip_group, reader_groups, spread
-from vlm3.scenes.diagnosis_shards import all_shards, diagnose_manifest, diagnose_shards, shards_of
-from vlm3.scenes.diagnosis_views import diagnose_views
-from vlm3.scenes.reader import open_reader
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.reader import open_reader
 from vlm3.storage.failures import StorageError
 from vlm3.storage.manifest import MANIFEST, read_manifest
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
-from vlm3.tracking.contact_sheet import contact_sheet
-from vlm3.views.diagnosis import diagnose_unification
 
 STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.CANNOT_TELL: "dim"}
 SHEET_FRAMES = 8

@@ -12,7 +12,7 @@ from vlm3 import terminal
 from vlm3.config import apply_overrides
 from vlm3.errors import ConfigError
 from vlm3.job import going_on, run_job
-from vlm3.scenes.reader import find_sources, open_reader, source_name
+from vlm3.sources.reader import find_sources, open_reader, source_name
 from vlm3.storage.store import open_store
 
 

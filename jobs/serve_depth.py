@@ -14,8 +14,8 @@ from serve.running import running
 from serve.schemas import Intrinsics
 from vlm3 import terminal
 from vlm3.job import run_job
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.tracking.config import TrackingConfig
 
 EXAMPLE = """\

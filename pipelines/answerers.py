@@ -6,17 +6,17 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from vlm3.benchmarks.items import Item
+from vlm3.asking.items import Item
+from vlm3.asking.predictor import Predictor
+from vlm3.asking.spec import FILE, AskSpec
+from vlm3.asking.templates import template_set
 from vlm3.errors import ConfigError, DataError
 from vlm3.evaluation.answering import Answerer, TextAnswerer, check_shown
 from vlm3.evaluation.predictions import PredictedAnswerer, PredictionFile
 from vlm3.infer.endpoint import Endpoint, EndpointModel
-from vlm3.infer.predictor import Predictor
-from vlm3.infer.spec import FILE, AskSpec
-from vlm3.infer.text_model import ImageBounds
 from vlm3.models.load import ModelConfig, resolve_model
 from vlm3.storage.visible import visible
-from vlm3.tasks.templates import template_set
+from vlm3.tasks.spec_file import read_spec, read_spec_yaml, spec_json, spec_of_every_task
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.registry import ResolvedModel, resolve
 
@@ -43,7 +43,7 @@ class DirectoryAnswerer:
 
     def check(self) -> Callable[[Item], None]:
         """What refuses an item that cannot be shown to the model, by DataError."""
-        bounds = ImageBounds.of(VisionSpec.from_directory(self.directory))
+        bounds = VisionSpec.from_directory(self.directory).bounds
         return partial(check_shown, ask=self.ask, bounds=bounds)
 
     def build(self, threads: int) -> Answerer:
@@ -118,7 +118,7 @@ def answerer_source(
     Raises:
         ConfigError, DataError: there is no such model, or a flag does not go with it.
     """
-    given = None if ask_file is None else AskSpec.read_yaml(ask_file)
+    given = None if ask_file is None else read_spec_yaml(ask_file)
     is_endpoint = model.startswith(("http://", "https://"))
     if is_endpoint != (endpoint_model is not None):
         raise ConfigError(
@@ -126,7 +126,7 @@ def answerer_source(
         )
     if is_endpoint:
         assert endpoint_model is not None
-        return EndpointAnswerer(Endpoint(model, endpoint_model), given or AskSpec.of_every_task())
+        return EndpointAnswerer(Endpoint(model, endpoint_model), given or spec_of_every_task())
     if model.endswith(".parquet"):
         if given is not None:
             raise ConfigError("--ask says how to ask a model; a file of predictions is not asked")
@@ -134,19 +134,18 @@ def answerer_source(
         return FileAnswerer(Path(model).resolve())
     if model.startswith("hub:"):
         directory = resolve_model(ModelConfig(id=model.removeprefix("hub:")), runs_dir / "models", seed=0)
-        return DirectoryAnswerer(directory, given or AskSpec.of_every_task(), device, None)
+        return DirectoryAnswerer(directory, given or spec_of_every_task(), device, None)
     found = resolve(model, uri, runs_dir / "served")
     if given is None and not (found.directory / FILE).is_file():
         raise DataError(f"model {model}: its directory has no {FILE}, which says how to ask it; give --ask FILE.yaml")
     version = None if found.version == "local" else found
-    return DirectoryAnswerer(found.directory, given or AskSpec.read(found.directory), device, version)
+    return DirectoryAnswerer(found.directory, given or read_spec(found.directory), device, version)
 
 
 def _way(ask: AskSpec) -> str:
     """All that decides how questions are worded: also the shipped template sets that a spec only names."""
-    parts = (ask.depth, ask.depth_marker, ask.correspondence, ask.pose, ask.objects)
-    sets = [template_set(part.ask.templates).model_dump_json() for part in parts if part is not None]
-    return f"{ask.to_json()} {sets} {READING}"
+    sets = [template_set(part.ask.templates).model_dump_json() for part in ask.parts]
+    return f"{spec_json(ask)} {sets} {READING}"
 
 
 def _all_good(item: Item) -> None:

@@ -13,13 +13,13 @@ from pipelines.cluster import connect
 from pipelines.predict import Replicas, predict
 from pipelines.progress import Counting
 from pipelines.runs import only_driver
+from vlm3.asking.tables import AnswerTable, to_arrow
 from vlm3.benchmarks.checking import Checked, check_row, refusal
 from vlm3.benchmarks.items import Benchmark
 from vlm3.errors import DataError
 from vlm3.evaluation.outcomes import outcome
 from vlm3.evaluation.report import Coverage, Report
 from vlm3.evaluation.scoring import score
-from vlm3.evaluation.tables import AnswerTable, to_arrow
 from vlm3.log import get_logger
 from vlm3.storage.store import open_store
 from vlm3.tracking.config import TrackingConfig

@@ -17,11 +17,11 @@ from pydantic import TypeAdapter
 
 from pipelines.failures import user_error
 from pipelines.progress import Counting
-from pipelines.shard_groups import GroupResult, GroupWriter, IngestConfig, SceneGroup, scene_groups
 from vlm3.errors import DataError
 from vlm3.log import get_logger
-from vlm3.scenes.reader import Rejection, SceneReader
 from vlm3.scenes.schema import SCHEMA_VERSION
+from vlm3.sources.reader import Rejection, SceneReader
+from vlm3.sources.sharding import GroupResult, GroupWriter, IngestConfig, SceneGroup, scene_groups
 from vlm3.storage.manifest import MANIFEST, Manifest, SourceInfo, read_manifest, write_manifest
 from vlm3.storage.shards import SHARD_NAME
 from vlm3.storage.split import Split

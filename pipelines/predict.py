@@ -13,12 +13,13 @@ import ray.data
 
 from pipelines.answerers import AnswererSource
 from pipelines.progress import Counting
+from vlm3.asking.tables import AnswerTable, concatenate, from_arrow, to_arrow
 from vlm3.benchmarks.items import Benchmark
 from vlm3.errors import ConfigError, UserError
 from vlm3.evaluation.answering import Answerer
-from vlm3.evaluation.tables import TABLES, AnswerTable, concatenate, from_arrow, to_arrow
 from vlm3.storage.store import open_store
 from vlm3.storage.visible import visible
+from vlm3.tasks import SCORED
 
 REQUEST_FILE = "request.json"
 PARTS = "parts"
@@ -170,7 +171,7 @@ def _joined(kept: dict[str, list[tuple[str, bytes]]], rows: Sequence[str]) -> di
     for row in rows:
         for task, packed in kept[row]:
             by_task.setdefault(task, []).append(_unpack(task, packed))
-    return {task: concatenate(by_task[task]) for task in TABLES if task in by_task}
+    return {task: concatenate(by_task[task]) for task in SCORED if task in by_task}
 
 
 def _pack(table: AnswerTable) -> bytes:
@@ -183,4 +184,4 @@ def _pack(table: AnswerTable) -> bytes:
 
 def _unpack(task: str, packed: bytes) -> AnswerTable:
     with pa.ipc.open_stream(packed) as reader:
-        return from_arrow(TABLES[task], reader.read_all())
+        return from_arrow(SCORED[task].table, reader.read_all())

@@ -6,22 +6,17 @@ from pathlib import Path
 
 from pipelines.cluster import connect
 from pipelines.ingest import IngestConfig, ingest
-from pipelines.reading import Component
+from vlm3.asking.focals import check_focals
+from vlm3.asking.protocol import Labels
 from vlm3.errors import ConfigError, DamagedError, DataError, nearest
 from vlm3.log import get_logger
 from vlm3.mixture.config import ComponentName, MixtureSource, ever_drawn, resolve_weights
-from vlm3.scenes.rooms import RoomsReader
 from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.rooms.reader import RoomsReader
 from vlm3.storage.split import Split
-from vlm3.tasks.correspondence import CorrespondenceTask
-from vlm3.tasks.depth import DepthTask
-from vlm3.tasks.depth_marker import MarkerDepthTask
-from vlm3.tasks.joint import MetricTask, check_focals
-from vlm3.tasks.object_questions import AnswerForm
-from vlm3.tasks.objects import ObjectsTask
-from vlm3.tasks.pose import PoseQuestion, PoseTask
-from vlm3.tasks.protocol import AnyTask, Labels
+from vlm3.stream.clip_reader import Component
+from vlm3.tasks.depth.task import AskedPointDepth
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
 from vlm3.views.unify import UnifyPolicy
@@ -99,7 +94,7 @@ def components(
         ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips), or
             tasks that are trained together mean different metres.
     """
-    tasks = _tasks(recipe)
+    tasks = recipe.tasks.parts()
     mixture = _mixture(recipe, {name: _drawn(recipe, name, source) for name, source in sources.items()})
     built = []
     for (source, name), _ in mixture:
@@ -109,7 +104,7 @@ def components(
             min_pixels=vision.min_pixels,
             max_pixels=vision.max_pixels,
         )
-        built.append(Component(f"{source}/{name}", sources[source], tasks[name].task, policy))
+        built.append(Component(f"{source}/{name}", sources[source], tasks[name].build(), policy))
     return tuple(built), tuple(weight for _, weight in mixture)
 
 
@@ -188,49 +183,11 @@ def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSo
 
 def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[ComponentName, float], ...]:
     """Components and their weights at the start. Raises ConfigError also where metres of what is trained disagree."""
-    tasks = _tasks(recipe)
-    resolved = resolve_weights(sources, {name: task.weight for name, task in tasks.items()}, recipe.mixture)
+    resolved = resolve_weights(sources, recipe.tasks.weights(), recipe.mixture)
     trained = {task for _, task in ever_drawn(resolved, recipe.mixture, recipe.train.steps)}
-    metric = [task.metric for name, task in tasks.items() if name in trained]
+    metric = [part.metres() for name, part in recipe.tasks.parts().items() if name in trained]
     check_focals([task for task in metric if task is not None])
     return resolved
-
-
-@dataclass(frozen=True, slots=True)
-class _RecipeTask:
-    task: AnyTask
-    focal_px: float
-    weight: float
-    metric: MetricTask | None = None
-    """How it asks for metres, if it does."""
-
-
-def _tasks(recipe: Recipe) -> dict[str, _RecipeTask]:
-    """What a recipe may train, by the name of the task."""
-    asked = recipe.tasks
-    found: list[_RecipeTask] = []
-    if asked.depth is not None:
-        depth = DepthTask(asked.depth.ask)
-        metres = MetricTask(depth.name, asked.depth.focal_px, depth.names_focal)
-        found.append(_RecipeTask(depth, asked.depth.focal_px, asked.depth.weight, metres))
-    if asked.depth_marker is not None:
-        marked = MarkerDepthTask(asked.depth_marker.ask)
-        metres = MetricTask(marked.name, asked.depth_marker.focal_px, marked.names_focal)
-        found.append(_RecipeTask(marked, asked.depth_marker.focal_px, asked.depth_marker.weight, metres))
-    if asked.correspondence is not None:
-        matching = CorrespondenceTask(asked.correspondence.ask)
-        found.append(_RecipeTask(matching, asked.correspondence.focal_px, asked.correspondence.weight))
-    if asked.pose is not None:
-        pose = PoseTask(asked.pose.ask)
-        far = PoseQuestion.DISTANCE in asked.pose.ask.questions
-        distance = MetricTask(pose.name, asked.pose.focal_px, pose.names_focal) if far else None
-        found.append(_RecipeTask(pose, asked.pose.focal_px, asked.pose.weight, distance))
-    if asked.objects is not None:
-        objects = ObjectsTask(asked.objects.ask)
-        long = any(question.form is AnswerForm.LENGTH for question in asked.objects.ask.questions)
-        length = MetricTask(objects.name, asked.objects.focal_px, names_focal=False) if long else None
-        found.append(_RecipeTask(objects, asked.objects.focal_px, asked.objects.weight, length))
-    return {part.task.name: part for part in found}
 
 
 def evaluated_sources(
@@ -248,7 +205,7 @@ def evaluated_sources(
         DataError: a source is named for evaluation but holds nothing out, or its depth is not in metres.
     """
     spec = recipe.tasks.spec(trained)
-    if spec.depth is None and spec.depth_marker is None:
+    if spec.part(AskedPointDepth) is None:
         if recipe.evaluation.sources or recipe.evaluation.primary:
             raise ConfigError(
                 "evaluation: training measures δ1 of depth, which this recipe does not train: leave its sources and"

@@ -14,12 +14,12 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.context import DataContext
 
-from pipelines.samples import SampleBuilder
 from vlm3.heap import keep_freed_memory
-from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.plan import MixturePlan
-from vlm3.train.parcels import EncodedParcel
-from vlm3.train.stream_config import StreamConfig
+from vlm3.stream.config import StreamConfig
+from vlm3.stream.dealing import Dealing, StepShape
+from vlm3.stream.parcels import EncodedParcel
+from vlm3.stream.samples import SampleBuilder
 
 MOST_TASKS = 4096
 """Reading tasks of a stream: each costs Ray a moment at its start. A longer run has more ranges a task."""

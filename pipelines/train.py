@@ -10,11 +10,9 @@ from pipelines.cluster import connect, starts_its_own
 from pipelines.failures import user_error
 from pipelines.interrupts import interruptible
 from pipelines.progress import progress_bar
-from pipelines.reading import ClipReader
 from pipelines.run_end import TrainResult, complete, finish, is_trained
 from pipelines.run_file import claim, tell_of_cut_images, write_run_file
 from pipelines.runs import RunRequest, only_driver
-from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import (
     LiveGate,
     components,
@@ -34,6 +32,8 @@ from vlm3.mixture.plan import MixturePlan
 from vlm3.models.load import require_model, resolve_model
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.storage.failures import StorageError
+from vlm3.stream.clip_reader import ClipReader
+from vlm3.stream.samples import SampleBuilder, keep_encoder
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, prepare_tracking, start_run, tracking_uri
@@ -204,7 +204,7 @@ def _describe(
         run.dataset(name, source.uri, source.fingerprint, context)
     wanted = recipe.train.gallery_samples
     if wanted:
-        from vlm3.tracking.pictures import sample_gallery
+        from vlm3.pictures.drawing import sample_gallery
 
         shown = list(builder.asked(plan, [np.arange(min(wanted, plan.end or wanted))]))
         run.figure("samples.png", sample_gallery([s.sample for s in shown], [s.conversation for s in shown]))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import ray.data
 
-from pipelines.samples import SampleBuilder
 from pipelines.stream import PlanOwner, training_stream
-from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.ledger import Ledger
+from vlm3.stream.dealing import Dealing, StepShape
+from vlm3.stream.samples import SampleBuilder
 from vlm3.train.checkpoint import read_state
 from vlm3.train.recipe import Recipe
 from vlm3.train.resume import latest_checkpoint

@@ -9,7 +9,6 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipelines.reading import Component
 from vlm3.log import configure
 from vlm3.mixture.config import scheduled_weights
 from vlm3.mixture.keeper import PlanKeeper, newer_plan, read_issued, read_plan
@@ -17,6 +16,7 @@ from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.seeds import derive_seed
 from vlm3.storage.split import Split
+from vlm3.stream.clip_reader import Component
 from vlm3.train.recipe import Recipe
 
 

@@ -18,12 +18,14 @@ from serve.limits import DEPTH_PATH, UploadGuard
 from serve.names import form_fault, query_fault
 from serve.requests import DepthRequest, RequestError, read_request
 from serve.schemas import DepthResponse, Fault, Health, ModelInfo, PointDepth
+from vlm3.asking.predictor import Predictor
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError, DataError, UserError
-from vlm3.infer.depth import DepthAnswer, answer_depth
-from vlm3.infer.predictor import Predictor
+from vlm3.infer.loading import load_predictor
 from vlm3.log import configure, get_logger
 from vlm3.storage.images import upright
+from vlm3.tasks.depth.answering import DepthAnswer, answer_depth
+from vlm3.tasks.depth.task import AskedPointDepth
 from vlm3.tracking.client import tracking_uri
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.registry import ResolvedModel, resolve
@@ -118,8 +120,8 @@ class DepthService:
 
     def _load(self) -> tuple[Predictor, ModelInfo]:
         found = self._config.resolve()
-        predictor = Predictor.load(found.directory, self._config.device)
-        if predictor.ask.depth is None and predictor.ask.depth_marker is None:
+        predictor = load_predictor(found.directory, self._config.device)
+        if predictor.ask.part(AskedPointDepth) is None:
             raise ConfigError(f"model {self._config.model} was not trained on depth, which is what is served")
         log.info("%s version %s is loaded", found.name, found.version)
         return predictor, ModelInfo(name=found.name, version=found.version)

@@ -14,8 +14,8 @@ from serve.names import HOW_TO_GIVE_INTRINSICS, keys_fault
 from serve.schemas import MAX_POINTS, POINTS, Intrinsics, first_fault
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
-from vlm3.scenes.foreign import parse_json
 from vlm3.scenes.schema import IntrinsicsSource
+from vlm3.sources.foreign import parse_json
 from vlm3.storage.image_headers import SIDEWAYS, ImageHeader
 from vlm3.storage.images import bounded_header
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
+from vlm3.asking.text_model import Status
 from vlm3.config import StrictModel
 from vlm3.geometry.camera import Camera, Distortion, lens_fault
-from vlm3.infer.text_model import Status
 from vlm3.scenes.schema import IntrinsicsSource
 
 MAX_POINTS = 256

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-from vlm3.evaluation.tables import CorrespondenceTable, DepthTable, ObjectTable, PoseTable, Texts
+from vlm3.asking.tables import Texts
 from vlm3.geometry.rotation import YawPitchRoll, rotation_of
+from vlm3.tasks.correspondence.table import CorrespondenceTable
+from vlm3.tasks.depth.table import DepthTable
+from vlm3.tasks.objects.table import ObjectTable
+from vlm3.tasks.pose.table import PoseTable
 
 
 def texts(*values: str) -> Texts:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.shard_groups import GroupWriter, IngestConfig, scene_groups
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.geometry.rigid import invert
 from vlm3.scenes.depth_labels import depth_camera
-from vlm3.scenes.reader import SceneReader, open_reader
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
+from vlm3.sources.reader import SceneReader, open_reader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
+from vlm3.sources.sharding import GroupWriter, IngestConfig, scene_groups
 from vlm3.storage.manifest import Manifest, Role, SourceInfo, write_manifest
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store

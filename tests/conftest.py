@@ -19,6 +19,7 @@ pytest_plugins = (
     "tests.left_out",
     "tests.groups",
     "tests.job_runs",
+    "tests.asked_models",
     "tests.earlier",
     "tests.export_fixtures",
     "tests.storage_fixtures",

@@ -9,9 +9,9 @@ import numpy as np
 
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.reader import Rejection
 from vlm3.scenes.schema import Box, DepthMap, Frame, FullDepth, IntrinsicsSource, Scale
 from vlm3.seeds import generator
+from vlm3.sources.reader import Rejection
 
 
 def make_frame(scene: str, number: int, *, source: str = "made", posed: bool = True) -> Frame:

@@ -17,7 +17,7 @@ RAY_FOLDERS = ("jobs", "pipelines")
 LONGEST_FIRST = (
     "tests/vlm3/train/test_engine.py",
     "tests/jobs/test_doctor.py",
-    "tests/vlm3/scenes/test_diagnosis_views.py",
+    "tests/vlm3/doctor/test_posed_views.py",
 )
 """Files of a minute and more: started late, they would keep one worker busy while the other has ended."""
 LONG_TIMEOUT_S = 1800

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from vlm3.infer.text_model import ImageBounds, TextRequest
-from vlm3.infer.text_model import Reply as Said
+from vlm3.asking.text_model import ImageBounds, TextRequest
+from vlm3.asking.text_model import Reply as Said
 
 FOCAL_PX = 1000.0
 RANGE = 2000

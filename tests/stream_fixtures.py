@@ -10,12 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.reading import ClipReader, Component
-from pipelines.samples import SampleBuilder, keep_encoder
 from tests.frames import make_frame
 from tests.shard_fixtures import clip_extent
+from vlm3.asking.protocol import AnyTask
 from vlm3.mixture.plan import ComponentSize, MixturePlan
-from vlm3.mixture.quarantine import Fault
 from vlm3.models.load import ModelConfig, resolve_model
 from vlm3.scenes.rows import ENCODED_COLUMNS, SCHEMA, frames_to_table
 from vlm3.scenes.schema import Frame
@@ -24,14 +22,16 @@ from vlm3.storage.manifest import SourceInfo, write_manifest
 from vlm3.storage.shards import ShardWriter, shard_path
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store
-from vlm3.tasks.correspondence import CorrespondenceTask, CorrespondenceTaskConfig
-from vlm3.tasks.depth import DepthTask, DepthTaskConfig
-from vlm3.tasks.pose import PoseTask, PoseTaskConfig
-from vlm3.tasks.protocol import AnyTask
+from vlm3.stream.clip_reader import ClipReader, Component
+from vlm3.stream.parcels import EncodedParcel
+from vlm3.stream.quarantine import Fault
+from vlm3.stream.samples import SampleBuilder, keep_encoder
+from vlm3.tasks.correspondence.task import CorrespondenceTask, CorrespondenceTaskConfig
+from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
+from vlm3.tasks.pose.task import PoseTask, PoseTaskConfig
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
-from vlm3.train.parcels import EncodedParcel
 from vlm3.views.unify import UnifyPolicy
 
 FRAMES = 4

@@ -24,8 +24,8 @@ MAX_LINES = 400
 BASE = ("vlm3", "vlm3.config", "vlm3.errors", "vlm3.seeds", "vlm3.log", "vlm3.heap", "vlm3.terminal", "vlm3.job")
 BASE += ("vlm3.backoff",)
 """May be imported from everywhere, and import only each other."""
-PACKAGES = ["geometry", "storage", "scenes", "views", "tasks", "benchmarks", "tokens", "mixture", "models", "metrics"]
-PACKAGES += ["infer", "evaluation", "tracking", "train", "search"]
+PACKAGES = ["geometry", "storage", "metrics", "scenes", "sources", "views", "asking", "pictures", "benchmarks", "tasks"]
+PACKAGES += ["tokens", "models", "mixture", "infer", "evaluation", "tracking", "doctor", "stream", "train", "search"]
 ORDER = [*(f"vlm3.{package}" for package in PACKAGES), "pipelines", "serve", "jobs"]
 """A module may import from its own package and from those before it."""
 

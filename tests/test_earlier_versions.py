@@ -14,27 +14,30 @@ from pipelines.ingest import IngestConfig, ingest
 from pipelines.predict import Replicas, predict
 from pipelines.sources import RENDERED
 from tests import drawn_folders as drawn
-from tests.earlier import recipe_of
-from tests.fixtures.earlier.record import answers, samples
+from tests.earlier import answers, recipe_of, samples
+from vlm3.asking.tables import from_arrow
 from vlm3.benchmarks.checking import Fault, check_row
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.errors import ConfigError
 from vlm3.evaluation.compare import compare
 from vlm3.evaluation.report import MODEL
 from vlm3.evaluation.scoring import score
-from vlm3.evaluation.tables import DepthTable, from_arrow
 from vlm3.geometry.camera import Distortion
 from vlm3.geometry.depth import DepthKind
-from vlm3.infer.spec import AskSpec
 from vlm3.models.load import ModelConfig, load_model
 from vlm3.scenes.checks import check_frame
 from vlm3.scenes.protocol import SceneReader
-from vlm3.scenes.reader import open_reader
-from vlm3.scenes.rooms import RoomsReader
 from vlm3.scenes.schema import Frame, Scale
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.reader import open_reader
+from vlm3.sources.rooms.reader import RoomsReader
 from vlm3.storage.images import decode_rgb
 from vlm3.storage.split import Split
+from vlm3.tasks.depth.table import DepthTable
+from vlm3.tasks.depth.task import AskedDepth
+from vlm3.tasks.objects.task import AskedObjects
+from vlm3.tasks.pose.task import AskedPose
+from vlm3.tasks.spec_file import read_spec
 from vlm3.tracking.client import tracking_uri
 from vlm3.tracking.config import TrackingConfig
 
@@ -135,9 +138,9 @@ def test_single_views_are_read_and_a_turned_one_that_was_let_in_is_refused(earli
 def test_an_earlier_export_is_asked_in_the_same_words_and_says_the_same(earlier: Path, said: dict[str, Any]) -> None:
     export = earlier / "runs" / "train" / "done" / "export"
     load_model(export, ModelConfig(id=str(export)))
-    ask = AskSpec.read(export)
-    assert ask.depth is not None and ask.pose is not None and ask.objects is not None and ask.correspondence is None
-    assert ask.depth.focal_px == 30 and ask.depth.ask.templates == "compact-1"
+    ask = read_spec(export)
+    assert [part.task for part in ask.parts] == [AskedDepth.task, AskedPose.task, AskedObjects.task]
+    assert ask.needed(AskedDepth).focal_px == 30 and ask.needed(AskedDepth).ask.templates == "compact-1"
     now = {
         task: [[question, reply.text] for question, reply in replies]
         for task, replies in answers(export, earlier / "marks").items()

@@ -27,8 +27,8 @@ from textured_rooms import (
     source_info,
 )
 
-from vlm3.scenes.rooms import RoomsConfig
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.rooms.reader import RoomsConfig
 from vlm3.storage.manifest import MANIFEST, write_manifest
 from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split

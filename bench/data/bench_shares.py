@@ -17,8 +17,8 @@ from rounds import Figures, arguments, show
 from textured_rooms import Planned, builder_of, make_source, model_directory
 
 from vlm3.mixture.shares import worst_share_error
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.views.unify import UnifyPolicy
 
 FOLDER = Path(tempfile.gettempdir()) / "vlm3-bench-shares"

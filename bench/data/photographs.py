@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.storage.images import decode_rgb
 
 QUALITY = 90

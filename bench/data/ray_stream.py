@@ -10,9 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from textured_rooms import Planned
 
-from vlm3.mixture.dealing import Dealing, StepShape
-from vlm3.train.parcels import RowParcel
-from vlm3.train.stream_config import StreamConfig
+from vlm3.stream.config import StreamConfig
+from vlm3.stream.dealing import Dealing, StepShape
+from vlm3.stream.parcels import RowParcel
 
 if TYPE_CHECKING:
     # Its import sets Ray up, which `pipelines` must do first.

@@ -19,7 +19,7 @@ from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.storage.atomic import new_directory
 from vlm3.storage.split import Split
-from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
 from vlm3.tokens.batch import ModelBatch, collate
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow

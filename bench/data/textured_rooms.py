@@ -10,22 +10,22 @@ from pathlib import Path
 import numpy as np
 from photographs import encode, textured
 
-from pipelines.reading import ClipReader, Component
-from pipelines.samples import SampleBuilder, keep_encoder
-from pipelines.shard_groups import GroupWriter, IngestConfig, scene_groups
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import ModelConfig, resolve_model
-from vlm3.scenes.reader import SceneReader
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import SCHEMA_VERSION, Frame
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.reader import SceneReader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
+from vlm3.sources.sharding import GroupWriter, IngestConfig, scene_groups
 from vlm3.storage.images import decode_rgb
 from vlm3.storage.manifest import MANIFEST, SourceInfo, read_manifest, write_manifest
 from vlm3.storage.shards import Shard
 from vlm3.storage.split import Split
 from vlm3.storage.store import open_store
-from vlm3.tasks.depth import DepthTask, DepthTaskConfig
+from vlm3.stream.clip_reader import ClipReader, Component
+from vlm3.stream.samples import SampleBuilder, keep_encoder
+from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.views.unify import UnifyPolicy

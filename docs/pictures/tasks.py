@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
-from vlm3.tasks.correspondence import CorrespondenceTask, CorrespondenceTaskConfig
-from vlm3.tasks.depth import DepthTask, DepthTaskConfig
-from vlm3.tasks.depth_marker import MarkerDepthTask, MarkerDepthTaskConfig
-from vlm3.tasks.objects import ObjectsTask, ObjectsTaskConfig
-from vlm3.tasks.pose import PoseTask, PoseTaskConfig
-from vlm3.tracking.pictures import sample_gallery
+from vlm3.pictures.drawing import sample_gallery
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
+from vlm3.tasks.correspondence.task import CorrespondenceTask, CorrespondenceTaskConfig
+from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
+from vlm3.tasks.depth_marker.task import MarkerDepthTask, MarkerDepthTaskConfig
+from vlm3.tasks.objects.task import ObjectsTask, ObjectsTaskConfig
+from vlm3.tasks.pose.task import PoseTask, PoseTaskConfig
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.pairs import clip_pairs
 from vlm3.views.sample import view_sample

@@ -7,7 +7,7 @@ import pytest
 
 from tests.answer_tables import depth_answers
 from tests.job_runs import NO_RAY, RayVariables, refused, run_job
-from vlm3.evaluation.tables import to_arrow
+from vlm3.asking.tables import to_arrow
 
 
 def test_one_command_measures_all_tasks_of_several_benchmarks(

@@ -14,7 +14,7 @@ import pytest
 from tests.broken import write_source
 from tests.job_runs import NO_RAY, run_job
 from tests.storage_fixtures import S3Server, make_bucket
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.storage.store import open_store
 
 

@@ -12,7 +12,7 @@ from pipelines.ingest import IngestConfig, ingest
 from tests.fault_proxy import Fault, Faults, fault_proxy
 from tests.job_runs import OWN_RAY, refused, run_job
 from tests.storage_fixtures import S3Server, make_bucket
-from vlm3.scenes.reader import open_reader
+from vlm3.sources.reader import open_reader
 from vlm3.train.checkpoint import read_state
 from vlm3.train.resume import latest_checkpoint
 

@@ -20,6 +20,9 @@ from pipelines.predict import Replicas
 from vlm3.benchmarks.opening import open_benchmarks
 from vlm3.errors import ConfigError, DataError
 from vlm3.evaluation.compare import compare
+from vlm3.tasks.depth.task import AskedDepth
+from vlm3.tasks.objects.task import AskedObjects
+from vlm3.tasks.pose.task import AskedPose
 from vlm3.tracking.client import connect, tracking_uri
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.registry import register
@@ -214,9 +217,13 @@ def test_everyone_who_may_be_measured_is_understood(tmp_path: Path, export_dir: 
         return answerer_source(model, endpoint_model, ask, "cpu", f"sqlite:///{tmp_path}/none.db", tmp_path)
 
     local = found(str(export_dir))
-    assert isinstance(local, DirectoryAnswerer) and local.ask.depth is not None and local.ask.pose is None
+    assert (
+        isinstance(local, DirectoryAnswerer)
+        and local.ask.part(AskedDepth) is not None
+        and local.ask.part(AskedPose) is None
+    )
     served = found("http://127.0.0.1:9/v1", "some-vlm")
-    assert isinstance(served, EndpointAnswerer) and served.ask.objects is not None
+    assert isinstance(served, EndpointAnswerer) and served.ask.part(AskedObjects) is not None
     assert isinstance(found(str(predictions(labels, tmp_path / "p.parquet", 1.0))), FileAnswerer)
     moved, other = found("https://elsewhere/v1", "some-vlm"), found("http://127.0.0.1:9/v1", "other-vlm")
     assert isinstance(moved, EndpointAnswerer) and isinstance(other, EndpointAnswerer)

@@ -19,10 +19,10 @@ from tests.job_runs import RayVariables, job_environment
 from tests.storage_fixtures import S3Server, make_bucket
 from vlm3.errors import DataError
 from vlm3.scenes.protocol import Rejection
-from vlm3.scenes.reader import open_reader
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
+from vlm3.sources.reader import open_reader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.storage.manifest import MANIFEST, read_manifest
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store, open_store
@@ -152,7 +152,7 @@ import sys, time
 from pathlib import Path
 from pipelines.cluster import connect
 from pipelines.ingest import IngestConfig, ingest
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
 class Held(RoomsReader):
     def frames(self, scene):

@@ -12,10 +12,11 @@ import pytest
 
 from pipelines.predict import PARTS, AnswerActor, Replicas, predict
 from tests.frames import make_frame
-from vlm3.benchmarks.items import DepthItem, Item
+from vlm3.asking.items import DepthItem, Item
+from vlm3.asking.tables import AnswerTable
 from vlm3.errors import ConfigError, DataError, UserError
-from vlm3.evaluation.answering import depth_table
-from vlm3.evaluation.tables import AnswerTable, DepthTable
+from vlm3.tasks.depth.room import depth_table
+from vlm3.tasks.depth.table import DepthTable
 
 ROWS = tuple(f"row-{number:02d}" for number in range(18))
 

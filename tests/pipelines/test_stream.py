@@ -9,17 +9,17 @@ import pytest
 import ray
 
 from pipelines.failures import user_error
-from pipelines.reading import ClipReader
-from pipelines.samples import SampleBuilder
 from pipelines.stream import FixedPlan, RangeReader, _cpus, _pool, in_order, training_stream
 from tests.stream_fixtures import builder_of, plan_of, write_made_source
 from vlm3.errors import DataError
-from vlm3.mixture.dealing import Dealing, StepShape
 from vlm3.mixture.ledger import Ledger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.storage.store import open_store
-from vlm3.train.parcels import EncodedParcel, RowParcel
-from vlm3.train.stream_config import DecodeConfig, ReadConfig, StreamConfig
+from vlm3.stream.clip_reader import ClipReader
+from vlm3.stream.config import DecodeConfig, ReadConfig, StreamConfig
+from vlm3.stream.dealing import Dealing, StepShape
+from vlm3.stream.parcels import EncodedParcel, RowParcel
+from vlm3.stream.samples import SampleBuilder
 
 WEIGHTS = (0.5, 0.3, 0.2)
 pytestmark = pytest.mark.usefixtures("ray_session")

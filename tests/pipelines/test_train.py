@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.reading import ClipReader
 from pipelines.run_end import TrainResult
 from pipelines.runs import RunRequest
-from pipelines.samples import SampleBuilder, keep_encoder
 from pipelines.sources import components, open_sources
 from pipelines.train import run_training
 from tests.job_runs import RayVariables, run_job
 from vlm3.config import dump_yaml
 from vlm3.errors import CheckpointError, ConfigError, DataError
-from vlm3.infer.depth import answer_depth
-from vlm3.infer.predictor import Predictor
+from vlm3.infer.loading import load_predictor
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.models.load import resolve_model
 from vlm3.storage.split import Split
+from vlm3.stream.clip_reader import ClipReader
+from vlm3.stream.samples import SampleBuilder, keep_encoder
+from vlm3.tasks.depth.answering import answer_depth
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
@@ -106,7 +106,7 @@ def test_shares_that_workers_received_are_those_asked_for(finished):
 def test_the_export_answers_what_evaluation_would_ask(finished, runs_dir: Path):
     recipe, result = finished
     source = open_sources(recipe, runs_dir)["rooms"]
-    predictor = Predictor.load(result.export_dir, "cpu")
+    predictor = load_predictor(result.export_dir, "cpu")
     frame = next(iter(held_out_frames(source, 1)))
     answers = answer_depth(predictor, frame.encoded_image, frame.camera, frame.points[:3, :2])
     assert all(answer.status in ("ok", "unreadable", "cut") for answer in answers)
@@ -207,7 +207,7 @@ def test_a_model_that_cannot_be_trained_is_refused_before_anything_is_rendered(
 
 def test_a_source_marked_eval_cannot_be_given_weight(finished, runs_dir: Path, data_dir: Path, tmp_path: Path):
     from pipelines.ingest import IngestConfig, ingest
-    from vlm3.scenes.reader import open_reader
+    from vlm3.sources.reader import open_reader
 
     uri = str(tmp_path / "ibims1")
     ingest(open_reader(data_dir / "depth_ibims1", "ibims1"), uri, IngestConfig(role="eval"))

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipelines.samples import Component
 from pipelines.sources import components, open_sources
 from pipelines.weights import LivePlan, component_sizes, keep_plan, start_plan
 from vlm3.errors import CheckpointError, ConfigError
@@ -19,6 +18,7 @@ from vlm3.mixture.keeper import PLAN_FILE, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.requests import WeightsOutcome, submit_request, wait_for_outcome
 from vlm3.storage.store import open_store
+from vlm3.stream.samples import Component
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
 

@@ -8,9 +8,10 @@ import pytest
 from serve.app import ServeConfig
 from serve.once import HOST, free_port
 from serve.running import running
-from vlm3.infer.predictor import Predictor
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
+from vlm3.asking.predictor import Predictor
+from vlm3.infer.loading import load_predictor
 from vlm3.scenes.schema import Frame
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def frame() -> Frame:
 
 @pytest.fixture(scope="session")
 def predictor(export_dir: Path) -> Predictor:
-    return Predictor.load(export_dir, "cpu")
+    return load_predictor(export_dir, "cpu")
 
 
 @pytest.fixture(scope="module")

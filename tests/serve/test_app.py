@@ -15,10 +15,10 @@ from serve.app import build
 from serve.limits import MAX_BODY_BYTES
 from serve.schemas import DepthResponse, Intrinsics
 from tests.image_files import turned
+from vlm3.asking.predictor import Predictor
 from vlm3.errors import UserError
-from vlm3.infer.depth import answer_depth
-from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
+from vlm3.tasks.depth.answering import answer_depth
 
 POINTS = [[10.0, 20.0], [48.5, 30.25], [90.0, 70.0], [500.0, 3.0]]
 

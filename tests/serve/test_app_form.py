@@ -18,10 +18,10 @@ from serve.limits import DEPTH_PATH
 from serve.names import FIELDS
 from serve.schemas import DepthResponse, Intrinsics
 from tests.image_files import turned, written
-from vlm3.infer.depth import answer_depth
-from vlm3.infer.predictor import Predictor
+from vlm3.asking.predictor import Predictor
 from vlm3.scenes.schema import Frame
 from vlm3.storage.images import decode_rgb
+from vlm3.tasks.depth.answering import answer_depth
 
 POINTS = [[10.0, 20.0], [48.5, 30.25], [500.0, 3.0]]
 

@@ -9,11 +9,11 @@ import pytest
 
 from serve.app import ServeConfig
 from serve.once import answer_once
+from vlm3.asking.predictor import Predictor
 from vlm3.errors import ConfigError, DataError
 from vlm3.geometry.depth import DepthKind, convert_depth
-from vlm3.infer.depth import answer_depth
-from vlm3.infer.predictor import Predictor
 from vlm3.scenes.schema import Frame
+from vlm3.tasks.depth.answering import answer_depth
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.registry import promote_if_better, register
 from vlm3.tracking.runs import start_run

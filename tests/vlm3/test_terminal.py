@@ -29,7 +29,7 @@ FOREIGN = 6
 """Lines of CHATTER that can be written."""
 
 
-def forwarded(level: str, text: str, name: str = "pipelines.samples") -> str:
+def forwarded(level: str, text: str, name: str = "vlm3.stream.samples") -> str:
     """A statement that prints what Ray prints for a line of a worker's log."""
     return f"print('\\x1b[36m(MapWorker(Decode) pid=12, ip=10.0.0.1)\\x1b[0m 10:11:12 {level} {name}: {text}')"
 
@@ -93,7 +93,7 @@ def test_what_our_processes_elsewhere_say_is_shown_and_what_else_ray_brings_is_n
         forwarded("W", "position 6 is bad"),
         forwarded("W", "not ours", "ray.train"),
         "print('(RayTrainWorker pid=3) step 3 of 7')",
-        "print('10:11:12 W pipelines.samples: as this process would write it itself')",
+        "print('10:11:12 W vlm3.stream.samples: as this process would write it itself')",
     ]
     done = job("terminal.keep_log(folder); " + "; ".join(lines), tmp_path / "run" / "log")
     shown = done.stderr.splitlines()

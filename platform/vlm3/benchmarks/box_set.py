@@ -9,15 +9,15 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field
 
+from vlm3.asking.items import Item, ObjectItem
 from vlm3.benchmarks.frames import NO_POINTS, sound_image
-from vlm3.benchmarks.items import Item, ObjectItem
 from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded
-from vlm3.scenes.foreign_keys import Keys
-from vlm3.scenes.names import frame_names, given, row_names
-from vlm3.scenes.records import RECORD, Four, Index, Listed, SizedRecord, read_index
 from vlm3.scenes.schema import Box, Frame, IntrinsicsSource, Scale
+from vlm3.sources.foreign import MAX_IMAGE_BYTES, Number, fingerprint, path_inside, read_bounded
+from vlm3.sources.foreign_keys import Keys
+from vlm3.sources.names import frame_names, given, row_names
+from vlm3.sources.records import RECORD, Four, Index, Listed, SizedRecord, read_index
 
 INDEX = "boxes.json"
 ORTHONORMAL = 1e-3

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from vlm3.benchmarks.items import Benchmark, Item
+from vlm3.asking.items import Item
+from vlm3.benchmarks.items import Benchmark
 from vlm3.errors import UserError
 from vlm3.storage.failures import StorageError
 

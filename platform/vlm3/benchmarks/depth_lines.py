@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from vlm3.asking.items import Item
 from vlm3.benchmarks.frames import depth_item, sound
-from vlm3.benchmarks.items import Item
 from vlm3.errors import DataError
-from vlm3.scenes.jsonl import JsonLinesReader
 from vlm3.scenes.protocol import Rejection
+from vlm3.sources.jsonl import JsonLinesReader
 
 
 @dataclass(frozen=True, slots=True)

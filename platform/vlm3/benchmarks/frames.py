@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.benchmarks.items import MOST_POINTS, DepthItem, PairItem
+from vlm3.asking.items import DepthItem, PairItem
+from vlm3.benchmarks.items import MOST_POINTS
 from vlm3.errors import DataError
 from vlm3.geometry.rigid import check_rigid, invert, orthonormalize, relative
 from vlm3.scenes.checks import check_frame, image_fault

@@ -1,77 +1,13 @@
-"""Items of a benchmark: frames and what is true of them, in the pixels of the original images."""
+"""What a benchmark is: rows that name items."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from vlm3.asking.items import Item
 
-from vlm3.scenes.schema import Frame
-from vlm3.tasks.object_questions import ObjectQuestion
-
-Region = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the original image."""
 MOST_POINTS = 50
 """Points of an image or pair that are asked about where its depth would give any number of them."""
-
 FEWEST_SCENES = 10
 """From so many scenes on the bootstrap draws scenes; of fewer it would say little, and draws the items themselves."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DepthItem:
-    """One image with depth at some of its pixels."""
-
-    id: str
-    """Unique in the benchmark, the same every time it is opened."""
-    group: str
-    """What the bootstrap draws: the image, or the scene where images of one scene are alike."""
-    frame: Frame
-    points_px: NDArray[np.float64]
-    """(N, 2)."""
-    depth_m: NDArray[np.float64]
-    """(N,) positive metres of kind `frame.depth_kind`."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairItem:
-    """Two images of one scene: their relative pose, corresponding points, or both."""
-
-    id: str
-    group: str
-    frame1: Frame
-    frame2: Frame
-    cam1_T_cam2: NDArray[np.float64] | None
-    """(4, 4) pose of camera 2 in the frame of camera 1; None where nothing is asked about it."""
-    points1_px: NDArray[np.float64]
-    """(N, 2) points of image 1; none where nothing is asked about them."""
-    points2_px: NDArray[np.float64]
-    """(N, 2) where they are in image 2; NaN where image 2 does not see them."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegionQuestion:
-    """A question about regions of an image, with its published answer."""
-
-    question: ObjectQuestion
-    regions_px: tuple[Region, ...]
-    """In the order in which they are named."""
-    value: float
-    """The number of `vlm3.tasks.object_questions.AnswerForm`."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectItem:
-    """One image with objects: oriented boxes in `frame.boxes`, or published questions about regions."""
-
-    id: str
-    group: str
-    frame: Frame
-    questions: tuple[RegionQuestion, ...] | None
-    """None: they are made from the boxes."""
-
-
-Item = DepthItem | PairItem | ObjectItem
 
 
 class Benchmark(Protocol):

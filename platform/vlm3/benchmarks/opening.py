@@ -16,10 +16,10 @@ from vlm3.benchmarks.rgbd_folder import RgbdFolder
 from vlm3.benchmarks.shards import HeldOut
 from vlm3.benchmarks.spatialrgpt import SpatialRgptBench
 from vlm3.errors import ConfigError, DataError
-from vlm3.scenes.foreign import MAX_INDEX_BYTES, read_bounded
-from vlm3.scenes.reader import source_name
-from vlm3.scenes.rgbd import INDEX as FRAMES
-from vlm3.scenes.rgbd import has_depth
+from vlm3.sources.foreign import MAX_INDEX_BYTES, read_bounded
+from vlm3.sources.reader import source_name
+from vlm3.sources.rgbd import INDEX as FRAMES
+from vlm3.sources.rgbd import has_depth
 from vlm3.storage.manifest import MANIFEST
 from vlm3.storage.store import open_store
 from vlm3.storage.visible import visible

@@ -7,16 +7,17 @@ from typing import Any, Self
 
 import numpy as np
 
+from vlm3.asking.items import Item, PairItem
 from vlm3.benchmarks.frames import NO_POINTS, NOTHING, check_agrees, rigid, sound_image
-from vlm3.benchmarks.items import FEWEST_SCENES, Item, PairItem
+from vlm3.benchmarks.items import FEWEST_SCENES
 from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import invert, relative
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, fingerprint, path_inside, read_bounded
-from vlm3.scenes.foreign_keys import Keys
-from vlm3.scenes.names import given
-from vlm3.scenes.records import PAIR, RECORD, Index, ListedPair, SizedRecord, read_index, say_unread, unread
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
+from vlm3.sources.foreign import MAX_IMAGE_BYTES, fingerprint, path_inside, read_bounded
+from vlm3.sources.foreign_keys import Keys
+from vlm3.sources.names import given
+from vlm3.sources.records import PAIR, RECORD, Index, ListedPair, SizedRecord, read_index, say_unread, unread
 
 INDEX = "pairs.json"
 KEYS = Keys(RECORD - {"id", "depth", "depth_scale", "scene"})
@@ -146,11 +147,11 @@ def _scale(given: str) -> Scale:
 
 
 def _check_inside(points_px: np.ndarray, frame: Frame) -> None:
-    size = np.array([frame.camera.width_px, frame.camera.height_px])
-    outside = ~((points_px >= -0.5) & (points_px < size - 0.5)).all(axis=1)
+    camera = frame.camera
+    outside = ~camera.contains(points_px)
     if outside.any():
         first = points_px[outside][0]
         raise DataError(
             f"{int(outside.sum())} of {len(points_px)} correspondences lie outside image {frame.frame} of"
-            f" {size[0]}x{size[1]} px, the first at ({first[0]:g}, {first[1]:g})"
+            f" {camera.width_px}x{camera.height_px} px, the first at ({first[0]:g}, {first[1]:g})"
         )

@@ -6,16 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from vlm3.asking.items import Item, PairItem
 from vlm3.benchmarks.frames import NOTHING
-from vlm3.benchmarks.items import Item, PairItem
 from vlm3.benchmarks.pair_set import image_frame
 from vlm3.errors import DataError
 from vlm3.geometry.rigid import relative
-from vlm3.scenes.foreign import fingerprint
-from vlm3.scenes.names import frame_names, given
-from vlm3.scenes.records import Index, SizedRecord, read_index
-from vlm3.scenes.rgbd import INDEX, KEYS
 from vlm3.scenes.schema import Scale
+from vlm3.sources.foreign import fingerprint
+from vlm3.sources.names import frame_names, given
+from vlm3.sources.records import Index, SizedRecord, read_index
+from vlm3.sources.rgbd import INDEX, KEYS
 
 
 class Following(NamedTuple):

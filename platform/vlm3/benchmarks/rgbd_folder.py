@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from vlm3.asking.items import Item
 from vlm3.benchmarks.frames import check_agrees, depth_item, pair_item, rigid, sound
-from vlm3.benchmarks.items import MOST_POINTS, Item
+from vlm3.benchmarks.items import MOST_POINTS
 from vlm3.errors import DataError, UserError
 from vlm3.geometry.rigid import invert
-from vlm3.scenes.foreign import read_json
-from vlm3.scenes.foreign_keys import Keys
-from vlm3.scenes.names import distinct, row_names
-from vlm3.scenes.records import PAIR, Index, ListedPair
-from vlm3.scenes.rgbd import INDEX, RgbdReader
 from vlm3.scenes.schema import Frame
+from vlm3.sources.foreign import read_json
+from vlm3.sources.foreign_keys import Keys
+from vlm3.sources.names import distinct, row_names
+from vlm3.sources.records import PAIR, Index, ListedPair
+from vlm3.sources.rgbd import INDEX, RgbdReader
 from vlm3.views.pairs import clip_pairs
 
 CHOSEN_FRAMES = 40

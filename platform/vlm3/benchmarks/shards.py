@@ -6,12 +6,13 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from vlm3.asking.items import Item, ObjectItem
 from vlm3.benchmarks.frames import depth_item, pair_item, sound
-from vlm3.benchmarks.items import FEWEST_SCENES, MOST_POINTS, Item, ObjectItem
+from vlm3.benchmarks.items import FEWEST_SCENES, MOST_POINTS
 from vlm3.errors import DataError
-from vlm3.scenes.names import distinct
 from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ALL_COLUMNS, PAIR_COLUMNS, ShardedSource
+from vlm3.sources.names import distinct
 from vlm3.storage.split import Split
 from vlm3.views.pairs import clip_pairs
 

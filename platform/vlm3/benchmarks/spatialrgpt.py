@@ -17,16 +17,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field
 
+from vlm3.asking.items import Item, ObjectItem, RegionQuestion
+from vlm3.asking.numbers import METRES_PER_UNIT
+from vlm3.asking.object_questions import AnswerForm, ObjectQuestion
 from vlm3.benchmarks.frames import NO_POINTS, sound_image
-from vlm3.benchmarks.items import Item, ObjectItem, RegionQuestion
 from vlm3.config import StrictModel
 from vlm3.errors import DataError, nearest
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
-from vlm3.scenes.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, path_inside, read_bounded
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
-from vlm3.tasks.object_questions import AnswerForm, ObjectQuestion
-from vlm3.tasks.reading import METRES_PER_UNIT
+from vlm3.sources.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, path_inside, read_bounded
 
 HORIZONTAL_FOV_DEG = 60.0
 """Where an entry has no intrinsics: that of common cameras. Only the scale of what the model sees hangs on it."""

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from rich.table import Table
 
+from vlm3.asking.tables import AnswerTable, from_arrow, question_columns, share, take
 from vlm3.errors import DataError
-from vlm3.evaluation.outcomes import share, was_asked
 from vlm3.evaluation.scoring import per_answer
-from vlm3.evaluation.tables import TABLES, AnswerTable, from_arrow, question_columns, take
 from vlm3.metrics.paired import PairedDifference, paired_bootstrap
 from vlm3.storage.visible import visible
+from vlm3.tasks import SCORED
 
 SIGNIFICANT = 0.05
 
@@ -64,7 +64,7 @@ def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]
                 f"{benchmark}/{task}: {folder_a.name} and {folder_b.name} answer different questions: evaluate both on"
                 " the same data with the same --limit"
             )
-        asked = was_asked(a) & was_asked(b)
+        asked = a.was_asked() & b.was_asked()
         if not asked.any():
             raise DataError(f"{benchmark}/{task}: no question was asked of both {folder_a.name} and {folder_b.name}")
         values_a, values_b = per_answer(take(a, asked)), per_answer(take(b, asked))
@@ -108,7 +108,7 @@ def notes(comparisons: tuple[Comparison, ...]) -> list[str]:
 
 def _tables(folder: Path) -> dict[tuple[str, str], Path]:
     """(benchmark, task) → file of its answers."""
-    files = {(place.name, task): place / f"{task}.parquet" for task in TABLES for place in visible(folder.iterdir())}
+    files = {(place.name, task): place / f"{task}.parquet" for task in SCORED for place in visible(folder.iterdir())}
     return {key: file for key, file in files.items() if file.is_file()}
 
 
@@ -125,7 +125,7 @@ def _verdict(entry: Comparison) -> str:
 
 def _read(path: Path, task: str) -> AnswerTable:
     try:
-        return from_arrow(TABLES[task], pq.read_table(path))
+        return from_arrow(SCORED[task].table, pq.read_table(path))
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not a table of {task} answers: {error}") from None
 

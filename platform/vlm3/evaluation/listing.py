@@ -1,14 +1,12 @@
 """What a benchmark asks, as a table: what a file of predictions has to answer, in which order."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
-import numpy as np
 import pyarrow as pa
 
-from vlm3.benchmarks.items import Benchmark, DepthItem, Item, PairItem
-from vlm3.evaluation.object_questions import questions_of
-from vlm3.tasks.objects import ObjectsTaskConfig
+from vlm3.benchmarks.items import Benchmark
+from vlm3.tasks import SCORED
 
 SCHEMA = pa.schema(
     [
@@ -31,28 +29,11 @@ def list_items(benchmark: Benchmark, rows: Sequence[str]) -> pa.Table:
     Raises:
         DataError: a row is bad.
     """
-    listed = [entry for row in rows for item in benchmark.read(row) for entry in _entries(item)]
+    listed = [
+        {"item": item.id, "task": task, **asdict(found)}
+        for row in rows
+        for item in benchmark.read(row)
+        for task, room in SCORED.items()
+        if (found := room.listed(item)) is not None
+    ]
     return pa.Table.from_pylist(listed, SCHEMA)
-
-
-def _entries(item: Item) -> list[dict[str, Any]]:
-    if isinstance(item, DepthItem):
-        points = item.points_px.ravel().tolist()
-        kind = item.frame.depth_kind.value
-        return [_entry(item.id, "depth", [item.frame.frame], points_px=points, kind=kind)]
-    if isinstance(item, PairItem):
-        images = [item.frame1.frame, item.frame2.frame]
-        entries = []
-        if len(item.points1_px):
-            entries.append(_entry(item.id, "correspondence", images, points_px=item.points1_px.ravel().tolist()))
-        if item.cam1_T_cam2 is not None:
-            entries.append(_entry(item.id, "pose", images))
-        return entries
-    questions = questions_of(item, ObjectsTaskConfig())
-    asked = [question.question.value for question in questions]
-    regions = [np.ravel(question.regions_px).tolist() for question in questions]
-    return [_entry(item.id, "objects", [item.frame.frame], questions=asked, regions_px=regions)] if asked else []
-
-
-def _entry(item: str, task: str, images: list[str], **more: Any) -> dict[str, Any]:
-    return {"item": item, "task": task, "images": images} | more

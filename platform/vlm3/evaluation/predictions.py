@@ -10,15 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from vlm3.benchmarks.items import DepthItem, Item, ObjectItem, PairItem
+from vlm3.asking.items import Item
+from vlm3.asking.predictions import Prediction
+from vlm3.asking.tables import AnswerTable
 from vlm3.errors import DataError, nearest
-from vlm3.evaluation.answering import KINDS, correspondence_table, depth_table, is_metric, repeated, texts_of
-from vlm3.evaluation.object_questions import family_of, questions_of
 from vlm3.evaluation.prediction_columns import (
     NAMES,
     OPTIONAL,
@@ -29,16 +27,11 @@ from vlm3.evaluation.prediction_columns import (
     text,
     whole_number,
 )
-from vlm3.evaluation.tables import AnswerTable, ObjectTable, PoseTable
-from vlm3.geometry.camera import Camera
-from vlm3.geometry.depth import DepthKind, convert_depth
-from vlm3.geometry.rotation import rotation_angle_deg
-from vlm3.tasks.objects import ObjectsTaskConfig
+from vlm3.geometry.depth import DepthKind
+from vlm3.tasks import SCORED
 
-TASKS = ("depth", "correspondence", "pose", "objects")
 MAX_GROUP_BYTES = 4 << 30
 """Of a row group, which is read whole: it is kept while its items are asked about."""
-RIGID_ROW = (0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +46,6 @@ class Place:
     """(height, width) of a dense map."""
     kind: DepthKind | None
     """Of depths; None where the file does not say it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """One row of the file."""
-
-    where: str
-    values: NDArray[np.float64]
-    size: tuple[int, int] | None
-    """(height, width) of a dense map."""
-    kind: DepthKind | None
-
-    def numbers(self, count: int, what: str) -> NDArray[np.float64]:
-        """(count,) values; NaN where the row holds none at all.
-
-        Raises:
-            DataError: it holds another number of them.
-        """
-        if not len(self.values):
-            return np.full(count, np.nan)
-        if len(self.values) != count:
-            raise DataError(f"{self.where}: expected {what}, found {len(self.values)}")
-        return self.values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +79,8 @@ class PredictionFile:
                     raise DataError(f"{path}: item {item!r} has two predictions for {task}")
                 rows[item, task] = place
             tasks = frozenset(task for _, task in rows)
-            if are_truths(file.schema_arrow.field(VALUES).type) and tasks != {"objects"}:
+            numeric = sorted(task for task in tasks if not SCORED[task].table.of_truths)
+            if are_truths(file.schema_arrow.field(VALUES).type) and numeric:
                 raise DataError(
                     f"{path}: column {VALUES!r}: expected numbers, found true or false, which answer questions about"
                     " objects only"
@@ -150,8 +121,8 @@ def _place(path: Path, group: int, number: int, row: dict[str, Any], where: str)
     item, task = (text(row[name], f"{where}: column {name!r}") for name in NAMES)
     if item is None:
         raise DataError(f"{where}: column 'item': expected the name of an item, found none")
-    if task not in TASKS:
-        raise DataError(f"{path}: item {item!r} has task {task!r}{nearest(str(task), TASKS)}")
+    if task not in SCORED:
+        raise DataError(f"{path}: item {item!r} has task {task!r}{nearest(str(task), SCORED)}")
     height, width = (whole_number(row.get(name), f"{where}: column {name!r}") for name in ("height", "width"))
     kind = text(row.get("kind"), f"{where}: column 'kind'")
     if (height is None) != (width is None) or (height is not None and width is not None and min(height, width) < 1):
@@ -190,100 +161,5 @@ class PredictedAnswerer:
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:
         """What the file says of an item; nothing for tasks of which it holds no prediction at all."""
-        tasks = self.file.tasks
-        match item:
-            case DepthItem() if "depth" in tasks:
-                return (self._depth(item, self.file.find(item.id, "depth")),)
-            case PairItem():
-                tables: list[AnswerTable] = []
-                if "correspondence" in tasks and len(item.points1_px):
-                    tables.append(self._correspondence(item, self.file.find(item.id, "correspondence")))
-                if "pose" in tasks and item.cam1_T_cam2 is not None:
-                    tables.append(self._pose(item, item.cam1_T_cam2, self.file.find(item.id, "pose")))
-                return tuple(tables)
-            case ObjectItem() if "objects" in tasks:
-                return self._objects(item)
-            case ObjectItem() | DepthItem():
-                return ()
-
-    def _depth(self, item: DepthItem, found: Prediction) -> AnswerTable:
-        camera, count = item.frame.camera, len(item.points_px)
-        said_m = _at_points(found, item.points_px, camera, 1, count)[:, 0]
-        kind = found.kind or item.frame.depth_kind
-        predicted = np.stack([convert_depth(said_m, item.points_px, camera, kind, to) for to in KINDS], axis=1)
-        return depth_table(item, predicted, [""] * count, _statuses(predicted[:, 0]))
-
-    def _correspondence(self, item: PairItem, found: Prediction) -> AnswerTable:
-        seen = np.isfinite(item.points2_px[:, 0])
-        points1_px = item.points1_px
-        said = _at_points(found, points1_px, item.frame1.camera, 2, len(points1_px))
-        # A dense map is a flow: where the pixel has gone, less where it was.
-        predicted2_px = (said if found.size is None else points1_px + said)[seen]
-        predicted2_px[np.isnan(predicted2_px).any(axis=1)] = np.nan
-        return correspondence_table(item, seen, predicted2_px, [""] * int(seen.sum()), _statuses(predicted2_px[:, 0]))
-
-    def _pose(self, item: PairItem, true: NDArray[np.float64], found: Prediction) -> PoseTable:
-        cam1_T_cam2 = found.numbers(16, "cam1_T_cam2 as 16 numbers, row by row").reshape(4, 4)
-        if np.isfinite(cam1_T_cam2).all() and not np.allclose(cam1_T_cam2[3], RIGID_ROW):
-            raise DataError(f"{found.where}: the last row of cam1_T_cam2 is {cam1_T_cam2[3]}, expected 0 0 0 1")
-        rotation, moved = cam1_T_cam2[:3, :3], cam1_T_cam2[:3, 3]
-        length = float(np.linalg.norm(moved))
-        turned, has_moved = bool(np.isfinite(rotation).all()), length > 0
-        statuses = ["ok" if turned else "unreadable"] * 2 + ["ok" if has_moved else "unreadable"]
-        statuses.append("not asked" if not is_metric(item) else statuses[-1])
-        return PoseTable(
-            item=texts_of([item.id]),
-            group=texts_of([item.group]),
-            text=repeated("", 4)[None],
-            status=texts_of(statuses)[None],
-            metric=np.array([is_metric(item)]),
-            true_cam1_T_cam2=true[None],
-            predicted_angle_deg=np.array([rotation_angle_deg(rotation) if turned else np.nan]),
-            predicted_cam1_R_cam2=(rotation if turned else np.full((3, 3), np.nan))[None],
-            predicted_direction=(moved / length if has_moved else np.full(3, np.nan))[None],
-            predicted_distance_m=np.array([length if is_metric(item) and np.isfinite(length) else np.nan]),
-        )
-
-    def _objects(self, item: ObjectItem) -> tuple[AnswerTable, ...]:
-        questions = questions_of(item, ObjectsTaskConfig())
-        if not questions:
-            return ()
-        found, count = self.file.find(item.id, "objects"), len(questions)
-        values = found.numbers(count, f"{count} values, one a question")
-        blank = repeated("", count)
-        table = ObjectTable(
-            item=repeated(item.id, count),
-            group=repeated(item.group, count),
-            category=texts_of([question.question.value for question in questions]),
-            family=texts_of([family_of(question.question).value for question in questions]),
-            question=blank,
-            text=blank,
-            status=texts_of(_statuses(values)),
-            true=np.array([question.value for question in questions], np.float64),
-            predicted=values,
-        )
-        return (table,)
-
-
-def _at_points(
-    found: Prediction, points_px: NDArray[np.float64], camera: Camera, channels: int, count: int
-) -> NDArray[np.float64]:
-    """(count, channels) values at points of the original image: as listed, or the nearest pixel of a dense map."""
-    if found.size is None:
-        return found.numbers(count * channels, f"{count} points × {channels} values").reshape(count, channels)
-    height, width = found.size
-    if len(found.values) != height * width * channels:
-        raise DataError(
-            f"{found.where}: a map of {width}x{height} px has {height * width * channels} values, found"
-            f" {len(found.values)}"
-        )
-    dense: NDArray[np.float64] = found.values.reshape(height, width, channels)
-    scale = np.array([width / camera.width_px, height / camera.height_px])
-    # Pixel centres lie at whole numbers in both.
-    column, row = np.rint((points_px + 0.5) * scale - 0.5).astype(int).clip(0, [width - 1, height - 1]).T
-    sampled: NDArray[np.float64] = dense[row, column]
-    return sampled
-
-
-def _statuses(values: NDArray[np.float64]) -> list[str]:
-    return ["ok" if np.isfinite(value) else "unreadable" for value in values]
+        tables = [room.predicted(self.file, item) for task, room in SCORED.items() if task in self.file.tasks]
+        return tuple(table for table in tables if table is not None)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from vlm3.asking.tables import Headline
 from vlm3.evaluation.outcomes import Outcome
+from vlm3.tasks import SCORED
 
 MODEL = "model"
 """Whose scores these are, beside those of the baselines."""
@@ -97,7 +99,8 @@ class Report:
     def _sheets(self) -> list["_Sheet"]:
         """One for each task: benchmarks and answerers down, headline figures across."""
         sheets = []
-        for task, columns in HEADLINES.items():
+        for task, room in SCORED.items():
+            columns = room.table.headlines
             found = [score for score in self.scores if score.task == task]
             rows = [
                 [benchmark, by, *(_cell(found, benchmark, by, column) for column in columns)]
@@ -108,62 +111,13 @@ class Report:
         return sheets
 
 
-class _Column(NamedTuple):
-    metric: str
-    heading: str
-    form: str = ".3f"
-
-
 class _Sheet(NamedTuple):
     title: str
     headings: list[str]
     rows: list[list[str]]
 
 
-HEADLINES: dict[str, tuple[_Column, ...]] = {
-    "depth": (
-        _Column("delta1", "δ1"),
-        _Column("abs_rel", "AbsRel"),
-        _Column("z_rmse_m", "RMSE z, m"),
-        _Column("ray_rmse_m", "RMSE ray, m"),
-        _Column("silog", "SILog", ".1f"),
-        _Column("aligned_delta1", "δ1 aligned"),
-        _Column("unreadable_share", "unreadable"),
-        _Column("count", "answers", ".0f"),
-    ),
-    "correspondence": (
-        _Column("epe_mean_px", "EPE, px", ".1f"),
-        _Column("epe_median_px", "median", ".1f"),
-        _Column("pck_5_px", "PCK@5"),
-        _Column("pck_10_px", "PCK@10"),
-        _Column("pck_20_normalised", "PCK@20/1000"),
-        _Column("unreadable_share", "unreadable"),
-        _Column("count", "answers", ".0f"),
-    ),
-    "pose": (
-        _Column("rotation_mean_deg", "rotation, °", ".1f"),
-        _Column("direction_mean_deg", "direction, °", ".1f"),
-        _Column("auc_30_histogram_unsigned", "AUC@30 histogram"),
-        _Column("auc_30_trapezoid_unsigned", "trapezoid"),
-        _Column("auc_30_trapezoid_signed", "trapezoid, signed"),
-        _Column("distance_abs_rel", "distance AbsRel"),
-        _Column("unreadable_share", "unreadable"),
-        _Column("count", "pairs", ".0f"),
-    ),
-    "objects": (
-        _Column("qualitative_micro", "qualitative"),
-        _Column("quantitative_micro", "quantitative"),
-        _Column("qualitative_macro", "macro"),
-        _Column("quantitative_macro", "macro"),
-        _Column("length_abs_rel", "AbsRel"),
-        _Column("unreadable_share", "unreadable"),
-        _Column("count", "answers", ".0f"),
-    ),
-}
-"""Task → figures of its table; the JSON holds all."""
-
-
-def _cell(scores: Sequence[Score], benchmark: str, by: str, column: _Column) -> str:
+def _cell(scores: Sequence[Score], benchmark: str, by: str, column: Headline) -> str:
     for score in scores:
         if (score.benchmark, score.by, score.metric) == (benchmark, by, column.metric):
             if not math.isfinite(score.value):

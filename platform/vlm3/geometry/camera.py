@@ -1,12 +1,14 @@
 """Pinhole cameras with Brown or fisheye distortion. OpenCV axes; pixel centres at integer coordinates."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vlm3.geometry.pixels import scaled_px
 
 Array = NDArray[np.float64]
 MAX_ANGLE_RAD = np.deg2rad(89.0)
@@ -84,6 +86,24 @@ class Camera:
                 f" {self.width_px}x{self.height_px} px: do K and the image have the same size?"
             )
         return None
+
+    def contains(self, points_px: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) True for pixels (N, 2) on the image; NaN is not."""
+        u, v = points_px[:, 0], points_px[:, 1]
+        inside: NDArray[np.bool_] = (u >= -0.5) & (u < self.width_px - 0.5) & (v >= -0.5) & (v < self.height_px - 0.5)
+        return inside
+
+    def scaled(self, sx: float, sy: float, width_px: int, height_px: int) -> "Camera":
+        """The camera of the image once it is sx and sy times as large and has this size; with the same lens."""
+        return replace(
+            self,
+            width_px=width_px,
+            height_px=height_px,
+            fx_px=self.fx_px * sx,
+            fy_px=self.fy_px * sy,
+            cx_px=scaled_px(self.cx_px, sx),
+            cy_px=scaled_px(self.cy_px, sy),
+        )
 
     def unproject(self, points_px: NDArray[np.floating]) -> Array:
         """Rays with z = 1 through pixels: (N, 2) → (N, 3); NaN where no ray in front of the camera maps there."""

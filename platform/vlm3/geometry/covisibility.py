@@ -64,16 +64,9 @@ def frustum_shares(cameras: Sequence[Camera], world_T_cam: Sequence[Array], comp
     points_m = [transform(pose, _frustum(camera)) for camera, pose in zip(cameras, world_T_cam, strict=True)]
 
     def contained(points_world_m: Array, j: int) -> Mask:
-        return inside_image(cameras[j].project(transform(invert(world_T_cam[j]), points_world_m)), cameras[j])
+        return cameras[j].contains(cameras[j].project(transform(invert(world_T_cam[j]), points_world_m)))
 
     return _shares(points_m, compared, contained)
-
-
-def inside_image(points_px: Array, camera: Camera) -> Mask:
-    """(N,) True for pixels (N, 2) that lie in the image of `camera`; NaN does not."""
-    u, v = points_px[:, 0], points_px[:, 1]
-    inside: Mask = (u >= -0.5) & (u < camera.width_px - 0.5) & (v >= -0.5) & (v < camera.height_px - 0.5)
-    return inside
 
 
 def _shares(points_world_m: Sequence[Array], compared: Mask, seen_by: Callable[[Array, int], Mask]) -> Array:
@@ -93,7 +86,7 @@ def _shares(points_world_m: Sequence[Array], compared: Mask, seen_by: Callable[[
 def _visible(points_world_m: Array, view: PosedDepth) -> Mask:
     points_m = transform(invert(view.world_T_cam), points_world_m)
     pixels = view.camera.project(points_m)
-    inside = inside_image(pixels, view.camera) & (points_m[:, 2] > MIN_Z_M)
+    inside = view.camera.contains(pixels) & (points_m[:, 2] > MIN_Z_M)
     # Points outside are looked up in the corner and masked: cheaper than picking out those inside.
     column, row = (np.rint(np.where(inside, axis, 0.0)).astype(np.intp) for axis in pixels.T)
     there = view.z_depth_m[row, column]

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera
-from vlm3.geometry.covisibility import inside_image
 
 Mask = NDArray[np.bool_]
 RELATIVE_TOLERANCE = 0.05
@@ -45,7 +44,7 @@ def sight(
     """
     height, width = z_depth_m.shape
     pixels = camera.project(points_cam_m)
-    inside = inside_image(pixels, camera)
+    inside = camera.contains(pixels)
     u, v = (np.where(inside, axis, 0.0).clip(0, size - 1) for axis, size in zip(pixels.T, (width, height), strict=True))
     left, top = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlm3.infer.text_model import Ending, Reply
+from vlm3.asking.text_model import Ending, Reply
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.patches import patchify
 from vlm3.tokens.vision import VisionSpec

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from vlm3.asking.text_model import Ending, Reply
 from vlm3.errors import DataError
-from vlm3.infer.text_model import Ending, Reply
 
 CUT_REASONS = ("length", "max_tokens", "max_output_tokens", "model_length")
 REFUSED_REASONS = ("content_filter", "safety", "refusal")

@@ -19,10 +19,10 @@ import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.asking.text_model import Ending, ImageBounds, Reply, TextRequest
 from vlm3.backoff import Backoff
 from vlm3.errors import ConfigError, DataError
 from vlm3.infer.dialect import Dialect, reply_of
-from vlm3.infer.text_model import Ending, ImageBounds, Reply, TextRequest
 from vlm3.log import get_logger
 
 log = get_logger(__name__)

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import torch
 
+from vlm3.asking.text_model import ImageBounds, Reply, TextRequest
 from vlm3.errors import ConfigError
 from vlm3.infer.decode import greedy
-from vlm3.infer.text_model import ImageBounds, Reply, TextRequest
 from vlm3.models.load import ModelConfig, load_model
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
@@ -42,7 +42,7 @@ class LocalModel:
     @property
     def bounds(self) -> ImageBounds:
         """Those of its image processor."""
-        return ImageBounds.of(self.vision)
+        return self.vision.bounds
 
     def answer(self, request: TextRequest) -> list[Reply]:
         """The most likely answers."""

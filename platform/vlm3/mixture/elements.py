@@ -1,8 +1,8 @@
 """Where the samples of a component lie: which clip and slot a number stands for, and what replaces it."""
 
 from vlm3.mixture.components import ComponentSize
-from vlm3.mixture.mixing import Word, word
 from vlm3.mixture.permutation import permute
+from vlm3.mixture.splitmix import Word, word
 
 
 def place_of(number: Word, clips: Word, slots: Word, clip_key: Word, slot_key: Word) -> tuple[Word, Word, Word, Word]:

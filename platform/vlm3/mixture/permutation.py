@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.mixture.mixing import Word, below, word
+from vlm3.mixture.splitmix import Word, below, word
 
 _Words = NDArray[np.integer[Any]]
 MAX_SIZE = 1 << 40
@@ -24,7 +24,7 @@ def permute(index: Word, size: Word, key: Word) -> Word:
     Args:
         index: numbers in [0, size), an integer or an (N,) uint64 array.
         size: length of what is shuffled, 1 … 2⁴⁰, of the type and shape of `index`.
-        key: a well-mixed 64-bit word for each index (`vlm3.mixture.mixing.word`), of the type and shape of `index`.
+        key: a well-mixed 64-bit word for each index (`vlm3.mixture.splitmix.word`), of the type and shape of `index`.
 
     Returns:
         Numbers in [0, size): a bijection of `index` for each pair (size, key). Integers and arrays agree.

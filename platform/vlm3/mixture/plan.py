@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from vlm3.errors import CheckpointError, ConfigError
 from vlm3.mixture.components import ComponentSize, check_same, check_weights, ever_weighted, sample_limits
 from vlm3.mixture.elements import place_of, replacement
-from vlm3.mixture.mixing import word
 from vlm3.mixture.segments import Change, Segment, follow
+from vlm3.mixture.splitmix import word
 from vlm3.seeds import derive_seed
 
 __all__ = ["DEFAULT_PERIOD", "MAX_ATTEMPTS", "ComponentSize", "Draw", "DrawBatch", "MixturePlan"]

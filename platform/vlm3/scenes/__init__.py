@@ -1,1 +1,1 @@
-"""Foreign datasets read into frames; clips; checks."""
+"""Scenes, frames and clips: what every reader gives and every shard holds; their checks."""

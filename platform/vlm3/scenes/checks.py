@@ -80,9 +80,8 @@ def _label_fault(frame: Frame) -> str | None:
     wrong: NDArray[np.bool_] = ~(np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M))
     if wrong.any():
         return _share(f"out of the range of depth (0 to {MAX_DEPTH_M:g} m)", wrong, f"{depth_m[wrong][0]:g} m")
-    u, v = points[:, 0], points[:, 1]
     camera = frame.camera
-    outside = ~((u >= -0.5) & (u < camera.width_px - 0.5) & (v >= -0.5) & (v < camera.height_px - 0.5))
+    outside = ~camera.contains(points[:, :2])
     if outside.any():
         first = points[outside][0]
         where = f"({first[0]:g}, {first[1]:g}) in {camera.width_px}x{camera.height_px} px"

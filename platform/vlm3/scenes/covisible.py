@@ -1,12 +1,13 @@
 """Which frames of a scene see the same things, without comparing every frame with every other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.geometry.camera import Camera
+from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.covisibility import PosedDepth, covisible_shares, frustum_shares
 from vlm3.scenes.depth_labels import depth_camera
 from vlm3.scenes.schema import Frame
@@ -68,14 +69,8 @@ def _compared(frame: Frame, world_T_cam: NDArray[np.float64]) -> PosedDepth | No
         return None
     source, z_depth_m = depth_camera(frame.small_depth, frame.camera), frame.small_depth.z_depth_m
     scale = min(1.0, COMPARED_LONG_SIDE_PX / max(z_depth_m.shape))
-    target = Camera(
-        max(1, round(source.width_px * scale)),
-        max(1, round(source.height_px * scale)),
-        source.fx_px * scale,
-        source.fy_px * scale,
-        (source.cx_px + 0.5) * scale - 0.5,
-        (source.cy_px + 0.5) * scale - 0.5,
-    )
+    size_px = (max(1, round(source.width_px * scale)), max(1, round(source.height_px * scale)))
+    target = replace(source.scaled(scale, scale, *size_px), distortion=Distortion.NONE, coefficients=())
     rows, columns, inside = _samples(source, target)
     return PosedDepth(np.where(inside, z_depth_m[rows, columns], np.float32(np.nan)), target, world_T_cam)
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera
+from vlm3.geometry.pixels import scaled_px
 from vlm3.scenes.schema import MAX_POINTS, SMALL_DEPTH_LONG_SIDE_PX, DepthMap
 
 
@@ -50,8 +51,8 @@ def shrink_depth(z_depth_m: NDArray[np.floating], camera: Camera) -> DepthMap:
         z_depth_m[np.ix_(v, u)].astype(np.float32),
         camera.fx_px * sx,
         camera.fy_px * sy,
-        (camera.cx_px + 0.5) * sx - 0.5,
-        (camera.cy_px + 0.5) * sy - 0.5,
+        scaled_px(camera.cx_px, sx),
+        scaled_px(camera.cy_px, sy),
     )
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
 
+from vlm3.asking.protocol import Conversation
 from vlm3.errors import ConfigError
 from vlm3.storage.failures import StorageError
-from vlm3.tasks.protocol import Conversation
 from vlm3.tokens.template import MAX_IMAGES, Layout, Marker, read_layout
 from vlm3.tokens.vision import VisionSpec
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from vlm3.asking.text_model import ImageBounds
 from vlm3.errors import ConfigError
 
 PROCESSOR_FILE = "preprocessor_config.json"
@@ -29,6 +30,11 @@ class VisionSpec:
     """Bounds on H·W inside which the stock processor does not resize an image that lies on the grid."""
     image_token_id: int
     """Token that stands for one visual token in the prompt."""
+
+    @property
+    def bounds(self) -> ImageBounds:
+        """Of images that the model takes as they are."""
+        return ImageBounds(self.token_px, self.min_pixels, self.max_pixels)
 
     @property
     def token_px(self) -> int:

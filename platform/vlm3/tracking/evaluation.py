@@ -5,27 +5,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vlm3.benchmarks.items import Benchmark, DepthItem, Item, ObjectItem, PairItem
+from vlm3.asking.tables import AnswerTable, take
+from vlm3.benchmarks.items import Benchmark
 from vlm3.evaluation.outcomes import asked_only
 from vlm3.evaluation.report import Report
-from vlm3.evaluation.scoring import own_kind
-from vlm3.evaluation.tables import (
-    AnswerTable,
-    CorrespondenceTable,
-    DepthTable,
-    ObjectTable,
-    PoseTable,
-    take,
-)
-from vlm3.storage.images import decode_rgb
-from vlm3.tracking.evaluation_pictures import (
-    boxes_overlay,
-    camera_pair,
-    error_by_depth,
-    match_lines,
-    score_by_benchmark,
-)
-from vlm3.tracking.pictures import depth_overlay, scatter_true_predicted
+from vlm3.tasks import SCORED
+from vlm3.tracking.evaluation_pictures import score_by_benchmark
 from vlm3.tracking.registry import ResolvedModel
 from vlm3.tracking.runs import TrackedRun
 
@@ -63,18 +48,13 @@ def record_evaluation(
         tables = answers[benchmark.name]
         for task, table in tables.items():
             run.file(folder / benchmark.name / f"{task}.parquet", f"answers/{benchmark.name}")
-            for name, figure in _plots(table):
-                run.figure(f"pictures/{benchmark.name}/{task}-{name}.png", figure)
+            if len(shown := asked_only(table)):
+                for name, figure in SCORED[task].plots(shown):
+                    run.figure(f"pictures/{benchmark.name}/{task}-{name}.png", figure)
         for name, figure in _overlays(benchmark, rows, tables):
             run.figure(f"pictures/{benchmark.name}/{name}.png", figure)
     for task in dict.fromkeys(score.task for score in report.scores):
         run.figure(f"pictures/{task}.png", score_by_benchmark(report, task))
-
-
-def _plots(table: AnswerTable) -> Iterator[tuple[str, Figure]]:
-    if isinstance(table, DepthTable) and len(table := asked_only(table)):
-        yield "scatter", scatter_true_predicted(*own_kind(table))
-        yield "by-depth", error_by_depth(table)
 
 
 def _overlays(
@@ -88,20 +68,8 @@ def _overlays(
             return
         for item in benchmark.read(row):
             for task, table in tables.items():
-                if (task, item.id) in missing and (figure := _overlay(item, take(table, table.item == item.id))):
+                if (task, item.id) in missing and (
+                    figure := SCORED[task].overlay(item, take(table, table.item == item.id))
+                ):
                     missing.discard((task, item.id))
                     yield f"{task}-{wanted[task].index(item.id)}", figure
-
-
-def _overlay(item: Item, table: AnswerTable) -> Figure | None:
-    match item, table:
-        case DepthItem(), DepthTable():
-            return depth_overlay(decode_rgb(item.frame.encoded_image), table.point_px, *own_kind(table))
-        case PairItem(), CorrespondenceTable():
-            return match_lines(decode_rgb(item.frame1.encoded_image), decode_rgb(item.frame2.encoded_image), table)
-        case PairItem(), PoseTable():
-            return camera_pair(table, 0)
-        case ObjectItem(), ObjectTable():
-            return boxes_overlay(decode_rgb(item.frame.encoded_image), item.frame.camera, item.frame.boxes or (), table)
-        case _:
-            return None

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.benchmarks.items import DepthItem
+from vlm3.asking.items import DepthItem
+from vlm3.asking.predictor import Predictor
+from vlm3.asking.tables import OUTSIDE
 from vlm3.errors import DataError
 from vlm3.evaluation.answering import check_shown
-from vlm3.evaluation.outcomes import OUTSIDE
 from vlm3.geometry.depth import DepthKind
-from vlm3.infer.depth import answer_depth
-from vlm3.infer.predictor import Predictor
 from vlm3.log import get_logger
-from vlm3.metrics.depth import DepthScores, best_constant, depth_scores
 from vlm3.scenes.schema import Frame
 from vlm3.scenes.sharded import DEPTH_COLUMNS, ShardedSource
 from vlm3.seeds import derive_seed, generator
 from vlm3.storage.split import Split
+from vlm3.tasks.depth.answering import answer_depth
+from vlm3.tasks.depth.metrics import DepthScores, best_constant, depth_scores
 
 log = get_logger(__name__)
 NAN = float("nan")

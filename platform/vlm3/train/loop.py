@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.mixture.ledger import Ledger
-from vlm3.mixture.quarantine import Fault
+from vlm3.stream.parcels import Cost
+from vlm3.stream.quarantine import Fault
+from vlm3.stream.step_input import StepInput
 from vlm3.tokens.batch import ModelBatch
 from vlm3.train.engine import Engine, StepStats
-from vlm3.train.parcels import Cost
-from vlm3.train.step_input import StepInput
 
 
 @dataclass(frozen=True, slots=True)

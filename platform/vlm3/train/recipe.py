@@ -4,20 +4,23 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
-from pydantic import Field
+from pydantic import Field, create_model, model_validator
 
+from vlm3.asking.spec import Asked, AskSpec
 from vlm3.config import StrictModel, apply_overrides, load_yaml
 from vlm3.errors import ConfigError
-from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedDepthMarker, AskedObjects, AskedPose, AskSpec
 from vlm3.mixture.config import MixtureConfig
 from vlm3.models.load import ModelConfig
-from vlm3.scenes.rooms import RoomsConfig
+from vlm3.sources.rooms.reader import RoomsConfig
+from vlm3.stream.config import StreamConfig
+from vlm3.tasks import TASKS
+from vlm3.tasks.spec_file import parse_spec
+from vlm3.tasks.template_sets import check_templates
 from vlm3.tracking.config import TrackingConfig
 from vlm3.train.engine_config import EngineConfig
 from vlm3.train.optimizer import OptimizerConfig
-from vlm3.train.stream_config import StreamConfig
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -35,51 +38,52 @@ class SourceConfig(StrictModel):
     """Rendered rooms: ingested at `uri` when the run starts, unless they are there already."""
 
 
-class DepthComponentConfig(AskedDepth):
-    """Depth questions on every source."""
-
-    weight: Weight = 1.0
-
-
-class DepthMarkerComponentConfig(AskedDepthMarker):
-    """Depth questions about a marked point on every source."""
-
-    weight: Weight = 1.0
-
-
-class CorrespondenceComponentConfig(AskedCorrespondence):
-    """Correspondence questions on pairs of frames of every source."""
-
-    weight: Weight = 1.0
-
-
-class PoseComponentConfig(AskedPose):
-    """Questions about the pose between pairs of frames of every source."""
-
-    weight: Weight = 1.0
-
-
-class ObjectsComponentConfig(AskedObjects):
-    """Questions about objects of every source that has boxes."""
-
-    weight: Weight = 1.0
-
-
 class TasksConfig(StrictModel):
-    """The tasks that may be trained, with their weights; null for those that are not."""
+    """The tasks that may be trained, with their weights; null for those that are not. A key for each task."""
 
-    depth: DepthComponentConfig | None = DepthComponentConfig()
-    depth_marker: DepthMarkerComponentConfig | None = None
-    correspondence: CorrespondenceComponentConfig | None = None
-    pose: PoseComponentConfig | None = None
-    objects: ObjectsComponentConfig | None = None
+    def parts(self) -> dict[str, Asked]:
+        """What the recipe says of each task that it may train, by name."""
+        return {room.asked.task: part for room in TASKS if (part := getattr(self, room.asked.task)) is not None}
+
+    def weights(self) -> dict[str, float]:
+        """Of these tasks."""
+        return {name: cast(Weighted, part).weight for name, part in self.parts().items()}
 
     def spec(self, trained: Collection[str]) -> AskSpec:
         """How a model wants to be asked that was trained on the tasks of these names."""
-        asked = {name: getattr(self, name) for name in type(self).model_fields if name in trained}
-        return AskSpec.parse(
-            {n: part.model_dump(mode="json", exclude={"weight"}) for n, part in asked.items()}, "tasks"
-        )
+        asked = {name: part for name, part in self.parts().items() if name in trained}
+        plain = {name: part.model_dump(mode="json", exclude={"weight"}) for name, part in asked.items()}
+        return parse_spec(plain, "tasks")
+
+    @model_validator(mode="after")
+    def _template_sets(self) -> Self:
+        for part in self.parts().values():
+            check_templates(part.ask.templates)
+        return self
+
+
+class Weighted(StrictModel):
+    """A task of a recipe."""
+
+    weight: Weight = 1.0
+    """Share of the stream, relative to the other tasks."""
+
+
+def _tasks_of_recipes() -> type[TasksConfig]:
+    """The model with a key for each task. Its classes are names of this module: recipes travel between processes."""
+    fields: dict[str, Any] = {}
+    for room in TASKS:
+        name, bases = f"{room.asked.__name__}InRecipe", (room.asked, Weighted)
+        part = create_model(name, __base__=bases, __module__=__name__, __doc__=room.asked.__doc__)
+        globals()[name] = part
+        fields[room.asked.task] = (part | None, part() if room.trained_by_default else None)
+    return create_model("RecipeTasks", __base__=TasksConfig, __module__=__name__, **fields)
+
+
+if TYPE_CHECKING:
+    RecipeTasks = TasksConfig
+else:
+    RecipeTasks = _tasks_of_recipes()
 
 
 class EvaluationConfig(StrictModel):
@@ -121,7 +125,7 @@ class Recipe(StrictModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     seed: Annotated[int, Field(ge=0)] = 0
     sources: dict[str, SourceConfig]
-    tasks: TasksConfig = TasksConfig()
+    tasks: RecipeTasks = RecipeTasks()
     mixture: MixtureConfig = MixtureConfig()
     """Weights of single components, in place of source weight × task weight; when they change; caps on repetition."""
     model: ModelConfig

@@ -11,30 +11,31 @@ import ray.train
 import torch
 import torch.distributed as dist
 
+from vlm3.asking.predictor import Predictor
 from vlm3.infer.local_model import LocalModel
-from vlm3.infer.predictor import Predictor
 from vlm3.log import configure, get_logger
-from vlm3.mixture.dealing import StepShape
-from vlm3.mixture.quarantine import QuarantineLimit
 from vlm3.models.export import export_model
 from vlm3.models.load import load_model
 from vlm3.scenes.schema import Frame
+from vlm3.stream.dealing import StepShape
+from vlm3.stream.parcels import RowParcel
+from vlm3.stream.quarantine import QuarantineLimit
+from vlm3.stream.step_input import StepInput, step_inputs
+from vlm3.tasks.spec_file import spec_json
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
-from vlm3.train.callbacks import Evaluation
+from vlm3.train.callbacks.evaluation import Evaluation
+from vlm3.train.callbacks.quarantine_table import Quarantine
+from vlm3.train.callbacks.step_metrics import StepMetrics
 from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames, image_id
 from vlm3.train.gauges import StepGauges
 from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
-from vlm3.train.parcels import RowParcel
 from vlm3.train.plan_watch import PlanWatch
 from vlm3.train.progress import tell_activity, write_summary
-from vlm3.train.quarantine_table import Quarantine
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
-from vlm3.train.step_input import StepInput, step_inputs
-from vlm3.train.step_metrics import StepMetrics
 from vlm3.train.worker_config import EXPORT_FOLDER, STREAM, WorkerConfig
 
 log = get_logger(__name__)
@@ -103,7 +104,7 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     if metrics is not None:
         assert weights is not None
         export_model(
-            engine.module, weights, worker.model_dir, worker.run_dir / EXPORT_FOLDER, {"vlm3.json": ask.to_json()}
+            engine.module, weights, worker.model_dir, worker.run_dir / EXPORT_FOLDER, {"vlm3.json": spec_json(ask)}
         )
         summary |= metrics.summary(state)
         metrics.run.metrics({f"summary/{name}": value for name, value in summary.items()}, recipe.train.steps)

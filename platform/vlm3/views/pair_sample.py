@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.geometry.covisibility import inside_image
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.geometry.rigid import invert, relative, transform
 from vlm3.geometry.visibility import RELATIVE_TOLERANCE, sight
@@ -128,7 +127,7 @@ def source_correspondences(
     points_m = transform(cam2_T_cam1, frame1.camera.unproject(source1_px) * z_depth_m[:, None])
     source2_px = frame2.camera.project(points_m)
     # A point outside of frame 2 has no place in it, nor in its unified image, even where that is padded.
-    in_frame2 = inside_image(source2_px, frame2.camera)
+    in_frame2 = frame2.camera.contains(source2_px)
     found = sight(
         points_m, frame2.small_depth.z_depth_m, depth_camera(frame2.small_depth, frame2.camera), relative_tolerance
     )

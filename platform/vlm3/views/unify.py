@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Camera
+from vlm3.geometry.pixels import scaled_px
 from vlm3.geometry.ray_extent import ray_extent
 from vlm3.storage.images import decode_at_least, decode_size
-from vlm3.views.warp import inside_image, valid_mask, warp
+from vlm3.views.warp import valid_mask, warp
 
 MAX_UPSCALE = 32.0
 MAX_SIDE_PX = 32_766
@@ -132,8 +133,8 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
         height_px,
         policy.focal_px,
         policy.focal_px,
-        (camera.cx_px + 0.5) * sx - 0.5 - columns.first_of(width_px),
-        (camera.cy_px + 0.5) * sy - 0.5 - rows.first_of(height_px),
+        scaled_px(camera.cx_px, sx) - columns.first_of(width_px),
+        scaled_px(camera.cy_px, sy) - rows.first_of(height_px),
     )
 
 
@@ -190,4 +191,4 @@ def _clip_to(camera: Camera, points_px: Array) -> Array:
     nearest_px = points_px.clip(-0.5, last_px)
     on_edge = (np.abs(points_px - nearest_px) <= 2 * ROUNDING_PX).all(axis=1)
     moved = np.where(on_edge[:, None], nearest_px, np.nan)
-    return np.where(inside_image(camera, points_px)[:, None], points_px, moved)
+    return np.where(camera.contains(points_px)[:, None], points_px, moved)

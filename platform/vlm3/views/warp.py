@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from threading import Lock
@@ -13,6 +13,7 @@ from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera, Distortion
+from vlm3.geometry.pixels import scaled_px
 from vlm3.storage.images import Decoded
 
 AREA_BELOW = 0.75
@@ -69,18 +70,6 @@ def valid_mask(camera: Camera, target: Camera) -> NDArray[np.bool_]:
     return mask
 
 
-def inside_image(camera: Camera, points_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N,) True for points (N, 2) on the camera's image; False for NaN."""
-    with np.errstate(invalid="ignore"):
-        inside: NDArray[np.bool_] = (
-            (points_px[:, 0] >= -0.5)
-            & (points_px[:, 0] < camera.width_px - 0.5)
-            & (points_px[:, 1] >= -0.5)
-            & (points_px[:, 1] < camera.height_px - 0.5)
-        )
-    return inside
-
-
 def _averaged(decoded: Decoded, camera: Camera, target: Camera) -> tuple[Image, float, float]:
     """Pixels, and how many there are per pixel of the full image: after area averaging where they shrink much."""
     pixels, kx, ky = decoded.pixels, decoded.scale_x, decoded.scale_y
@@ -94,14 +83,14 @@ def _averaged(decoded: Decoded, camera: Camera, target: Camera) -> tuple[Image, 
 def _rescale(pixels: Image, kx: float, ky: float, camera: Camera, target: Camera, interpolation: int) -> Image:
     # The unified plane begins where the source does, so its pixel U lies at (U + 0.5) / s − 0.5: what resizing does.
     sx, sy = target.fx_px / (camera.fx_px * kx), target.fy_px / (camera.fy_px * ky)
-    left = round((camera.cx_px + 0.5) * target.fx_px / camera.fx_px - 0.5 - target.cx_px)
-    top = round((camera.cy_px + 0.5) * target.fy_px / camera.fy_px - 0.5 - target.cy_px)
+    left = round(scaled_px(camera.cx_px, target.fx_px / camera.fx_px) - target.cx_px)
+    top = round(scaled_px(camera.cy_px, target.fy_px / camera.fy_px) - target.cy_px)
     rows, columns = shown = _shown(camera, target)
     plane_width, plane_height = _resized_size(pixels, sx, sy)
     fits = left + columns.stop <= plane_width and top + rows.stop <= plane_height
     if not fits or plane_width * plane_height > MAX_PLANE_RATIO * target.width_px * target.height_px:
         # A small window of a plane that is much larger (or a last column lost to rounding).
-        matrix = np.array([[1 / sx, 0, (left + 0.5) / sx - 0.5], [0, 1 / sy, (top + 0.5) / sy - 0.5]])
+        matrix = np.array([[1 / sx, 0, scaled_px(left, 1 / sx)], [0, 1 / sy, scaled_px(top, 1 / sy)]])
         size, flags = (target.width_px, target.height_px), interpolation | cv2.WARP_INVERSE_MAP
         part: Image = cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[shown]
     else:
@@ -167,13 +156,7 @@ def _kept_strips(camera: Camera, target: Camera, kx: float, ky: float) -> tuple[
 
 
 def _make_strips(camera: Camera, target: Camera, kx: float, ky: float) -> Iterator[LensStrip]:
-    reduced = replace(
-        camera,
-        fx_px=camera.fx_px * kx,
-        fy_px=camera.fy_px * ky,
-        cx_px=(camera.cx_px + 0.5) * kx - 0.5,
-        cy_px=(camera.cy_px + 0.5) * ky - 0.5,
-    )
+    reduced = camera.scaled(kx, ky, camera.width_px, camera.height_px)
     make, length = (
         (cv2.fisheye.initUndistortRectifyMap, 4)
         if camera.distortion is Distortion.FISHEYE

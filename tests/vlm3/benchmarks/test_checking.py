@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
+from vlm3.asking.spec import AskSpec
+from vlm3.asking.text_model import ImageBounds
 from vlm3.benchmarks.checking import Checked, Fault, check_row, refusal
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.errors import DataError
 from vlm3.evaluation.answering import check_shown
-from vlm3.infer.spec import AskSpec
-from vlm3.infer.text_model import ImageBounds
+from vlm3.tasks.spec_file import spec_of_every_task
 
 EYE = np.eye(4).tolist()
 MOVED = [[1.0, 0, 0, -0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -180,7 +181,7 @@ def test_a_row_that_reads_and_cannot_be_shown_is_a_bad_row_like_any_other(folder
     told[0]["intrinsics"] = [0.5, 0.5, 31.5, 23.5, 64, 48]
     (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, told)))
     benchmark = open_benchmark(str(folder), None)
-    shown = partial(check_shown, ask=AskSpec.of_every_task(), bounds=ImageBounds(32, 1024, 1 << 24))
+    shown = partial(check_shown, ask=spec_of_every_task(), bounds=ImageBounds(32, 1024, 1 << 24))
     found = [check_row(benchmark, row, shown) for row in benchmark.rows()]
     assert isinstance(found[0], Fault) and "scaled up 2000 times" in found[0].reason and found[1] == "b"
     assert [check_row(benchmark, row) for row in benchmark.rows()] == ["a", "b"], "it reads"

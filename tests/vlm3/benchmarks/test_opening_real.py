@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vlm3.asking.items import DepthItem, ObjectItem, PairItem
 from vlm3.benchmarks.checking import Checked, check_row
-from vlm3.benchmarks.items import DepthItem, ObjectItem, PairItem
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.geometry.rigid import invert
 from vlm3.scenes.schema import Scale
-from vlm3.tasks.object_answers import oriented
+from vlm3.tasks.objects.truths import oriented
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tests.broken import write_source
+from vlm3.asking.items import DepthItem, Item, ObjectItem, PairItem
 from vlm3.benchmarks.checking import Checked, check_row
-from vlm3.benchmarks.items import MOST_POINTS, DepthItem, Item, ObjectItem, PairItem
+from vlm3.benchmarks.items import MOST_POINTS
 from vlm3.benchmarks.opening import open_benchmark, open_benchmarks
 from vlm3.benchmarks.shards import HeldOut
 from vlm3.errors import ConfigError, DataError
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.storage.split import Split
 
 

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from vlm3.benchmarks.items import ObjectItem
+from vlm3.asking.items import ObjectItem
+from vlm3.asking.object_questions import ObjectQuestion
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.benchmarks.spatialrgpt import HORIZONTAL_FOV_DEG, SpatialRgptBench, published_value
 from vlm3.errors import DataError, UserError
 from vlm3.scenes.schema import IntrinsicsSource
-from vlm3.tasks.object_questions import ObjectQuestion
 
 Entry = dict[str, Any]
 

@@ -8,22 +8,27 @@ import pytest
 
 from tests import oracles
 from tests.oracles import FOCAL_PX, RANGE, Oracle, Reply
+from vlm3.asking.predictor import Predictor
+from vlm3.asking.spec import AskSpec
+from vlm3.asking.tables import AnswerTable, concatenate
+from vlm3.asking.text_model import TextRequest
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.evaluation.answering import TextAnswerer
 from vlm3.evaluation.report import MODEL
 from vlm3.evaluation.scoring import score
-from vlm3.evaluation.tables import TABLES, AnswerTable, concatenate
-from vlm3.infer.predictor import Predictor
-from vlm3.infer.spec import AskedCorrespondence, AskedDepth, AskedObjects, AskedPose, AskSpec
-from vlm3.infer.text_model import TextRequest
-from vlm3.tasks.correspondence import CorrespondenceTaskConfig
-from vlm3.tasks.depth import DepthTaskConfig
+from vlm3.tasks import SCORED
+from vlm3.tasks.correspondence.task import AskedCorrespondence, CorrespondenceTaskConfig
+from vlm3.tasks.depth.task import AskedDepth, DepthTaskConfig
+from vlm3.tasks.objects.task import AskedObjects
+from vlm3.tasks.pose.task import AskedPose
 
 ASK = AskSpec(
-    depth=AskedDepth(focal_px=FOCAL_PX, ask=DepthTaskConfig(reference_range=RANGE)),
-    correspondence=AskedCorrespondence(focal_px=FOCAL_PX, ask=CorrespondenceTaskConfig(reference_range=RANGE)),
-    pose=AskedPose(focal_px=FOCAL_PX),
-    objects=AskedObjects(focal_px=FOCAL_PX),
+    (
+        AskedDepth(focal_px=FOCAL_PX, ask=DepthTaskConfig(reference_range=RANGE)),
+        AskedCorrespondence(focal_px=FOCAL_PX, ask=CorrespondenceTaskConfig(reference_range=RANGE)),
+        AskedPose(focal_px=FOCAL_PX),
+        AskedObjects(focal_px=FOCAL_PX),
+    )
 )
 Pack = Callable[[Path], Reply]
 MOST_ROWS = 24
@@ -41,7 +46,7 @@ def figures(folder: Path, reply: Reply) -> dict[str, dict[str, float]]:
                 tables.setdefault(table.task, []).append(table)
     return {
         task: {s.metric: s.value for s in score(folder.name, concatenate(tables[task]), 0) if s.by == MODEL}
-        for task in TABLES
+        for task in SCORED
         if task in tables
     }
 

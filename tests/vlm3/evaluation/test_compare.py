@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from tests.answer_tables import correspondence_answers, depth_answers, object_answers
+from vlm3.asking.tables import AnswerTable, to_arrow
 from vlm3.errors import DataError
 from vlm3.evaluation.compare import compare, comparison_table, notes
-from vlm3.evaluation.tables import AnswerTable, to_arrow
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.uniform(1, 9, 200).tolist()

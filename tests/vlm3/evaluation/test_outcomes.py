@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from tests.answer_tables import correspondence_answers, depth_answers, object_answers, pose_answers, texts
-from vlm3.evaluation.outcomes import Outcome, asked_only, outcome, share, sound
+from vlm3.asking.tables import AnswerTable, share
+from vlm3.evaluation.outcomes import Outcome, asked_only, outcome
 from vlm3.evaluation.report import MODEL, Report
 from vlm3.evaluation.scoring import per_answer, score
-from vlm3.evaluation.tables import AnswerTable, CorrespondenceTable, DepthTable, ObjectTable
 from vlm3.geometry.rotation import YawPitchRoll
+from vlm3.tasks.correspondence.table import CorrespondenceTable
+from vlm3.tasks.depth.table import DepthTable
+from vlm3.tasks.objects.table import ObjectTable
 
 NAN = float("nan")
 TURN = YawPitchRoll(10, 0, 0)
@@ -119,6 +122,6 @@ def test_a_prediction_that_is_no_rotation_counts_as_unreadable_and_the_reason_is
 def test_rotations_that_were_rounded_stay_and_no_table_is_changed() -> None:
     table = pose_answers([TURN] * 2, [TURN] * 2)
     table.predicted_cam1_R_cam2[0] = np.round(table.predicted_cam1_R_cam2[0], 3)
-    assert sound(table) is table and outcome("set", table).notes() == []
+    assert table.sound() is table and outcome("set", table).notes() == []
     table.predicted_cam1_R_cam2[1] *= 2
-    assert sound(table) is not table and (table.status != "unreadable").all()
+    assert table.sound() is not table and (table.status != "unreadable").all()

@@ -10,16 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.frames import make_frame
-from vlm3.benchmarks.items import DepthItem, ObjectItem, PairItem
+from vlm3.asking.items import DepthItem, ObjectItem, PairItem
 from vlm3.errors import DataError
-from vlm3.evaluation.object_questions import questions_of
 from vlm3.evaluation.predictions import PredictedAnswerer, PredictionFile
 from vlm3.evaluation.scoring import score
-from vlm3.evaluation.tables import CorrespondenceTable, DepthTable, ObjectTable, PoseTable
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_of
 from vlm3.scenes.schema import Scale
-from vlm3.tasks.objects import ObjectsTaskConfig
+from vlm3.tasks.correspondence.table import CorrespondenceTable
+from vlm3.tasks.depth.table import DepthTable
+from vlm3.tasks.objects.questions import questions_of
+from vlm3.tasks.objects.table import ObjectTable
+from vlm3.tasks.objects.task import ObjectsTaskConfig
+from vlm3.tasks.pose.table import PoseTable
 
 FRAME1, FRAME2 = make_frame("s", 0), make_frame("s", 1)
 POINTS = np.array([[0.0, 0.0], [31.0, 23.0], [15.4, 11.6]])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.answer_tables import correspondence_answers, depth_answers, object_answers, pose_answers
-from vlm3.evaluation.report import HEADLINES, MODEL
+from vlm3.asking.tables import AnswerTable
+from vlm3.evaluation.report import MODEL
 from vlm3.evaluation.scoring import per_answer, score
-from vlm3.evaluation.tables import AnswerTable
 from vlm3.geometry.rotation import YawPitchRoll
 
 NAN = float("nan")
@@ -111,7 +111,5 @@ def test_objects() -> None:
 def test_every_headline_is_computed_for_model_and_baselines(table: AnswerTable) -> None:
     scores = score("set", table, 0)
     for by in {found.by for found in scores}:
-        assert {column.metric for column in HEADLINES[table.task]} <= {
-            found.metric for found in scores if found.by == by
-        }
+        assert {column.metric for column in table.headlines} <= {found.metric for found in scores if found.by == by}
     assert len({found.by for found in scores}) > 1

@@ -113,3 +113,16 @@ def test_memory_does_not_grow_with_the_number_of_lenses() -> None:
     finally:
         tracemalloc.stop()
     assert kept < 64 << 20
+
+
+@given(LENSES, st.floats(0.2, 5), st.floats(0.2, 5))
+def test_the_rays_of_a_resized_image_are_those_of_the_image(lens, sx: float, sy: float) -> None:
+    resized = camera(lens).scaled(sx, sy, 1, 1)
+    moved = (PIXELS + 0.5) * (sx, sy) - 0.5
+    np.testing.assert_allclose(resized.unproject(moved), camera(lens).unproject(PIXELS), atol=1e-9)
+
+
+def test_an_image_contains_its_pixels_to_their_edges() -> None:
+    small = Camera(4, 2, 10.0, 10.0, 1.0, 1.0)
+    points = np.array([(-0.5, -0.5), (3.49, 1.49), (3.5, 0), (0, 1.5), (-0.51, 0), (np.nan, 0)])
+    assert small.contains(points).tolist() == [True, True, False, False, False, False]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vlm3.asking.text_model import Ending
 from vlm3.infer import decode
 from vlm3.infer.decode import greedy
-from vlm3.infer.text_model import Ending
 
 Picture = Callable[[int, int, int], np.ndarray]
 # Different lengths, so that rows are padded.

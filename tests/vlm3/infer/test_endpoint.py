@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from vlm3.asking.text_model import Ending, Reply, TextRequest
 from vlm3.errors import ConfigError, DataError
 from vlm3.infer import endpoint
 from vlm3.infer.endpoint import Endpoint, EndpointModel
-from vlm3.infer.text_model import Ending, Reply, TextRequest
 
 IMAGES = tuple(np.random.default_rng(n).integers(0, 256, (32, 64, 3), dtype=np.uint8) for n in range(2))
 

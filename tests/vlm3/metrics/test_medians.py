@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vlm3.metrics.depth import align_scale
 from vlm3.metrics.medians import grouped_medians, medians_of_others
+from vlm3.tasks.depth.metrics import align_scale
 
 ROWS = st.lists(st.tuples(st.floats(0.01, 1000), st.integers(0, 6)), max_size=40)
 MANY = 20_000

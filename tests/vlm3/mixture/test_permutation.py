@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from vlm3.mixture.mixing import word
 from vlm3.mixture.permutation import MAX_SIZE, permute
+from vlm3.mixture.splitmix import word
 
 KEYS = st.integers(0, 2**64 - 1)
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tests.frames import make_frame
 from vlm3.geometry.covisibility import PosedDepth, covisible_shares
 from vlm3.scenes.covisible import NEIGHBOURS, covisibility_graph
-from vlm3.scenes.reader import open_reader
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
+from vlm3.sources.reader import open_reader
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
 ROOMS = RoomsReader(RoomsConfig(scenes=6, frames_per_scene=5, width_px=240, height_px=180, seed=14))
 

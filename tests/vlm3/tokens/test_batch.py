@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm3.tasks.protocol import Conversation, Turn
+from vlm3.asking.protocol import Conversation, Turn
 from vlm3.tokens.batch import IGNORED_LABEL, collate
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.patches import patchify

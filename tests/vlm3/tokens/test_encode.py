@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from vlm3.asking.protocol import Conversation, Turn
 from vlm3.errors import ConfigError
 from vlm3.storage.failures import StorageError
-from vlm3.tasks.protocol import Conversation, Turn
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 

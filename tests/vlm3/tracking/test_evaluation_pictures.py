@@ -12,15 +12,13 @@ from tests.answer_tables import correspondence_answers, depth_answers, object_an
 from vlm3.evaluation.report import Report, Score
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.rotation import YawPitchRoll
+from vlm3.pictures.drawing import RIGHT, WRONG
 from vlm3.scenes.schema import Box
-from vlm3.tracking.evaluation_pictures import (
-    boxes_overlay,
-    camera_pair,
-    error_by_depth,
-    match_lines,
-    score_by_benchmark,
-)
-from vlm3.tracking.pictures import RIGHT, WRONG
+from vlm3.tasks.correspondence.pictures import match_lines
+from vlm3.tasks.depth.pictures import error_by_depth
+from vlm3.tasks.objects.pictures import boxes_overlay
+from vlm3.tasks.pose.pictures import camera_pair
+from vlm3.tracking.evaluation_pictures import score_by_benchmark
 
 NAN = float("nan")
 GREY = np.full((100, 200, 3), 128, np.uint8)

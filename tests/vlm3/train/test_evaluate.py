@@ -14,13 +14,14 @@ import pytest
 from tests.export_fixtures import ASK
 from tests.frames import make_frame
 from tests.oracles import Oracle
+from vlm3.asking.predictor import Predictor
+from vlm3.asking.text_model import ImageBounds
 from vlm3.geometry.camera import Distortion
-from vlm3.infer.predictor import Predictor
-from vlm3.infer.text_model import ImageBounds
+from vlm3.infer.loading import load_predictor
 from vlm3.scenes.schema import Frame
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.runs import prepare_tracking, start_run
-from vlm3.train.callbacks import Evaluation
+from vlm3.train.callbacks.evaluation import Evaluation
 from vlm3.train.evaluate import FrameAnswers, ask_frame, image_id, score
 
 MIDDLE, CORNERS = [(15.0, 11.0), (16.0, 12.0)], [(0.0, 0.0), (31.0, 0.0), (31.0, 23.0)]
@@ -118,7 +119,7 @@ def test_what_goes_from_rank_to_rank_holds_no_pixels() -> None:
 
 
 def test_scores_after_the_last_step_are_asked_for_only_where_they_are_missing(export_dir: Path) -> None:
-    model = Predictor.load(export_dir, "cpu")
+    model = load_predictor(export_dir, "cpu")
     asked = []
 
     @contextmanager

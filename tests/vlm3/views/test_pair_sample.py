@@ -15,11 +15,11 @@ from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.geometry.rigid import transform
 from vlm3.geometry.visibility import RELATIVE_TOLERANCE
 from vlm3.scenes.depth_labels import random_labels, shrink_depth
-from vlm3.scenes.rooms import RoomsConfig, camera_of
-from vlm3.scenes.rooms_layout import Furniture, Room
-from vlm3.scenes.rooms_render import render
 from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 from vlm3.seeds import generator
+from vlm3.sources.rooms.layout import Furniture, Room
+from vlm3.sources.rooms.reader import RoomsConfig, camera_of
+from vlm3.sources.rooms.render import render
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.samples import PairSample
 from vlm3.views.unify import UnifiedView, UnifyPolicy, unified_camera

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import invert
-from vlm3.scenes.reader import open_reader
 from vlm3.scenes.schema import Frame
+from vlm3.sources.reader import open_reader
 from vlm3.views.pair_sample import pair_sample
 from vlm3.views.samples import PairSample
 from vlm3.views.unify import UnifiedView, UnifyPolicy, unified_camera

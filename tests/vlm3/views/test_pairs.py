@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from tests.frames import make_frame
 from tests.vlm3.work import calls
-from vlm3.scenes.rooms import RoomsConfig, RoomsReader
 from vlm3.scenes.schema import Frame
+from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.views.pairs import clip_pairs, corresponds
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.storage.images import Decoded
 from vlm3.views.unify import UnifyPolicy, unified_camera
-from vlm3.views.warp import LENS_MAPS_BYTES, inside_image, lens_strips, valid_mask, warp
+from vlm3.views.warp import LENS_MAPS_BYTES, lens_strips, valid_mask, warp
 
 LENSES = st.one_of(
     st.tuples(st.just(Distortion.BROWN), st.tuples(*(st.floats(-s, s) for s in (0.4, 0.1, 0.01, 0.01)))),
@@ -107,7 +107,7 @@ def test_the_map_of_a_lens_is_where_the_camera_projects(lens, focal: float, rati
     strips = list(lens_strips(camera, target, k, k))
     x_px, y_px, seen = (np.concatenate([getattr(s, name) for s in strips]).ravel() for name in ("x_px", "y_px", "seen"))
     at_px = (np.stack([x_px, y_px], -1).astype(float) + 0.5) / k - 0.5
-    inside = inside_image(camera, expected)
+    inside = camera.contains(expected)
     assert np.abs(at_px - expected)[inside].max(initial=0) < 1e-3
     # Known to a thousandth of a pixel: which side of an edge is right may differ there.
     to_edge = np.abs(expected - [[-0.5, -0.5]]).min(1), np.abs(expected - [[319.5, 239.5]]).min(1)

@@ -1,0 +1,1 @@
+"""What tasks share: how questions are worded and asked, answers read, kept in tables and compared with the truth."""

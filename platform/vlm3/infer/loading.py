@@ -1,0 +1,19 @@
+"""An exported model, loaded with what its directory says of how to ask it."""
+
+from pathlib import Path
+
+from vlm3.asking.predictor import Predictor
+from vlm3.tasks.spec_file import read_spec
+
+
+def load_predictor(model_dir: Path, device: str) -> Predictor:
+    """A predictor from an exported directory.
+
+    Raises:
+        ConfigError: the directory is not one that this platform exported, or there is no such device.
+    """
+    # torch, which takes seconds: a model behind an endpoint does without.
+    from vlm3.infer.local_model import LocalModel
+
+    ask = read_spec(model_dir)
+    return Predictor(LocalModel.load(model_dir, device), ask)

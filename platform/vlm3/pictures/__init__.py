@@ -1,0 +1,1 @@
+"""What pictures of samples and answers have in common."""

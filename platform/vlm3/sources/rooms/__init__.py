@@ -1,0 +1,1 @@
+"""Rendered rooms: frames with exact labels, made from a seed."""

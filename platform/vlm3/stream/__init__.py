@@ -1,0 +1,1 @@
+"""The training stream without Ray: from positions of the plan to the rows that a rank trains on."""

@@ -1,0 +1,40 @@
+"""What one rank trains on in one step: its parcels of the stream, cut into micro-batches."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from vlm3.stream.dealing import StepShape, split_rows
+from vlm3.stream.parcels import Cost, RowParcel
+from vlm3.stream.quarantine import Fault
+from vlm3.tokens.batch import ModelBatch, collate
+from vlm3.tokens.vision import VisionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """One rank's share of a step."""
+
+    micro_batches: Sequence[ModelBatch]
+    faults: tuple[Fault, ...]
+    """What was bad on the way to these samples."""
+    cost: Cost
+
+
+def step_inputs(parcels: Iterable[RowParcel], shape: StepShape, vision: VisionSpec, pad_id: int) -> Iterator[StepInput]:
+    """Steps of one rank; a last step that lacks parcels is not given out.
+
+    Args:
+        parcels: of this rank, in order.
+        shape: of the steps.
+        vision: of the model.
+        pad_id: token that fills up short rows.
+    """
+    arriving = iter(parcels)
+    while len(step := tuple(islice(arriving, shape.parcels))) == shape.parcels:
+        rows = [row for parcel in step for row in parcel.rows]
+        yield StepInput(
+            [collate(rows[part], vision, pad_id) for part in split_rows(len(rows), shape.micro_batches)],
+            tuple(fault for parcel in step for fault in parcel.faults),
+            sum((parcel.cost for parcel in step), Cost()),
+        )

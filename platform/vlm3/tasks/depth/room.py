@@ -1,0 +1,101 @@
+"""Depth at points, as the platform knows it."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm3.asking.items import DepthItem, Item
+from vlm3.asking.predictions import Predictions, statuses
+from vlm3.asking.predictor import Predictor
+from vlm3.asking.room import Listing
+from vlm3.asking.spec import Asked
+from vlm3.asking.tables import repeated, sizes, texts_of
+from vlm3.asking.templates import TaskTemplates
+from vlm3.geometry.depth import DepthKind, convert_depth
+from vlm3.scenes.schema import Frame
+from vlm3.tasks.depth.answering import answer_depth
+from vlm3.tasks.depth.table import DepthTable
+from vlm3.tasks.depth.task import AskedDepth, AskedPointDepth
+from vlm3.tasks.depth.templates import DepthTemplates
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = (DepthKind.Z, DepthKind.RAY)
+"""Order of the depth columns."""
+
+
+class DepthRoom:
+    """Points that the question names."""
+
+    asked: type[Asked] = AskedDepth
+    trained_by_default = True
+    templates: type[TaskTemplates] | None = DepthTemplates
+    table = DepthTable
+
+    def shown(self, item: Item) -> tuple[Frame, ...]:
+        """The image of a depth item."""
+        return (item.frame,) if isinstance(item, DepthItem) else ()
+
+    def answer(self, predictor: Predictor, asked: AskedPointDepth, item: Item) -> DepthTable | None:
+        """Depth at the item's points."""
+        if not isinstance(item, DepthItem):
+            return None
+        answers = answer_depth(predictor, item.frame.encoded_image, item.frame.camera, item.points_px, item.id)
+        predicted = np.array([(a.z_depth_m, a.ray_depth_m) for a in answers], np.float64).reshape(-1, 2)
+        return depth_table(item, predicted, [a.text for a in answers], [a.status for a in answers])
+
+    def predicted(self, predictions: Predictions, item: Item) -> DepthTable | None:
+        """Metres at the points, or a dense map of them."""
+        if not isinstance(item, DepthItem):
+            return None
+        found = predictions.find(item.id, DepthTable.task)
+        answered_m = found.at_points(item.points_px, item.frame.camera, 1)[:, 0]
+        kind = found.kind or item.frame.depth_kind
+        converted = [convert_depth(answered_m, item.points_px, item.frame.camera, kind, to) for to in KINDS]
+        predicted = np.stack(converted, axis=1)
+        return depth_table(item, predicted, [""] * len(predicted), statuses(predicted[:, 0]))
+
+    def listed(self, item: Item) -> Listing | None:
+        """Image, points and kind of the labels."""
+        if not isinstance(item, DepthItem):
+            return None
+        return Listing((item.frame.frame,), tuple(item.points_px.ravel().tolist()), item.frame.depth_kind.value)
+
+    def plots(self, table: DepthTable) -> Iterator[tuple[str, "Figure"]]:
+        """Answers over truth, and errors by depth."""
+        from vlm3.pictures.drawing import scatter_true_predicted
+        from vlm3.tasks.depth.pictures import error_by_depth
+
+        yield "scatter", scatter_true_predicted(*table.own_kind())
+        yield "by-depth", error_by_depth(table)
+
+    def overlay(self, item: Item, table: DepthTable) -> "Figure | None":
+        """The image with its points."""
+        from vlm3.pictures.drawing import depth_overlay
+        from vlm3.storage.images import decode_rgb
+
+        if not isinstance(item, DepthItem):
+            return None
+        return depth_overlay(decode_rgb(item.frame.encoded_image), table.point_px, *table.own_kind())
+
+
+def depth_table(
+    item: DepthItem, predicted_m: NDArray[np.float64], texts: Sequence[str], statuses: Sequence[str]
+) -> DepthTable:
+    """Answers about an item's points: `predicted_m` (N, 2) as z and ray, NaN without a value."""
+    frame, count = item.frame, len(item.points_px)
+    true = [convert_depth(item.depth_m, item.points_px, frame.camera, frame.depth_kind, kind) for kind in KINDS]
+    return DepthTable(
+        item=repeated(item.id, count),
+        group=repeated(item.group, count),
+        text=texts_of(texts),
+        status=texts_of(statuses),
+        point_px=item.points_px,
+        size_px=sizes(frame.camera, count),
+        label_kind=repeated(frame.depth_kind.value, count),
+        true_m=np.stack(true, axis=1),
+        predicted_m=predicted_m,
+    )

@@ -1,0 +1,66 @@
+"""Wordings of the depth questions."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from vlm3.asking.patterns import Pattern
+from vlm3.asking.templates import TaskTemplates
+from vlm3.asking.wordings import FAR_M, FOCAL, Wordings, check_fields, check_length
+from vlm3.config import StrictModel
+from vlm3.geometry.depth import DepthKind
+
+
+class DepthWordings(StrictModel):
+    """Wordings by the kind of depth; the first is the one that evaluation and serving use."""
+
+    ray: Wordings
+    """Asking for the distance from the camera to the point."""
+    z: Wordings
+    """Asking for the depth along the optical axis."""
+
+    def of(self, kind: DepthKind) -> tuple[str, ...]:
+        """Those that ask for this kind."""
+        return self.ray if kind is DepthKind.RAY else self.z
+
+
+class MarkerTemplates(DepthWordings):
+    """Wordings of the question about the tip of an arrow in the image. Field: {focal} where wanted."""
+
+    @model_validator(mode="after")
+    def _fields(self) -> Self:
+        for wording in (*self.ray, *self.z):
+            check_fields(wording, frozenset(), FOCAL)
+        return self
+
+
+class DepthTemplates(DepthWordings, TaskTemplates):
+    """Wordings of the depth question. Fields: {x}, {y}, {n}, and {focal} where wanted."""
+
+    FIELD = "depth"
+    answer: str = "{metres}"
+    """Field: {metres}, by itself with the decimals of the task's configuration, or with a format of its own."""
+    pattern: Pattern | None = None
+    """Finds the answer by its groups `value` and, where it has one, `unit`; default: one length and nothing else."""
+    marker: MarkerTemplates | None = None
+    """Needed where an arrow marks the point."""
+
+    def says(self, metres: float, decimals: int) -> str:
+        """The answer without tags; `decimals` count where the form has no format of its own."""
+        return self.answer.replace("{metres}", f"{{metres:.{decimals}f}}").format(metres=metres)
+
+    @model_validator(mode="after")
+    def _fields(self) -> Self:
+        for wording in (*self.ray, *self.z):
+            check_fields(wording, {"x", "y", "n"}, FOCAL)
+        # The usual decimals; a task checks its own.
+        check_length(self.answer.replace("{metres}", "{metres:.2f}"), self.pattern)
+        return self
+
+    def forms(self) -> tuple[str, ...]:
+        """The one form."""
+        return (self.answer,)
+
+    def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
+        """It is a length."""
+        return (("answer", self.says(FAR_M, 2), self.pattern),)

@@ -1,0 +1,193 @@
+"""Depth at a point that an arrow in the image marks (DepthLM, arXiv 2509.25413): to compare with the text reference."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vlm3.asking.protocol import Conversation, Labels, Turn
+from vlm3.asking.templates import Templates, template_set
+from vlm3.asking.wordings import name_focal
+from vlm3.config import StrictModel
+from vlm3.errors import ConfigError
+from vlm3.geometry.depth import DepthKind
+from vlm3.seeds import generator
+from vlm3.tasks.depth.task import (
+    AskedPointDepth,
+    Prompt,
+    check_decimals,
+    depth_tokens,
+    printable,
+    read_depth,
+    require_labels,
+)
+from vlm3.tasks.depth.templates import DepthTemplates
+from vlm3.views.samples import ViewSample
+from vlm3.views.unify import UnifiedView
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+DIRECTIONS = 8
+"""From which an arrow may come."""
+HEAD_SHARE = 0.35
+"""Of the arrow's length."""
+MARGIN_PX = 3
+"""Between the arrow's tail and the border."""
+_SUBPIXEL_BITS = 4
+
+
+class MarkerDepthTaskConfig(StrictModel):
+    """How depth at a marked point is asked about."""
+
+    arrow_px: Annotated[int, Field(ge=8, le=512)] = 60
+    """Length; shorter in images that have no room for it."""
+    colour: tuple[Channel, Channel, Channel] = (255, 0, 0)
+    """Red, green, blue; the outline is black or white, whichever differs more."""
+    decimals: Annotated[int, Field(ge=0, le=4)] = 2
+    """Of the answers, in metres, where the template set gives them no format of its own."""
+    depth_kind: DepthKind = DepthKind.RAY
+    templates: Templates = "vlm3-1"
+    """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
+
+
+class AskedDepthMarker(AskedPointDepth):
+    """Depth questions about a point that an arrow marks: for comparison with the text reference."""
+
+    task = "depth_marker"
+    ask: MarkerDepthTaskConfig = MarkerDepthTaskConfig()
+
+    def build(self) -> "MarkerDepthTask":
+        """The task."""
+        return MarkerDepthTask(self.ask)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerDepthTask:
+    """Asks for the depth of one labelled point a sample, which an arrow marks, and reads lengths."""
+
+    config: MarkerDepthTaskConfig
+
+    def __post_init__(self) -> None:
+        self._wordings()
+        check_decimals(template_set(self.config.templates), self.config.decimals)
+
+    @property
+    def name(self) -> str:
+        """As in recipes."""
+        return AskedDepthMarker.task
+
+    @property
+    def views(self) -> Literal[1]:
+        """One image."""
+        return 1
+
+    @property
+    def asks_about(self) -> Labels:
+        """Labelled points."""
+        return Labels.POINTS
+
+    @property
+    def depth_kind(self) -> DepthKind:
+        """As configured."""
+        return self.config.depth_kind
+
+    @property
+    def names_focal(self) -> bool:
+        """Whether every question says to which focal length its image is unified."""
+        return name_focal(self._wordings())
+
+    def ask(self, sample: ViewSample, rng: np.random.Generator) -> Conversation:
+        """One question about a label drawn at random, and the image with the arrow.
+
+        Raises:
+            DataError: the scene is not metric, or the view shows no label, or none that prints as more than 0.
+        """
+        require_labels(sample, self.config.depth_kind)
+        wordings, templates = self._wordings(), template_set(self.config.templates)
+        askable = printable(sample, templates, self.config.decimals)
+        index = int(askable[rng.integers(len(askable))])
+        x, y = sample.points_px[index].tolist()
+        wording = wordings[int(rng.integers(len(wordings)))]
+        answer = templates.part(DepthTemplates).says(float(sample.depth_m[index]), self.config.decimals)
+        return Conversation(
+            (Turn(wording.format(focal=round(sample.camera.fx_px)), templates.written(answer)),),
+            system=templates.system,
+            images_shown=(self.mark(sample.image, (x, y), rng),),
+        )
+
+    def question(self, focal_px: float) -> str:
+        """The canonical question about a marked image that is unified to this focal length."""
+        return self._wordings()[0].format(focal=round(focal_px))
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the template set."""
+        return template_set(self.config.templates).system
+
+    def mark(
+        self, image: NDArray[np.uint8], point_px: tuple[float, float], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """A copy of an image (H, W, 3) with an arrow whose tip is at a point of it, from a random side with room."""
+        return draw_arrow(image, point_px, self.config.arrow_px, self.config.colour, rng)
+
+    def prompts(self, view: UnifiedView, points_px: NDArray[np.float64], item: str) -> Iterator[Prompt]:
+        """An image a point, with an arrow at it."""
+        question = (self.question(view.camera.fx_px),)
+        for number, (x, y) in enumerate(points_px.tolist()):
+            yield Prompt(self.mark(view.image, (x, y), generator("marked point", item, number)), question)
+
+    def read(self, answer: str) -> float:
+        """Metres of an answer.
+
+        Raises:
+            ParseFailure: it is not exactly one length, or one that no point has.
+        """
+        return read_depth(template_set(self.config.templates), answer)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Within which every answer has ended."""
+        return depth_tokens(template_set(self.config.templates), self.config.decimals)
+
+    def _wordings(self) -> tuple[str, ...]:
+        templates = template_set(self.config.templates)
+        marker = templates.part(DepthTemplates).marker
+        if marker is None:
+            raise ConfigError(f"template set {templates.name!r} lacks the field depth.marker, which the task needs")
+        return marker.of(self.config.depth_kind)
+
+
+def draw_arrow(
+    image: NDArray[np.uint8],
+    tip_px: tuple[float, float],
+    length_px: float,
+    colour: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """A copy of an image with an arrow, antialiased and outlined, that ends at a point and lies inside the image.
+
+    Args:
+        image: (H, W, 3) RGB, at least 16 px a side; left as it is.
+        tip_px: (x, y) of the tip, inside the image.
+        length_px: shorter where the image has no room for it.
+        colour: RGB.
+        rng: picks one of the directions in which there is room.
+    """
+    height, width = image.shape[:2]
+    # From any point the diagonal towards the farther corner has this much room.
+    length = min(length_px, min(width, height) / 2 - MARGIN_PX)
+    angles = 2 * math.pi / DIRECTIONS * np.arange(DIRECTIONS)
+    tails = np.array(tip_px) + length * np.column_stack([np.cos(angles), np.sin(angles)])
+    room = ((tails >= MARGIN_PX) & (tails <= np.array([width, height]) - 1 - MARGIN_PX)).all(axis=1)
+    tail = tails[rng.choice(np.flatnonzero(room))]
+    start, end = (np.rint(np.array(point) * 2**_SUBPIXEL_BITS).astype(int).tolist() for point in (tail, tip_px))
+    thickness = max(2, round(length / 20))
+    outline = (255, 255, 255) if sum(colour) < 384 else (0, 0, 0)
+    marked = image.copy()
+    for ink, stroke in ((outline, thickness + 2), (colour, thickness)):
+        cv2.arrowedLine(marked, start, end, ink, stroke, cv2.LINE_AA, _SUBPIXEL_BITS, HEAD_SHARE)
+    return marked
