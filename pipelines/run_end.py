@@ -7,6 +7,7 @@ from pipelines.run_file import require_same_scores
 from pipelines.runs import RunRequest
 from vlm3.log import get_logger
 from vlm3.scenes.sharded import ShardedSource
+from vlm3.tasks import IN_LOOP
 from vlm3.tracking.registry import evaluation_identity, promote_if_better, register, version_of_run
 from vlm3.tracking.runs import TrackedRun, start_run, tracking_uri
 from vlm3.train.checkpoint import read_state
@@ -63,7 +64,7 @@ def finish(
     export_dir: Path,
     evaluated: tuple[ShardedSource, ...],
 ) -> TrainResult:
-    """Register an export with its score, where that is wanted and depth was evaluated; promote it where it is better.
+    """Register an export with its score, where that is wanted and something was evaluated; promote it if it is better.
 
     Raises:
         DataError: there is no export.
@@ -89,4 +90,4 @@ def _primary(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None
 def _decisive(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None:
     """Name of the metric that decides about the champion; None where nothing is evaluated."""
     primary = _primary(recipe, evaluated)
-    return None if primary is None else f"eval/{primary}/delta1"
+    return None if primary is None else f"eval/{primary}/{IN_LOOP.table.headlines[0].metric}"

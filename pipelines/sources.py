@@ -9,6 +9,7 @@ from pipelines.ingest import IngestConfig, ingest
 from vlm3.asking.focals import check_focals
 from vlm3.asking.protocol import Labels
 from vlm3.errors import ConfigError, DamagedError, DataError, nearest
+from vlm3.evaluation.answering import answering_rooms
 from vlm3.log import get_logger
 from vlm3.mixture.config import ComponentName, MixtureSource, ever_drawn, resolve_weights
 from vlm3.scenes.schema import Scale
@@ -16,7 +17,7 @@ from vlm3.scenes.sharded import ShardedSource
 from vlm3.sources.rooms.reader import RoomsReader
 from vlm3.storage.split import Split
 from vlm3.stream.clip_reader import Component
-from vlm3.tasks.depth.task import AskedPointDepth
+from vlm3.tasks import IN_LOOP
 from vlm3.tokens.vision import VisionSpec
 from vlm3.train.recipe import Recipe
 from vlm3.views.unify import UnifyPolicy
@@ -193,7 +194,7 @@ def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[C
 def evaluated_sources(
     recipe: Recipe, sources: dict[str, ShardedSource], trained: Collection[str]
 ) -> tuple[ShardedSource, ...]:
-    """Sources whose held-out split is evaluated; none where depth is not trained: nothing else is asked in the loop.
+    """Sources whose held-out split is evaluated; none where the task that is asked in the loop is not trained.
 
     Args:
         recipe: may name sources for evaluation; default: all that hold scenes out and are in metres.
@@ -201,15 +202,15 @@ def evaluated_sources(
         trained: names of the tasks that the run trains.
 
     Raises:
-        ConfigError: sources are named for evaluation, and depth is not trained.
+        ConfigError: sources are named for evaluation, and the task that is asked in the loop is not trained.
         DataError: a source is named for evaluation but holds nothing out, or its depth is not in metres.
     """
-    spec = recipe.tasks.spec(trained)
-    if spec.part(AskedPointDepth) is None:
+    task, headline = IN_LOOP.table.task, IN_LOOP.table.headlines[0].heading
+    if task not in answering_rooms(recipe.tasks.spec(trained)):
         if recipe.evaluation.sources or recipe.evaluation.primary:
             raise ConfigError(
-                "evaluation: training measures δ1 of depth, which this recipe does not train: leave its sources and"
-                " primary out, and use jobs/benchmark.py on the export"
+                f"evaluation: training measures {headline} of {task}, which this recipe does not train: leave its"
+                " sources and primary out, and use jobs/benchmark.py on the export"
             )
         return ()
     for name in recipe.evaluation.sources:

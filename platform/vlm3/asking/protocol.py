@@ -35,7 +35,7 @@ class Labels(StrEnum):
     """What a task asks about, and so what is read for it."""
 
     POINTS = "points"
-    POSE = "pose"
+    POSES = "poses"
     BOXES = "boxes"
 
 

@@ -90,3 +90,26 @@ class TaskRoom(Protocol):
     def overlay(self, item: Item, table: Any) -> "Figure | None":
         """A picture of an item with its answers."""
         ...
+
+
+class LoopRoom(TaskRoom, Protocol):
+    """A task that held-out frames are asked about while training goes on."""
+
+    def held_out_item(self, name: str, frame: Frame, points: int, seed: int) -> Item:
+        """What is asked about a frame: the same questions each time.
+
+        Args:
+            name: of the frame among all sources.
+            frame: of the held-out split, with labelled points.
+            points: most labels to ask about.
+            seed: of their choice.
+        """
+        ...
+
+    def outside(self, item: Item) -> AnswerTable:
+        """The rows of an item of which nothing can be asked: its image cannot be unified."""
+        ...
+
+    def loop_figures(self, table: Any) -> dict[str, float]:
+        """Metrics of answers, and of the baseline that is hardest to beat; NaN where nothing was answered."""
+        ...

@@ -147,6 +147,11 @@ def _from_arrow(name: str, column: Column, found: pa.Table) -> NDArray[Any]:
     return values.reshape(len(cells), *column.shape)
 
 
+def empty(kind: type[TableT]) -> TableT:
+    """A table without answers."""
+    return kind(**{name: np.empty((0, *column.shape), column.numpy) for name, column in _columns(kind).items()})
+
+
 def concatenate(tables: Sequence[TableT]) -> TableT:
     """Rows of all tables, at least one, which are of one kind."""
     kind = type(tables[0])

@@ -38,6 +38,10 @@ class TaskTemplates(StrictModel):
         """Field, long example and pattern of each answer that is a length: a set says how it writes thousands."""
         return ()
 
+    def examples(self) -> tuple[str, ...]:
+        """Questions as they are asked: the words of the tiny preset come from those of all tasks."""
+        return ()
+
 
 class TemplateSet(StrictModel):
     """One set of wordings: what holds for all tasks, and under the name of each what is its own."""

@@ -16,6 +16,8 @@ NEAR_M, FAR_M = 2.0, 3000.0
 """Lengths that forms of answers are tried on: any precision prints them whole, and the far one shows thousands."""
 LONG_M = (FAR_M, FAR_M / 9, 1 / 30_000)
 """Lengths that print long: whole metres, digits without a format, and an exponent."""
+SOME_NUMBERS = (0, 7, 48, 163, 1999)
+"""Coordinates and tenths of metres in example texts."""
 FOCAL = frozenset({"focal"})
 """The field that any question about metres may use: the unified focal length, in whole pixels."""
 

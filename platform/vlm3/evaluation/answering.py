@@ -33,7 +33,7 @@ class TextAnswerer:
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:
         """Ask the model."""
-        known = _known(self.predictor.ask)
+        known = answering_rooms(self.predictor.ask).values()
         tables = [room.answer(self.predictor, asked, item) for room, asked in known if room.shown(item)]
         return tuple(table for table in tables if table is not None and len(table))
 
@@ -44,16 +44,19 @@ def check_shown(item: Item, ask: AskSpec, bounds: ImageBounds) -> None:
     Raises:
         DataError: saying why not.
     """
-    for room, asked in _known(ask):
+    for room, asked in answering_rooms(ask).values():
         for frame in room.shown(item):
             unified_camera(frame.camera, unify_policy(asked.focal_px, bounds))
 
 
-def _known(ask: AskSpec) -> list[tuple[TaskRoom, Asked]]:
-    """The rooms that answer for a model, each with its part of the spec: of those that share a table the first."""
+def answering_rooms(ask: AskSpec) -> dict[str, tuple[TaskRoom, Asked]]:
+    """Name of a table → the room that answers for a model, with its part of the spec.
+
+    Of rooms that share a table it is the first one that the model knows.
+    """
     found: dict[str, tuple[TaskRoom, Asked]] = {}
     for room in TASKS:
         asked = next((part for part in ask.parts if part.task == room.asked.task), None)
         if asked is not None:
             found.setdefault(room.table.task, (room, asked))
-    return list(found.values())
+    return found

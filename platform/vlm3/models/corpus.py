@@ -1,21 +1,22 @@
 """Text like that which the tiny preset will read and write; its tokenizer's words come from here."""
 
 from vlm3.asking.templates import load_templates
-from vlm3.tasks.depth.templates import DepthTemplates
+from vlm3.asking.wordings import SOME_NUMBERS
+from vlm3.tasks import TASKS
 
 TEMPLATE_SETS = ("compact-1", "vlm3-1")
-NUMBERS = (0, 7, 48, 163, 1999)
 
 
-def depth_corpus() -> tuple[str, ...]:
-    """Every shipped wording with some coordinates, system texts, and answers."""
+def shipped_corpus() -> tuple[str, ...]:
+    """Example questions of every task in the shipped template sets, their system texts, and answers."""
     sets = [load_templates(name) for name in TEMPLATE_SETS]
-    wordings = [
-        wording
-        for depth in (templates.part(DepthTemplates) for templates in sets)
-        for wording in (*depth.ray, *depth.z)
+    kinds = [room.templates for room in TASKS if room.templates is not None]
+    questions = [
+        question
+        for templates in sets
+        for kind in kinds
+        if kind.FIELD in templates.parts()
+        for question in templates.part(kind).examples()
     ]
-    places = [(x, y, n) for x in NUMBERS for y in NUMBERS for n in (100, 2000)]
-    questions = [wording.format(x=x, y=y, n=n) for wording in wordings for x, y, n in places]
-    answers = [f"{number / 10}" for number in NUMBERS]
+    answers = [f"{number / 10}" for number in SOME_NUMBERS]
     return (*questions, *[templates.system for templates in sets if templates.system], *answers)

@@ -10,7 +10,7 @@ from pydantic import Field
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
-from vlm3.models.corpus import depth_corpus
+from vlm3.models.corpus import shipped_corpus
 from vlm3.models.directory import require_unquantized, require_whole_model
 from vlm3.models.quiet import no_progress_bars
 from vlm3.models.tiny import TinyConfig, build_tiny
@@ -75,7 +75,7 @@ def resolve_model(config: ModelConfig, cache_dir: Path, seed: int) -> Path:
     """
     require_model(config)
     if config.id == TINY:
-        corpus = depth_corpus()
+        corpus = shipped_corpus()
         return build_tiny(cache_dir / f"tiny-{config.tiny.fingerprint(seed, corpus)}", config.tiny, seed, corpus)
     path = Path(config.id).expanduser()
     if path.is_dir():

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from vlm3.errors import ConfigError
-from vlm3.models.corpus import depth_corpus
+from vlm3.models.corpus import shipped_corpus
 from vlm3.models.load import ModelConfig, resolve_model
 from vlm3.models.tiny import TinyConfig, build_tiny
 from vlm3.models.tiny_tokenizer import ADDED, SPECIAL
@@ -135,7 +135,7 @@ def test_building_leaves_torchs_random_state_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    build_tiny(tmp_path / "model", TinyConfig(text_hidden=32, vision_hidden=32), 0, depth_corpus())
+    build_tiny(tmp_path / "model", TinyConfig(text_hidden=32, vision_hidden=32), 0, shipped_corpus())
     assert torch.equal(torch.rand(3), expected)
 
 

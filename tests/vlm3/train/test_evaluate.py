@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,23 +16,30 @@ from tests.export_fixtures import ASK
 from tests.frames import make_frame
 from tests.oracles import Oracle
 from vlm3.asking.predictor import Predictor
+from vlm3.asking.tables import concatenate
 from vlm3.asking.text_model import ImageBounds
+from vlm3.evaluation.outcomes import asked_only
 from vlm3.geometry.camera import Distortion
 from vlm3.infer.loading import load_predictor
 from vlm3.scenes.schema import Frame
+from vlm3.tasks.depth.room import DepthRoom, depth_table
+from vlm3.tasks.depth.table import DepthTable
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.runs import prepare_tracking, start_run
 from vlm3.train.callbacks.evaluation import Evaluation
-from vlm3.train.evaluate import FrameAnswers, ask_frame, image_id, score
+from vlm3.train.evaluate import ask_frame, image_id
 
 MIDDLE, CORNERS = [(15.0, 11.0), (16.0, 12.0)], [(0.0, 0.0), (31.0, 0.0), (31.0, 23.0)]
 THREE_METRES = Predictor(Oracle(lambda request, question: "3.0", ImageBounds(16, 1024, 1 << 18)), ASK)
 """Says what is true of all made frames."""
 
 
-def answers(scene: str, frame: int, factor: float) -> FrameAnswers:
-    true = np.linspace(1.0, 4.0, 5)
-    return FrameAnswers(f"made/{scene}/{frame}", scene, np.zeros((5, 2)), true, factor * true)
+def answers(scene: str, number: int, factor: float) -> DepthTable:
+    """About five labels of a frame, each so many times too far."""
+    frame = make_frame(scene, number)
+    item = DepthRoom().held_out_item(image_id(frame), frame, 5, 0)
+    true = DepthRoom().outside(item).true_m
+    return depth_table(item, factor * true, [""] * 5, ["ok"] * 5)
 
 
 def seen_through_a_lens(number: int, points_px: list[tuple[float, float]]) -> Frame:
@@ -48,6 +56,13 @@ def of_another_size(number: int) -> Frame:
     return replace(frame, camera=replace(frame.camera, cx_px=33.0, cy_px=25.0), points=frame.points[:3])
 
 
+def asked_points(frame: Frame) -> set[tuple[float, ...]]:
+    """Of at most seven labels of a frame, those that can be asked about."""
+    table = asked_only(ask_frame(THREE_METRES, frame, 7, 3))
+    assert isinstance(table, DepthTable)
+    return {tuple(point) for point in table.point_px}
+
+
 @contextmanager
 def three_metres() -> Iterator[Predictor]:
     yield THREE_METRES
@@ -55,9 +70,12 @@ def three_metres() -> Iterator[Predictor]:
 
 def test_labels_that_cannot_be_asked_about_are_no_wrong_answers() -> None:
     frame = seen_through_a_lens(0, MIDDLE + CORNERS)
-    found = ask_frame(THREE_METRES, frame, 5, 0)
-    assert sorted(map(tuple, found.points_px)) == MIDDLE and found.not_asked == 3
-    assert np.isfinite(found.predicted_m).all() and found.true_m.tolist() == [3.0, 3.0]
+    table = ask_frame(THREE_METRES, frame, 5, 0)
+    found = asked_only(table)
+    assert isinstance(found, DepthTable) and len(table) == 5
+    assert sorted(map(tuple, found.point_px)) == MIDDLE
+    true, predicted = found.own_kind()
+    assert np.isfinite(predicted).all() and true.tolist() == [3.0, 3.0]
     evaluation = Evaluation(three_metres, {"made": [frame]}, {"made": []}, 5, 0, 9, 10, None)
     metrics = evaluation.evaluate(10)
     assert metrics["eval/made/delta1"] == 1 and metrics["eval/made/unreadable_share"] == 0
@@ -66,11 +84,10 @@ def test_labels_that_cannot_be_asked_about_are_no_wrong_answers() -> None:
 
 def test_labels_that_can_be_asked_about_are_the_ones_chosen_before() -> None:
     frame = make_frame("room", 0)
-    found = ask_frame(THREE_METRES, frame, 7, 3)
-    assert len(found.true_m) == 7 and found.not_asked == 0
-    assert {tuple(point) for point in found.points_px} <= {tuple(point) for point in frame.points[:, :2].astype(float)}
-    again = ask_frame(THREE_METRES, replace(frame, camera=seen_through_a_lens(0, []).camera), 7, 3)
-    assert {tuple(point) for point in again.points_px} < {tuple(point) for point in found.points_px}
+    found = asked_points(frame)
+    assert len(found) == 7
+    assert found <= {tuple(point) for point in frame.points[:, :2].astype(float)}
+    assert asked_points(replace(frame, camera=seen_through_a_lens(0, []).camera)) < found
 
 
 @pytest.mark.parametrize(
@@ -108,14 +125,20 @@ def test_frames_with_nothing_to_ask_are_scored_pictured_and_recorded(
 def test_frames_of_one_scene_are_not_independent() -> None:
     """Ten rooms, half of them right in every frame: eight frames of each say no more than one."""
     rooms = [(f"room-{number}", 1.0 if number % 2 else 3.0) for number in range(10)]
-    one = score("made", [answers(room, 0, factor) for room, factor in rooms], 0).model
-    eight = score("made", [answers(room, n, factor) for room, factor in rooms for n in range(8)], 0).model
-    assert one.delta1 == eight.delta1 == 0.5
-    assert eight.delta1_interval == pytest.approx(one.delta1_interval, abs=0.05)
+    one = delta1([answers(room, 0, factor) for room, factor in rooms])
+    eight = delta1([answers(room, n, factor) for room, factor in rooms for n in range(8)])
+    assert one[1] == eight[1] == 0.5
+    assert eight[2] == pytest.approx(one[2], abs=0.05)
+
+
+def delta1(tables: list[DepthTable]) -> tuple[str, float, tuple[float, float]]:
+    return next(f for f in concatenate(tables).figures(0) if f[0] == "delta1" and len(f) == 3)
 
 
 def test_what_goes_from_rank_to_rank_holds_no_pixels() -> None:
-    assert not {name for name in FrameAnswers.__slots__ if "image" in name} - {"image_id"}
+    frame = make_frame("room", 0)
+    sent = pickle.dumps(ask_frame(THREE_METRES, frame, 5, 0))
+    assert frame.encoded_image not in sent and len(sent) < 4000
 
 
 def test_scores_after_the_last_step_are_asked_for_only_where_they_are_missing(export_dir: Path) -> None:

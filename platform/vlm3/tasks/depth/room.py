@@ -1,6 +1,7 @@
 """Depth at points, as the platform knows it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,13 @@ from vlm3.asking.predictions import Predictions, statuses
 from vlm3.asking.predictor import Predictor
 from vlm3.asking.room import Listing
 from vlm3.asking.spec import Asked
-from vlm3.asking.tables import repeated, sizes, texts_of
+from vlm3.asking.tables import OUTSIDE, repeated, sizes, texts_of
 from vlm3.asking.templates import TaskTemplates
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.scenes.schema import Frame
+from vlm3.seeds import generator
 from vlm3.tasks.depth.answering import answer_depth
+from vlm3.tasks.depth.metrics import best_constant, depth_scores
 from vlm3.tasks.depth.table import DepthTable
 from vlm3.tasks.depth.task import AskedDepth, AskedPointDepth
 from vlm3.tasks.depth.templates import DepthTemplates
@@ -70,7 +73,8 @@ class DepthRoom:
         from vlm3.tasks.depth.pictures import error_by_depth
 
         yield "scatter", scatter_true_predicted(*table.own_kind())
-        yield "by-depth", error_by_depth(table)
+        if len(table):
+            yield "by-depth", error_by_depth(table)
 
     def overlay(self, item: Item, table: DepthTable) -> "Figure | None":
         """The image with its points."""
@@ -80,6 +84,36 @@ class DepthRoom:
         if not isinstance(item, DepthItem):
             return None
         return depth_overlay(decode_rgb(item.frame.encoded_image), table.point_px, *table.own_kind())
+
+    def held_out_item(self, name: str, frame: Frame, points: int, seed: int) -> DepthItem:
+        """Random labels; the frames of a scene are alike, so they are one group."""
+        rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
+        chosen = np.sort(rng.permutation(len(frame.points))[:points])
+        labels = frame.points[chosen].astype(np.float64)
+        return DepthItem(name, frame.scene, frame, labels[:, :2], labels[:, 2])
+
+    def outside(self, item: Item) -> DepthTable:
+        """The item's points."""
+        assert isinstance(item, DepthItem)
+        count = len(item.points_px)
+        return depth_table(item, np.full((count, 2), np.nan), [""] * count, [OUTSIDE] * count)
+
+    def loop_figures(self, table: DepthTable) -> dict[str, float]:
+        """Metrics in the kind of the labels, beside the constant that is best on these very labels."""
+        model = constant = dict.fromkeys(("delta1", "abs_rel", "rmse_m", "unreadable_share"), float("nan"))
+        if len(table):
+            true, answered = table.own_kind()
+            groups = table.group.astype(str)
+            model = asdict(depth_scores(answered, true, groups, seed=0))
+            constant = asdict(depth_scores(np.full_like(true, best_constant(true)), true, groups, seed=0))
+        return {
+            "delta1": model["delta1"],
+            "abs_rel": model["abs_rel"],
+            "rmse_m": model["rmse_m"],
+            "unreadable_share": model["unreadable_share"],
+            "constant_delta1": constant["delta1"],
+            "constant_abs_rel": constant["abs_rel"],
+        }
 
 
 def depth_table(

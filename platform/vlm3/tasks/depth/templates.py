@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from vlm3.asking.patterns import Pattern
 from vlm3.asking.templates import TaskTemplates
-from vlm3.asking.wordings import FAR_M, FOCAL, Wordings, check_fields, check_length
+from vlm3.asking.wordings import FAR_M, FOCAL, SOME_NUMBERS, Wordings, check_fields, check_length
 from vlm3.config import StrictModel
 from vlm3.geometry.depth import DepthKind
 
@@ -64,3 +64,9 @@ class DepthTemplates(DepthWordings, TaskTemplates):
     def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
         """It is a length."""
         return (("answer", self.says(FAR_M, 2), self.pattern),)
+
+    def examples(self) -> tuple[str, ...]:
+        """Every wording at some places of the image."""
+        places = [(x, y, n) for x in SOME_NUMBERS for y in SOME_NUMBERS for n in (100, 2000)]
+        wordings = (*self.ray, *self.z)
+        return tuple(wording.format(x=x, y=y, n=n, focal=1000) for wording in wordings for x, y, n in places)

@@ -92,7 +92,7 @@ class PoseTask:
     @property
     def asks_about(self) -> Labels:
         """The pose between two views is enough."""
-        return Labels.POSE
+        return Labels.POSES
 
     @property
     def depth_kind(self) -> DepthKind:

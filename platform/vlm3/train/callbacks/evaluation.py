@@ -1,19 +1,20 @@
-"""δ1 on held-out frames while training goes on, with pictures."""
+"""Scores on held-out frames while training goes on, with pictures."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch.distributed as dist
 
 from vlm3.asking.predictor import Predictor
-from vlm3.evaluation.outcomes import Outcome
+from vlm3.asking.tables import AnswerTable, concatenate, empty, take
+from vlm3.evaluation.outcomes import asked_only, outcome
 from vlm3.log import get_logger
 from vlm3.scenes.schema import Frame
-from vlm3.storage.images import decode_rgb
+from vlm3.tasks import IN_LOOP
 from vlm3.tracking.runs import TrackedRun
-from vlm3.train.evaluate import FrameAnswers, SourceScores, ask_frame, image_id, joined, score
+from vlm3.train.evaluate import ask_frame, image_id
 from vlm3.train.loop import LoopState, StepOutcome
 
 log = get_logger(__name__)
@@ -21,7 +22,7 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Evaluation:
-    """All ranks: δ1 on held-out frames, each rank asking about its share of them."""
+    """All ranks: scores on held-out frames, each rank asking about its share of them."""
 
     predictor: Callable[[], AbstractContextManager[Predictor]]
     frames: Mapping[str, Sequence[Frame]]
@@ -51,7 +52,7 @@ class Evaluation:
         return self.latest
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Scores over all ranks' frames, the same on each rank; only numbers go from rank to rank."""
+        """Scores over all ranks' frames, the same on each rank; tables go from rank to rank, no images."""
         metrics: dict[str, float] = {}
         with self.predictor() as predictor:
             mine = {
@@ -59,55 +60,46 @@ class Evaluation:
                 for source, frames in self.frames.items()
             }
         for source, own in mine.items():
-            answers = _gather(own)
-            scores = score(source, sorted(answers, key=lambda answer: answer.image_id), self.seed)
-            metrics |= _flat(scores)
+            answers = sorted(_gather(own), key=lambda table: str(next(iter(table.item), "")))
+            table = concatenate([empty(IN_LOOP.table), *answers])
+            asked = asked_only(table).sound()
+            metrics |= _metrics(source, table, asked)
             if self.run is not None:
-                _tell_not_asked(scores)
-                self._picture(source, answers, step)
+                _tell_not_asked(source, table)
+                self._picture(source, asked, step)
         if self.run is not None:
             self.run.metrics(metrics, step)
         self.latest = metrics
         return metrics
 
-    def _picture(self, source: str, answers: Sequence[FrameAnswers], step: int) -> None:
-        from vlm3.pictures.drawing import depth_overlay, scatter_true_predicted
-
+    def _picture(self, source: str, asked: AnswerTable, step: int) -> None:
         assert self.run is not None
-        self.run.figure(f"evaluation/{source}/scatter-{step:06d}.png", scatter_true_predicted(*joined(answers)))
-        by_id = {answer.image_id: answer for answer in answers}
+        for name, figure in IN_LOOP.plots(asked):
+            self.run.figure(f"evaluation/{source}/{name}-{step:06d}.png", figure)
         for index, frame in enumerate(self.pictured[source]):
-            answer = by_id[image_id(frame)]
-            image = decode_rgb(frame.encoded_image)
-            figure = depth_overlay(image, answer.points_px, answer.true_m, answer.predicted_m)
-            self.run.figure(f"evaluation/{source}/overlay-{step:06d}-{index}.png", figure)
+            item = IN_LOOP.held_out_item(image_id(frame), frame, self.points, self.seed)
+            overlay = IN_LOOP.overlay(item, take(asked, asked.item == item.id))
+            if overlay is not None:
+                self.run.figure(f"evaluation/{source}/overlay-{step:06d}-{index}.png", overlay)
 
 
-def _flat(scores: SourceScores) -> dict[str, float]:
-    prefix = f"eval/{scores.source}"
-    return {
-        f"{prefix}/delta1": scores.model.delta1,
-        f"{prefix}/abs_rel": scores.model.abs_rel,
-        f"{prefix}/rmse_m": scores.model.rmse_m,
-        f"{prefix}/unreadable_share": scores.model.unreadable_share,
-        f"{prefix}/constant_delta1": scores.constant.delta1,
-        f"{prefix}/constant_abs_rel": scores.constant.abs_rel,
-        f"{prefix}/answers": float(scores.model.count),
-        f"{prefix}/not_asked_count": float(scores.not_asked),
-    }
+def _metrics(source: str, table: AnswerTable, asked: AnswerTable) -> dict[str, float]:
+    counts = {"answers": float(len(asked)), "not_asked_count": float(len(table) - len(asked))}
+    return {f"eval/{source}/{name}": value for name, value in (IN_LOOP.loop_figures(asked) | counts).items()}
 
 
-def _tell_not_asked(scores: SourceScores) -> None:
+def _tell_not_asked(source: str, table: AnswerTable) -> None:
     """The line that the report of a benchmark would have; a warning where nothing is left to score."""
-    asked, left_out = scores.model.count, scores.not_asked
-    outcome = Outcome(scores.source, "depth", asked + left_out, left_out, unreadable=0, cut=0, refused=0)
-    for note in outcome.notes():
-        log.log(logging.INFO if asked else logging.WARNING, "evaluation: %s", note)
+    # A model that still learns says too much at times, which is no news.
+    found = replace(outcome(source, table), cut=0, refused=0)
+    level = logging.INFO if found.questions > found.not_asked else logging.WARNING
+    for note in found.notes():
+        log.log(level, "evaluation: %s", note)
 
 
-def _gather(mine: list[FrameAnswers]) -> list[FrameAnswers]:
+def _gather(mine: list[AnswerTable]) -> list[AnswerTable]:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return mine
-    parts: list[list[FrameAnswers]] = [[] for _ in range(dist.get_world_size())]
+    parts: list[list[AnswerTable]] = [[] for _ in range(dist.get_world_size())]
     dist.all_gather_object(parts, mine)
-    return [answer for part in parts for answer in part]
+    return [table for part in parts for table in part]
