@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from serve.limits import DEPTH_PATH, UploadGuard
 from serve.names import form_fault, query_fault
 from serve.requests import DepthRequest, RequestError, read_request
-from serve.schemas import DepthResponse, Fault, Health, ModelInfo, PointDepth
+from serve.schemas import DepthResponse, ErrorReply, Health, ModelInfo, PointDepth
 from vlm3.asking.predictor import Predictor
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError, DataError, UserError
@@ -35,7 +35,7 @@ CHAMPION = "models:/vlm3-depth@champion"
 NOT_LOADED = "the model could not be loaded"
 MAX_WAITING = 32
 """Requests that may wait at a replica; Serve answers 503 beyond them."""
-FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": Fault} for status in (413, 415, 422, 503)}
+FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (413, 415, 422, 503)}
 
 api = FastAPI(title="VLM3 depth", docs_url=None, redoc_url=None)
 api.add_middleware(UploadGuard)
@@ -136,7 +136,7 @@ class DepthService:
         """200 while the process answers."""
         return {"status": "ok"}
 
-    @api.get("/readyz", responses={503: {"model": Fault}})
+    @api.get("/readyz", responses={503: {"model": ErrorReply}})
     async def readyz(self) -> Health:
         """200 once the model is loaded, 503 until then."""
         return Health(model=self._ready()[1], instance=self._instance)

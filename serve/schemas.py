@@ -102,7 +102,7 @@ class Health(BaseModel):
     """Of the deployment: tells it from another server on the same port."""
 
 
-class Fault(BaseModel):
+class ErrorReply(BaseModel):
     """Body of every answer that is not a success."""
 
     error: str

@@ -11,12 +11,12 @@ Tags = tuple[Annotated[str, Field(min_length=1, max_length=32)], Annotated[str, 
 """Opening and closing, e.g. ("<answer>", "</answer>")."""
 
 
-def written(answer: str, answer_tags: Tags | None) -> str:
+def wrapped(answer: str, answer_tags: Tags | None) -> str:
     """An answer as it is trained on: inside its tags, without any thinking."""
     return answer if answer_tags is None else f"{answer_tags[0]}{answer}{answer_tags[1]}"
 
 
-def said(text: str, answer_tags: Tags | None, think_tags: Tags | None) -> str:
+def extracted(text: str, answer_tags: Tags | None, think_tags: Tags | None) -> str:
     """The answer in what a model wrote: thinking is dropped, then the inside of the one pair of answer tags is taken.
 
     Args:

@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.asking.object_questions import ObjectQuestion
+from vlm3.geometry.pixels import Region
 from vlm3.scenes.schema import Frame
-
-Region = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the original image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
 
-from vlm3.asking.answer_tags import Tags, check_tags, said, written
+from vlm3.asking.answer_tags import Tags, check_tags, extracted, wrapped
 from vlm3.asking.numbers import read_length
 from vlm3.asking.patterns import MAX_ANSWER_CHARACTERS
 from vlm3.asking.protocol import ParseFailure
@@ -58,13 +58,13 @@ class TemplateSet(StrictModel):
     thousands: bool = False
     """Read `1,234.5` as 1234.5 where a length is expected."""
 
-    def written(self, answer: str) -> str:
+    def wrap(self, answer: str) -> str:
         """An answer as it is trained on: inside the answer tags."""
-        return written(answer, self.answer_tags)
+        return wrapped(answer, self.answer_tags)
 
-    def said(self, text: str) -> str:
+    def extract(self, text: str) -> str:
         """The answer in what a model wrote. Raises ParseFailure as `answer_form.said`."""
-        return said(text, self.answer_tags, self.think_tags)
+        return extracted(text, self.answer_tags, self.think_tags)
 
     def answer_tokens(self, answers: Iterable[str], pattern: str | None = None) -> int:
         """Tokens within which every one of some answers has ended, tags included: a bound on what a model may say.
@@ -75,7 +75,7 @@ class TemplateSet(StrictModel):
             answers: the longest ones that the set writes, without tags.
             pattern: by which they are read, if by one: it may find its groups in longer sentences than the set's own.
         """
-        longest = max(len(self.written(answer).encode()) for answer in answers)
+        longest = max(len(self.wrap(answer).encode()) for answer in answers)
         if pattern is not None:
             longest = max(longest, MAX_ANSWER_CHARACTERS)
         thoughts = THOUGHT_TOKENS if self.think_tags else 0

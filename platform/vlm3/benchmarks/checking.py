@@ -13,7 +13,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class BadRow:
     """A bad row."""
 
     row: str
@@ -26,16 +26,16 @@ class Checked:
 
     rows: tuple[str, ...]
     """That can be asked about."""
-    faults: tuple[Fault, ...]
+    faults: tuple[BadRow, ...]
 
     @classmethod
-    def of(cls, found: Sequence[str | Fault | None]) -> Self:
+    def of(cls, found: Sequence[str | BadRow | None]) -> Self:
         """From what `check_row` gave."""
         rows = tuple(entry for entry in found if isinstance(entry, str))
-        return cls(rows, tuple(entry for entry in found if isinstance(entry, Fault)))
+        return cls(rows, tuple(entry for entry in found if isinstance(entry, BadRow)))
 
 
-def check_row(benchmark: Benchmark, row: str, check: Callable[[Item], None] | None = None) -> str | Fault | None:
+def check_row(benchmark: Benchmark, row: str, check: Callable[[Item], None] | None = None) -> str | BadRow | None:
     """The row, if it is good; its fault; or None where it is sound and has nothing to ask about.
 
     Args:
@@ -55,7 +55,7 @@ def check_row(benchmark: Benchmark, row: str, check: Callable[[Item], None] | No
     except StorageError:
         raise
     except UserError as error:
-        return Fault(row, str(error))
+        return BadRow(row, str(error))
 
 
 def refusal(name: str, checked: Checked) -> str:

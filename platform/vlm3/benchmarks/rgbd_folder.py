@@ -24,7 +24,7 @@ CHOSEN_PAIRS = 100
 PAIRS = Index(INDEX, {}, Keys(PAIR))
 
 
-class Row(NamedTuple):
+class FolderRow(NamedTuple):
     """What a row shows."""
 
     scene: str
@@ -40,7 +40,7 @@ class RgbdFolder:
 
     name: str
     reader: RgbdReader
-    shown: Mapping[str, Row]
+    shown: Mapping[str, FolderRow]
 
     @classmethod
     def open(cls, folder: Path, name: str) -> Self:
@@ -51,8 +51,8 @@ class RgbdFolder:
         """
         reader = RgbdReader.open(folder, name)
         rows = row_names((scene, frame) for scene, frames in reader.entries.items() for frame in frames)
-        frames = {row: Row(scene, frame, None, None) for (scene, frame), row in rows.items()}
-        pairs: list[Row] = []
+        frames = {row: FolderRow(scene, frame, None, None) for (scene, frame), row in rows.items()}
+        pairs: list[FolderRow] = []
         if reader.posed:
             listed = read_json(folder / INDEX).get("pairs")
             pairs = _listed(listed, frames, folder) if listed else _chosen(reader)
@@ -89,7 +89,7 @@ class RgbdFolder:
             raise DataError(f"frame {name}: {error}") from None
 
 
-def _listed(listed: object, frames: Mapping[str, Row], folder: Path) -> list[Row]:
+def _listed(listed: object, frames: Mapping[str, FolderRow], folder: Path) -> list[FolderRow]:
     if not isinstance(listed, list):
         raise DataError(f"{folder / INDEX}: `pairs` must be a list, found {type(listed).__name__}")
     rows = []
@@ -105,16 +105,16 @@ def _listed(listed: object, frames: Mapping[str, Row], folder: Path) -> list[Row
         a, b = frames[pair.a], frames[pair.b]
         if a.scene != b.scene:
             raise DataError(f"{where}: {pair.a} and {pair.b} are of different scenes")
-        rows.append(Row(a.scene, a.frame1, b.frame1, entry))
+        rows.append(FolderRow(a.scene, a.frame1, b.frame1, entry))
     return rows
 
 
-def _of_which_scene(frame: str, frames: Mapping[str, Row]) -> str:
+def _of_which_scene(frame: str, frames: Mapping[str, FolderRow]) -> str:
     meant = next((row for row, shown in frames.items() if shown.frame1 == frame), None)
     return "" if meant is None else f" once: say of which scene, e.g. {meant!r}"
 
 
-def _chosen(reader: RgbdReader) -> list[Row]:
+def _chosen(reader: RgbdReader) -> list[FolderRow]:
     """Pairs that see enough of the same, spread evenly over all such pairs of each scene; bad frames are in none."""
     rows = []
     for scene, entries in reader.entries.items():
@@ -128,7 +128,7 @@ def _chosen(reader: RgbdReader) -> list[Row]:
                 continue  # named when its own row is read
         pairs = [pair for pair in clip_pairs(frames) if not pair.pose_only]
         rows += [
-            Row(scene, frames[pair.first].frame, frames[pair.second].frame, None)
+            FolderRow(scene, frames[pair.first].frame, frames[pair.second].frame, None)
             for pair in pairs[:: max(1, -(-len(pairs) // CHOSEN_PAIRS))]
         ]
     return rows

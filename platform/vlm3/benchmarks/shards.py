@@ -26,7 +26,7 @@ Place = tuple[str, str, str | None]
 """Scene, frame, and the other frame of a pair."""
 
 
-class Row(NamedTuple):
+class ShardRow(NamedTuple):
     """What a row shows."""
 
     clip: int
@@ -41,7 +41,7 @@ class HeldOut:
 
     name: str
     source: ShardedSource
-    shown: Mapping[str, Row]
+    shown: Mapping[str, ShardRow]
     by_scene: bool
     """Whether there are scenes enough for the bootstrap to draw them."""
 
@@ -57,17 +57,17 @@ class HeldOut:
         if clips == 0:
             raise DataError(f"{uri}: source {source.name!r} has no held-out scene: ingest it with --role eval")
         order = np.unique(np.linspace(0, clips - 1, min(clips, MOST_FRAMES)).round().astype(int)).tolist()
-        shown: dict[Place, Row] = {}
-        pairs: dict[Place, Row] = {}
+        shown: dict[Place, ShardRow] = {}
+        pairs: dict[Place, ShardRow] = {}
         for clip in order:
             frames = source.read_clip(Split.EVAL, clip, tuple(c for c in PAIR_COLUMNS if c != "encoded_image"))
             every = max(1, -(-len(frames) * len(order) // MOST_FRAMES))
             for place in range(0, len(frames), every):
-                shown[frames[place].scene, frames[place].frame, None] = Row(clip, place, None)
+                shown[frames[place].scene, frames[place].frame, None] = ShardRow(clip, place, None)
             posed = clip_pairs(frames)
             for pair in posed[:: max(1, -(-len(posed) // PAIRS_A_CLIP))]:
                 first, second = frames[pair.first], frames[pair.second]
-                pairs[first.scene, first.frame, second.frame] = Row(clip, pair.first, pair.second)
+                pairs[first.scene, first.frame, second.frame] = ShardRow(clip, pair.first, pair.second)
         scenes = {scene for scene, _, _ in shown}
         kept = list(pairs)[:: max(1, -(-len(pairs) // MOST_PAIRS))]
         shown |= {place: pairs[place] for place in kept}

@@ -1,19 +1,28 @@
-"""Search for the reading of poses and depth under which the views of a scene agree."""
+"""Search for the convention of poses and depth under which the views of a scene agree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vlm3.doctor.pose_conventions import READINGS
-from vlm3.doctor.reprojection import AS_GIVEN, Agreement, Pair, Reading, StoredDepth, agreement, agreements, thinned
+from vlm3.doctor.pose_conventions import POSE_CONVENTIONS
+from vlm3.doctor.reprojection import (
+    AS_GIVEN,
+    Agreement,
+    Convention,
+    StoredDepth,
+    ViewPair,
+    agreement,
+    agreements,
+    thinned,
+)
 
 POSE_BETTER = 1.5
 """Times as many points that agree within 2 %: more than chance does in thousands of points."""
 KIND_BETTER = 1.15
 """Likewise for the kind of depth, which moves little but the border of an image."""
 PLAUSIBLE_SHARE = 0.7
-"""Of landed points within 5 %: a reading that explains less explains nothing."""
+"""Of landed points within 5 %: a convention that explains less explains nothing."""
 LEAST_LANDED = 300
 """Points that must land for a share to mean anything."""
 FACTORS = tuple((1.25 ** np.arange(-36, 37)).tolist())
@@ -27,14 +36,14 @@ REFINED_PAIRS, REFINED_POINTS = 80, 200
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A reading, and how well views agree under it."""
+    """A convention, and how well views agree under it."""
 
-    reading: Reading
+    convention: Convention
     agreement: Agreement
 
     @property
     def score(self) -> float:
-        """What the right reading maximises."""
+        """What the right convention maximises."""
         return self.agreement.found_2pct
 
     @property
@@ -50,7 +59,7 @@ class Search:
     given: Fit
     """Everything as stored."""
     poses: tuple[Fit, ...]
-    """One fit per pose reading in the order of `READINGS`: at factor 1 if any agrees there, else at its best."""
+    """One fit for each of `POSE_CONVENTIONS`, in their order: at factor 1 if any agrees there, else at its best."""
     kinds: tuple[Fit, ...]
     """One fit per kind of depth in the order of `StoredDepth`, under the best pose, at its best factor."""
     contrast: float
@@ -58,7 +67,7 @@ class Search:
 
     @property
     def pose(self) -> Fit:
-        """The best pose reading: as given, unless another is clearly better."""
+        """The best pose convention: as given, unless another is clearly better."""
         return _preferred(self.poses, POSE_BETTER)
 
     @property
@@ -67,25 +76,29 @@ class Search:
         return _preferred(self.kinds, KIND_BETTER)
 
 
-def search(pairs: Sequence[Pair]) -> Search:
-    """Try readings of poses, factors of depth, and kinds of depth.
+def search(pairs: Sequence[ViewPair]) -> Search:
+    """Try conventions of poses, factors of depth, and kinds of depth.
 
-    Where no pose reading makes the views agree as the depth stands, all are tried together: one mistake hides another.
+    Where the views agree under no pose convention as the depth stands, all are tried together: one mistake hides
+    another.
 
     Args:
         pairs: at least one.
     """
     few, some = thinned(pairs, SCANNED_PAIRS, SCANNED_POINTS), thinned(pairs, REFINED_PAIRS, REFINED_POINTS)
-    poses = tuple(_fit(pairs, Reading(pose)) for pose in READINGS)
+    poses = tuple(_fit(pairs, Convention(pose)) for pose in POSE_CONVENTIONS)
     if not any(fit.plausible for fit in poses):
         poses = tuple(
-            max((_fit(pairs, _peak(few, Reading(pose, 1.0, kind))) for kind in StoredDepth), key=lambda fit: fit.score)
-            for pose in READINGS
+            max(
+                (_fit(pairs, _peak(few, Convention(pose, 1.0, kind))) for kind in StoredDepth),
+                key=lambda fit: fit.score,
+            )
+            for pose in POSE_CONVENTIONS
         )
-    pose = _preferred(poses, POSE_BETTER).reading.pose
-    kinds = tuple(_fit(pairs, _refined(some, _peak(few, Reading(pose, 1.0, kind)))) for kind in StoredDepth)
+    pose = _preferred(poses, POSE_BETTER).convention.pose
+    kinds = tuple(_fit(pairs, _refined(some, _peak(few, Convention(pose, 1.0, kind)))) for kind in StoredDepth)
     best = _preferred(kinds, KIND_BETTER)
-    beside = agreements(pairs, best.reading, [best.reading.depth_factor * step for step in (0.5, 2.0)])
+    beside = agreements(pairs, best.convention, [best.convention.depth_factor * step for step in (0.5, 2.0)])
     highest = max(other.found_2pct for other in beside)
     return Search(_fit(pairs, AS_GIVEN), poses, kinds, best.score / highest if highest else float("inf"))
 
@@ -96,21 +109,21 @@ def _preferred(fits: Sequence[Fit], times: float) -> Fit:
     return best if best.plausible and best.score > times * fits[0].score else fits[0]
 
 
-def _fit(pairs: Sequence[Pair], reading: Reading) -> Fit:
-    return Fit(reading, agreement(pairs, reading))
+def _fit(pairs: Sequence[ViewPair], convention: Convention) -> Fit:
+    return Fit(convention, agreement(pairs, convention))
 
 
-def _peak(pairs: Sequence[Pair], reading: Reading) -> Reading:
-    """The reading at the factor of depth at which views agree best."""
-    scores = [result.found_2pct for result in agreements(pairs, reading, FACTORS)]
-    return replace(reading, depth_factor=FACTORS[int(np.argmax(scores))])
+def _peak(pairs: Sequence[ViewPair], convention: Convention) -> Convention:
+    """The convention at the factor of depth at which views agree best."""
+    scores = [result.found_2pct for result in agreements(pairs, convention, FACTORS)]
+    return replace(convention, depth_factor=FACTORS[int(np.argmax(scores))])
 
 
-def _refined(pairs: Sequence[Pair], reading: Reading) -> Reading:
-    """The reading at the middle of its peak."""
-    factors = reading.depth_factor * FINE
-    scores = np.array([result.found_2pct for result in agreements(pairs, reading, factors.tolist())])
+def _refined(pairs: Sequence[ViewPair], convention: Convention) -> Convention:
+    """The convention at the middle of its peak."""
+    factors = convention.depth_factor * FINE
+    scores = np.array([result.found_2pct for result in agreements(pairs, convention, factors.tolist())])
     weights = np.clip(scores - 0.9 * scores.max(), 0, None)
     if not weights.any():
-        return reading
-    return replace(reading, depth_factor=float(np.exp(np.average(np.log(factors), weights=weights))))
+        return convention
+    return replace(convention, depth_factor=float(np.exp(np.average(np.log(factors), weights=weights))))

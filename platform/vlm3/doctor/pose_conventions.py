@@ -25,7 +25,7 @@ class PoseReading:
     """(3, 3) OpenCV's camera axes in those of the stored camera; a reflection where the stored ones are left-handed."""
 
     def __call__(self, stored: Array) -> Array:
-        """`world_T_cam` (4, 4) with OpenCV axes, if `stored` is meant as this reading says."""
+        """`world_T_cam` (4, 4) with OpenCV axes, if `stored` is meant as this convention says."""
         world_T_cam = self.undo(stored).copy()
         world_T_cam[:3, :3] = world_T_cam[:3, :3] @ self.stored_R_cv
         return world_T_cam
@@ -53,7 +53,7 @@ _CV, _GL = np.eye(3), np.diag([1.0, -1.0, -1.0])
 _BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 GIVEN = PoseReading("world_T_cam with OpenCV axes", "", _as_stored, _CV)
-READINGS = (
+POSE_CONVENTIONS = (
     GIVEN,
     PoseReading("world_T_cam inverted (world-to-camera)", "invert every pose: world_T_cam = inv(pose)", invert, _CV),
     PoseReading(
@@ -106,4 +106,4 @@ READINGS = (
         _CV,
     ),
 )
-"""The expected reading first."""
+"""The expected convention first."""

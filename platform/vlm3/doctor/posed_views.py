@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from vlm3.doctor.convention_search import KIND_BETTER, LEAST_LANDED, Fit, Search, search
 from vlm3.doctor.finding import Finding, Verdict, graded
-from vlm3.doctor.pose_conventions import READINGS
-from vlm3.doctor.reprojection import Agreement, Pair, StoredDepth, pairs_of
+from vlm3.doctor.pose_conventions import POSE_CONVENTIONS
+from vlm3.doctor.reprojection import Agreement, StoredDepth, ViewPair, pairs_of
 from vlm3.doctor.samples import spread
 from vlm3.scenes.schema import Frame
 
@@ -14,7 +14,7 @@ OK_5PCT, FAIL_5PCT = 0.85, 0.7
 OK_2PCT = 0.5
 MOST_PAIRS = 120
 TOLD_APART = 1.25
-"""Score of a pose reading over another's from which their difference counts."""
+"""Score of a pose convention over another's from which their difference counts."""
 SHARP = 1.15
 """Contrast below which views are too narrow to show the scale of depth."""
 OK_FACTOR, FAIL_FACTOR = 1.04, 1.1
@@ -58,7 +58,7 @@ def diagnose_views(groups: Sequence[Sequence[Frame]]) -> list[Finding]:
     return [_reprojection(tried.given.agreement, pairs), _convention(tried), _scale(tried), _kind(tried)]
 
 
-def _reprojection(given: Agreement, pairs: Sequence[Pair]) -> Finding:
+def _reprojection(given: Agreement, pairs: Sequence[ViewPair]) -> Finding:
     if given.landed < LEAST_LANDED:
         figure = f"{given.landed} of {given.points} points land in another view ({len(pairs)} pairs)"
         return Finding(CHECKS[0], Verdict.CANNOT_TELL, figure, "see the next rows; if they cannot tell: more --samples")
@@ -77,19 +77,20 @@ def _reprojection(given: Agreement, pairs: Sequence[Pair]) -> Finding:
 def _convention(tried: Search) -> Finding:
     given, best = tried.poses[0], tried.pose
     if best is not given:
-        figure = f"poses look like {best.reading.pose.name}: {_shares(best)}, as given {_shares(tried.given)}"
-        return Finding(CHECKS[1], Verdict.FAIL, figure, best.reading.pose.mend, _times(best, given))
+        figure = f"poses look like {best.convention.pose.name}: {_shares(best)}, as given {_shares(tried.given)}"
+        return Finding(CHECKS[1], Verdict.FAIL, figure, best.convention.pose.mend, _times(best, given))
     if not given.plausible and not tried.kind.plausible:
-        figure = f"none of {len(READINGS)} readings of the poses makes the views agree; the best: {_best(tried.poses)}"
+        count = len(POSE_CONVENTIONS)
+        figure = f"none of {count} pose conventions makes the views agree; the best: {_best(tried.poses)}"
         advice = "check that poses belong to these frames, and K to this image size; are things moving?"
         return Finding(CHECKS[1], Verdict.CANNOT_TELL, figure, advice)
     rival = max(tried.poses[1:], key=lambda fit: fit.score)
     times = _times(given, rival)
-    figure = f"as given fits {times:.3g} times as well as the next best of {len(READINGS)} readings"
+    figure = f"as given fits {times:.3g} times as well as the next best of {len(POSE_CONVENTIONS)} conventions"
     if times >= TOLD_APART:
         return Finding(CHECKS[1], Verdict.OK, figure, "", times)
     figure = (
-        f"cameras move too little to tell: {rival.reading.pose.name} fits as well ({1 / max(times, 1e-9):.2f} times)"
+        f"cameras move too little to tell: {rival.convention.pose.name} fits as well ({1 / max(times, 1e-9):.2f} times)"
     )
     advice = "check on frames that are farther apart, and that turn about other axes"
     return Finding(CHECKS[1], Verdict.CANNOT_TELL, figure, advice, times)
@@ -97,7 +98,7 @@ def _convention(tried: Search) -> Finding:
 
 def _scale(tried: Search) -> Finding:
     best = tried.kind
-    factor = best.reading.depth_factor
+    factor = best.convention.depth_factor
     if not best.plausible:
         return Finding(CHECKS[2], Verdict.CANNOT_TELL, "views agree at no factor of depth", "settle the poses first")
     if tried.contrast < SHARP:
@@ -120,8 +121,8 @@ def _scale(tried: Search) -> Finding:
 def _kind(tried: Search) -> Finding:
     best, as_read = tried.kind, tried.kinds[0]
     if best is not as_read:
-        figure = f"looks like {best.reading.depth.value}: {_shares(best)}, as given {_shares(as_read)}"
-        return Finding(CHECKS[3], Verdict.FAIL, figure, MENDED_DEPTH[best.reading.depth], _times(best, as_read))
+        figure = f"looks like {best.convention.depth.value}: {_shares(best)}, as given {_shares(as_read)}"
+        return Finding(CHECKS[3], Verdict.FAIL, figure, MENDED_DEPTH[best.convention.depth], _times(best, as_read))
     if not best.plausible:
         return Finding(CHECKS[3], Verdict.CANNOT_TELL, "views agree under no kind of depth", "settle the poses first")
     times = min(_times(as_read, other) for other in tried.kinds[1:])
@@ -141,4 +142,4 @@ def _shares(fit: Fit) -> str:
 
 def _best(fits: Sequence[Fit]) -> str:
     best = max(fits, key=lambda fit: fit.score)
-    return f"{best.reading.pose.name} with {_shares(best)}"
+    return f"{best.convention.pose.name} with {_shares(best)}"

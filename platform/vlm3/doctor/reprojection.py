@@ -1,6 +1,6 @@
-"""Whether the points of one view land on the surface that another view has measured, under any reading of the numbers.
+"""Whether the points of one view land on the surface that another view has measured, under any convention.
 
-A reading is a convention of poses, a factor of depth and a kind of depth. The right one makes views agree.
+A convention says what poses mean, in which unit depth is, and along which line. The right one makes views agree.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Convention:
     """How poses and depth are read."""
 
     pose: PoseReading = GIVEN
@@ -58,8 +58,8 @@ class Reading:
     depth: StoredDepth = StoredDepth.Z
 
 
-AS_GIVEN = Reading()
-Pair = tuple[View, View]
+AS_GIVEN = Convention()
+ViewPair = tuple[View, View]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Agreement:
 
     @property
     def found_2pct(self) -> float:
-        """Of all points, those within 2 %: what a wrong reading cannot win by losing points."""
+        """Of all points, those within 2 %: what a wrong convention cannot win by losing points."""
         return self.within_2pct / max(self.points, 1)
 
 
@@ -110,13 +110,13 @@ def view_of(frame: Frame) -> View | None:
     return View(camera, z_depth_m, ray_per_z, rays.reshape(-1, 3)[chosen], z_depth_m.ravel()[chosen], pose)
 
 
-def thinned(pairs: Sequence[Pair], most_pairs: int, points: int) -> list[Pair]:
+def thinned(pairs: Sequence[ViewPair], most_pairs: int, points: int) -> list[ViewPair]:
     """A few of the pairs, spread over all, with the first points of each: enough to see where a peak is."""
     few = pairs[:: -(-len(pairs) // most_pairs)]
     return [(replace(one, rays=one.rays[:points], z_of_rays_m=one.z_of_rays_m[:points]), other) for one, other in few]
 
 
-def pairs_of(frames: Sequence[Frame]) -> list[Pair]:
+def pairs_of(frames: Sequence[Frame]) -> list[ViewPair]:
     """Pairs of views of a scene, both ways, chosen without looking at poses: those may be what is wrong."""
     views = [view_of(frame) for frame in frames]
     pairs = []
@@ -137,24 +137,24 @@ def _together(first: Frame, second: Frame) -> bool:
     return not moving or (first.time_s is not None and first.time_s == second.time_s)
 
 
-def agreement(pairs: Sequence[Pair], reading: Reading = AS_GIVEN) -> Agreement:
+def agreement(pairs: Sequence[ViewPair], convention: Convention = AS_GIVEN) -> Agreement:
     """How well points of each first view land in the second, if the numbers are read so."""
-    return agreements(pairs, reading, (reading.depth_factor,))[0]
+    return agreements(pairs, convention, (convention.depth_factor,))[0]
 
 
-def agreements(pairs: Sequence[Pair], reading: Reading, factors: Sequence[float]) -> list[Agreement]:
-    """`agreement` under `reading` with each of `factors` instead of its own."""
+def agreements(pairs: Sequence[ViewPair], convention: Convention, factors: Sequence[float]) -> list[Agreement]:
+    """`agreement` under `convention` with each of `factors` instead of its own."""
     per_factor = np.array(factors, np.float64)
     counts = np.zeros((len(factors), 5), np.int64)
     for first, second in pairs:
-        counts += _counts(first, second, reading, per_factor)
+        counts += _counts(first, second, convention, per_factor)
     return [Agreement(*row) for row in counts.tolist()]
 
 
-def _counts(first: View, second: View, reading: Reading, factors: Array) -> NDArray[np.int64]:
+def _counts(first: View, second: View, convention: Convention, factors: Array) -> NDArray[np.int64]:
     """(factors, 5) fields of `Agreement`."""
-    second_T_first = relative(reading.pose(second.stored_pose), reading.pose(first.stored_pose))
-    z_m = _z(first.z_of_rays_m, np.linalg.norm(first.rays, axis=-1), reading.depth)
+    second_T_first = relative(convention.pose(second.stored_pose), convention.pose(first.stored_pose))
+    z_m = _z(first.z_of_rays_m, np.linalg.norm(first.rays, axis=-1), convention.depth)
     turned = (first.rays * z_m[:, None]) @ second_T_first[:3, :3].T
     # Only the ratio of depth to translation matters: depth keeps its units, the translation shrinks.
     moved = turned + second_T_first[:3, 3] / factors[:, None, None]
@@ -162,7 +162,9 @@ def _counts(first: View, second: View, reading: Reading, factors: Array) -> NDAr
     with np.errstate(invalid="ignore"):
         inside = np.all((pixels >= 0) & (pixels < (second.camera.width_px, second.camera.height_px)), axis=-1)
     column, row = np.where(inside[..., None], pixels, 0).astype(np.intp).transpose(2, 0, 1)
-    surface = np.where(inside, _z(second.z_depth_m[row, column], second.ray_per_z[row, column], reading.depth), np.nan)
+    surface = np.where(
+        inside, _z(second.z_depth_m[row, column], second.ray_per_z[row, column], convention.depth), np.nan
+    )
     error = moved[..., 2] / surface - 1
     # Comparisons with NaN are false: what is outside, or has no depth there, is in none of them.
     kinds = (error < HIDDEN, np.abs(error) < 0.05, np.abs(error) < 0.02, error < -0.05)

@@ -5,6 +5,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+Region = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of an image."""
 PixelT = TypeVar("PixelT", float, NDArray[np.float64])
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlm3.errors import CheckpointError
 
-Interval = tuple[int, int]
+PositionRange = tuple[int, int]
 """Positions start ≤ p < stop."""
 
 
@@ -18,7 +18,7 @@ class Ledger:
     """A set of positions: all below `watermark`, and the intervals above it. Never changed, only replaced."""
 
     watermark: int
-    intervals: tuple[Interval, ...]
+    intervals: tuple[PositionRange, ...]
     """Sorted, disjoint, not touching, all above the watermark."""
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Ledger:
         held: NDArray[np.bool_] = (index >= 0) & (asked < intervals[np.maximum(index, 0), 1])
         return held
 
-    def remaining(self, stop: int) -> tuple[Interval, ...]:
+    def remaining(self, stop: int) -> tuple[PositionRange, ...]:
         """Intervals of the positions below `stop` that were not consumed, in order."""
         gaps, begin = [], self.watermark
         for start, end in (*self.intervals, (stop, stop)):
@@ -96,7 +96,7 @@ class Ledger:
 
     def _all(self) -> NDArray[np.int64]:
         """(N, 2) every interval, the one below the watermark included."""
-        below: Iterable[Interval] = [(0, self.watermark)] if self.watermark else []
+        below: Iterable[PositionRange] = [(0, self.watermark)] if self.watermark else []
         return np.array([*below, *self.intervals], np.int64).reshape(-1, 2)
 
 

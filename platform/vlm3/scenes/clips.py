@@ -14,7 +14,7 @@ LINKED_SHARE = 0.5
 """Share of a clip's pairs that should be linked."""
 
 
-Clip = tuple[int, ...]
+FrameIndices = tuple[int, ...]
 """Frames by their index in the sequence they were chosen from."""
 
 
@@ -23,7 +23,7 @@ def split_of_scene(source: str, scene: str, heldout_share: float, seed: int) -> 
     return Split.EVAL if derive_seed(seed, "split", source, scene) / 2**64 < heldout_share else Split.TRAIN
 
 
-def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[Clip, ...]:
+def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[FrameIndices, ...]:
     """Clips of one scene by seeded greedy growth on the covisibility graph.
 
     A clip starts at a frame that is in none yet and takes, one by one, the frame farthest from those it has (which
@@ -51,7 +51,7 @@ def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[C
     return tuple(clips)
 
 
-def single_view_clips(scene_of_frame: Sequence[str], clip_frames: int, seed: int) -> tuple[Clip, ...]:
+def single_view_clips(scene_of_frame: Sequence[str], clip_frames: int, seed: int) -> tuple[FrameIndices, ...]:
     """Clips that gather frames of different scenes; every frame is in exactly one, sizes differ by at most one.
 
     Args:

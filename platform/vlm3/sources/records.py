@@ -32,7 +32,7 @@ def _whole(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number in an index: `640.0` is as good as `640`."""
 Four = Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)]
-Rows = tuple[tuple[Number, ...], ...]
+MatrixRows = tuple[tuple[Number, ...], ...]
 """A matrix, row by row."""
 
 
@@ -98,7 +98,7 @@ class Record(Shared):
     """fx, fy, cx, cy."""
     id: str | None = None
     depth: str | None = None
-    T_world_cam: Rows | None = None
+    T_world_cam: MatrixRows | None = None
     """Camera to world, 4x4, OpenCV axes."""
 
     def camera(self, width_px: int, height_px: int) -> Camera:

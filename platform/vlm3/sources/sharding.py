@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vlm3.config import StrictModel
 from vlm3.scenes.checks import check_frame
-from vlm3.scenes.clips import Clip, posed_clips, single_view_clips, split_of_scene
+from vlm3.scenes.clips import FrameIndices, posed_clips, single_view_clips, split_of_scene
 from vlm3.scenes.rows import ENCODED_COLUMNS, SCHEMA, frames_to_table
 from vlm3.scenes.schema import Frame
 from vlm3.seeds import derive_seed, generator
@@ -112,7 +112,7 @@ class GroupWriter:
         if buffer:
             yield buffer
 
-    def _clips(self, window: Sequence[Frame]) -> tuple[Clip, ...]:
+    def _clips(self, window: Sequence[Frame]) -> tuple[FrameIndices, ...]:
         seed = derive_seed(self.config.seed, "clips", self.reader.source, window[0].scene, window[0].frame)
         if self.reader.posed:
             return posed_clips(window, self.config.clip_frames, seed)

@@ -29,7 +29,7 @@ from vlm3.storage.split import Split
 from vlm3.stream.parcels import Cost, EncodedParcel
 from vlm3.stream.quarantine import Fault, FaultKind
 from vlm3.views.pair_choice import choose_pair
-from vlm3.views.pairs import Pair, clip_pairs
+from vlm3.views.pairs import FramePair, clip_pairs
 from vlm3.views.sample import regions_in_view
 from vlm3.views.unify import UnifyPolicy, unified_camera
 
@@ -44,7 +44,7 @@ class Clip:
 
     rows: pa.Table
     """One a frame."""
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[FramePair, ...] = ()
     """Of frames that see enough of the same; for tasks on pairs."""
 
 
@@ -234,8 +234,8 @@ def used_up(faults: Sequence[Fault]) -> DataError:
 
 def _draws(plan: MixturePlan, positions: NDArray[np.int64]) -> DrawBatch:
     """The plan's own samples at ascending positions."""
-    runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
-    parts = [plan.draws(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
+    stretches = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
+    parts = [plan.draws(int(part[0]), int(part[-1]) + 1) for part in stretches if len(part)]
     names = [field.name for field in fields(DrawBatch)]
     return DrawBatch(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -261,7 +261,7 @@ def _with_boxes(rows: pa.Table, policy: UnifyPolicy) -> pa.Table:
     return rows.filter(pa.array(kept, pa.bool_()))
 
 
-def _pairs(rows: pa.Table) -> tuple[Pair, ...]:
+def _pairs(rows: pa.Table) -> tuple[FramePair, ...]:
     """Pairs of a clip's sound frames; no image is decoded."""
     numbers, sound = [], []
     for number, frame in enumerate(stored_frames(rows.drop_columns("encoded_image"))):

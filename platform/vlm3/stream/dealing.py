@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.errors import ConfigError
-from vlm3.mixture.ledger import Interval
+from vlm3.mixture.ledger import PositionRange
 
 MAX_PARCEL_ROWS = 64
 """At most 110 MB of pixels at VLM3's image size, below the 128 MB that object stores of Ray handle well; twice that
@@ -67,7 +67,7 @@ def _shares(total: int, parts: int) -> NDArray[np.int64]:
 
 
 def split_rows(count: int, parts: int) -> tuple[slice, ...]:
-    """`count` rows in `parts` runs that differ by at most one."""
+    """`count` rows in `parts` stretches whose lengths differ by at most one."""
     stops = np.cumsum(_shares(count, parts)).tolist()
     return tuple(slice(start, stop) for start, stop in zip([0, *stops[:-1]], stops, strict=True))
 
@@ -76,7 +76,7 @@ def split_rows(count: int, parts: int) -> tuple[slice, ...]:
 class Dealing:
     """What is still to be consumed of a run, cut into parcels. Small when pickled, whatever the length of the run."""
 
-    remaining: tuple[Interval, ...]
+    remaining: tuple[PositionRange, ...]
     """Positions [start, stop), ascending, a whole number of steps in all (`vlm3.mixture.ledger.Ledger.remaining`)."""
     shape: StepShape
 
@@ -103,11 +103,11 @@ class Dealing:
         return np.asarray(self._starts[interval] + places - (self._ends - self._lengths)[interval])
 
     def ranges(self, positions: int) -> int:
-        """How many runs of parcels of about `positions` positions each there are; one run is one reading task."""
+        """How many ranges of parcels there are, of about `positions` positions each; a range is read by one task."""
         return -(-self.parcels // self._parcels_per_range(positions))
 
     def parcels_of(self, number: int, positions: int) -> Iterator[NDArray[np.int64]]:
-        """Positions of each parcel of run `number`."""
+        """Positions of each parcel of range `number`."""
         size = self._parcels_per_range(positions)
         for parcel in range(number * size, min((number + 1) * size, self.parcels)):
             yield self.positions(parcel)

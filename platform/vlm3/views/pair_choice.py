@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vlm3.errors import DataError
 from vlm3.seeds import generator
-from vlm3.views.pairs import Pair
+from vlm3.views.pairs import FramePair
 
 PARTS = 3
 """Equal parts of the clip's range of each of overlap, baseline and rotation."""
@@ -25,7 +25,7 @@ class ChosenPair(NamedTuple):
     """Symmetric covisibility."""
 
 
-def choose_pair(pairs: Sequence[Pair], slot: int, visit_seed: int) -> ChosenPair:
+def choose_pair(pairs: Sequence[FramePair], slot: int, visit_seed: int) -> ChosenPair:
     """The frames that slot `slot` of a visit to a clip shows.
 
     Successive slots go round the buckets in an order shuffled by the seed; in each bucket they go round its pairs,
@@ -57,13 +57,13 @@ def choose_pair(pairs: Sequence[Pair], slot: int, visit_seed: int) -> ChosenPair
     return ChosenPair(view1, view2, pair.overlap)
 
 
-def buckets(pairs: Sequence[Pair]) -> dict[tuple[int, int, int], tuple[Pair, ...]]:
+def buckets(pairs: Sequence[FramePair]) -> dict[tuple[int, int, int], tuple[FramePair, ...]]:
     """The pairs by their part of the range that overlap, baseline and rotation have among them; none is empty.
 
     Ranges are those of the clip, so that one of small baselines is spread over its own small and large ones.
     """
     values = np.array([(pair.overlap, pair.baseline_m, pair.rotation_deg) for pair in pairs])
-    grouped: dict[tuple[int, int, int], list[Pair]] = {}
+    grouped: dict[tuple[int, int, int], list[FramePair]] = {}
     for pair, (overlap, baseline, rotation) in zip(pairs, _parts(values).tolist(), strict=True):
         grouped.setdefault((overlap, baseline, rotation), []).append(pair)
     return {name: tuple(members) for name, members in grouped.items()}

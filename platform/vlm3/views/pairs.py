@@ -12,7 +12,7 @@ from vlm3.scenes.schema import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FramePair:
     """Two frames of a clip, first < second."""
 
     first: int
@@ -28,7 +28,7 @@ class Pair:
     """True when no point of one frame can be sought in the other: see `corresponds`."""
 
 
-def clip_pairs(frames: Sequence[Frame], min_overlap: float = LINKED) -> tuple[Pair, ...]:
+def clip_pairs(frames: Sequence[Frame], min_overlap: float = LINKED) -> tuple[FramePair, ...]:
     """All pairs of a clip that see enough of the same, by geometry alone: no image is decoded.
 
     Overlap is measured by depth where both frames have a small depth map, else by their frusta
@@ -43,7 +43,7 @@ def clip_pairs(frames: Sequence[Frame], min_overlap: float = LINKED) -> tuple[Pa
     """
     posed = [index for index, frame in enumerate(frames) if frame.world_T_cam is not None]
     posed.sort(key=lambda index: (frames[index].source, frames[index].scene, index))
-    pairs: list[Pair] = []
+    pairs: list[FramePair] = []
     for _, members in groupby(posed, key=lambda index: (frames[index].source, frames[index].scene)):
         pairs += _scene_pairs(frames, list(members), min_overlap)
     return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
@@ -60,7 +60,7 @@ def corresponds(frame1: Frame, frame2: Frame) -> bool:
     return deep and (still or (frame1.time_s is not None and frame1.time_s == frame2.time_s))
 
 
-def _scene_pairs(frames: Sequence[Frame], members: list[int], min_overlap: float) -> list[Pair]:
+def _scene_pairs(frames: Sequence[Frame], members: list[int], min_overlap: float) -> list[FramePair]:
     """Pairs of the frames `members` of one scene, which are posed."""
     if len(members) < 2:
         return []
@@ -69,7 +69,7 @@ def _scene_pairs(frames: Sequence[Frame], members: list[int], min_overlap: float
     baseline_m, rotation_deg = _motion(poses)
     first, second = np.nonzero(np.triu(overlap > min_overlap, k=1))
     return [
-        Pair(
+        FramePair(
             members[i],
             members[j],
             float(overlap[i, j]),

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth_along
+from vlm3.geometry.pixels import Region
 from vlm3.geometry.ray_extent import outline
 from vlm3.scenes.schema import Box, Frame
 from vlm3.views.samples import Provenance, ViewSample
 from vlm3.views.unify import UnifiedView
 
-Region = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels."""
 MIN_REGION_KEPT = 0.6
 """Share of a region's area that must lie in the unified image: of less, the object can hardly be judged."""
 _OUTLINE = outline(4)

@@ -12,7 +12,7 @@ import pytest
 
 from vlm3.asking.spec import AskSpec
 from vlm3.asking.text_model import ImageBounds
-from vlm3.benchmarks.checking import Checked, Fault, check_row, refusal
+from vlm3.benchmarks.checking import BadRow, Checked, check_row, refusal
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.errors import DataError
 from vlm3.evaluation.answering import check_shown
@@ -63,7 +63,7 @@ def rgbd() -> Index:
     return {"frames": frames, "pairs": [{"a": "a", "b": "b", "T_b_from_a": MOVED}]}
 
 
-def found(folder: Path, index: Any) -> list[str | Fault | None]:
+def found(folder: Path, index: Any) -> list[str | BadRow | None]:
     """What becomes of the rows of an index, whichever kind it is."""
     if isinstance(index, list):
         (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, index)))
@@ -124,7 +124,7 @@ def test_a_bad_row_is_named_and_the_other_one_kept(
     folder: Path, make: Callable[[], Any], path: tuple[Any, ...], value: Any, message: str
 ) -> None:
     first, second = found(folder, changed(make(), path, value))
-    assert isinstance(first, str) and isinstance(second, Fault)
+    assert isinstance(first, str) and isinstance(second, BadRow)
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(second.reason)
 
@@ -132,10 +132,10 @@ def test_a_bad_row_is_named_and_the_other_one_kept(
 def test_a_bad_frame_is_bad_in_its_pairs_too(folder: Path) -> None:
     _, second, pair = found(folder, changed(rgbd(), ("frames", 1, "T_world_cam"), TURNED))
     assert (
-        isinstance(second, Fault) and isinstance(pair, Fault) and pair.reason.startswith("frame b: pose is not rigid")
+        isinstance(second, BadRow) and isinstance(pair, BadRow) and pair.reason.startswith("frame b: pose is not rigid")
     )
     _, second, pair = found(folder, changed(rgbd(), ("frames", 1, "depth"), "a.png"))
-    assert isinstance(second, Fault) and "16 bits" in second.reason and isinstance(pair, Fault)
+    assert isinstance(second, BadRow) and "16 bits" in second.reason and isinstance(pair, BadRow)
 
 
 def test_frames_of_one_name_and_pairs_across_scenes_are_refused(folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_row_without_a_question_is_neither_good_nor_bad(folder: Path) -> None:
 
 
 def test_a_refusal_counts_all_and_shows_the_first_ones() -> None:
-    checked = Checked.of(["a", None, *(Fault(f"r{n}", "broken") for n in range(7)), "b"])
+    checked = Checked.of(["a", None, *(BadRow(f"r{n}", "broken") for n in range(7)), "b"])
     assert checked.rows == ("a", "b")
     text = refusal("set", checked)
     assert "set: 7 of 9 rows are bad: r0: broken; " in text and "r4" in text and "r5" not in text
@@ -183,7 +183,7 @@ def test_a_row_that_reads_and_cannot_be_shown_is_a_bad_row_like_any_other(folder
     benchmark = open_benchmark(str(folder), None)
     shown = partial(check_shown, ask=spec_of_every_task(), bounds=ImageBounds(32, 1024, 1 << 24))
     found = [check_row(benchmark, row, shown) for row in benchmark.rows()]
-    assert isinstance(found[0], Fault) and "scaled up 2000 times" in found[0].reason and found[1] == "b"
+    assert isinstance(found[0], BadRow) and "scaled up 2000 times" in found[0].reason and found[1] == "b"
     assert [check_row(benchmark, row) for row in benchmark.rows()] == ["a", "b"], "it reads"
     unasked = partial(check_shown, ask=AskSpec(), bounds=ImageBounds(32, 1024, 1 << 24))
     assert [check_row(benchmark, row, unasked) for row in benchmark.rows()] == ["a", "b"], "nobody is shown it"

@@ -1,4 +1,4 @@
-"""The search finds the reading that was broken, also where two things are broken at once."""
+"""The search finds the convention that was broken, also where two things are broken at once."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def found(*changes: Break) -> tuple[str, float, StoredDepth]:
     for change in changes:
         groups = broken(groups, change)
     best = search([pair for group in groups for pair in pairs_of(group)])
-    return best.pose.reading.pose.name, best.kind.reading.depth_factor, best.kind.reading.depth
+    return best.pose.convention.pose.name, best.kind.convention.depth_factor, best.kind.convention.depth
 
 
 def test_a_sound_source_is_left_as_it_is() -> None:

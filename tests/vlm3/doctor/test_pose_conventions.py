@@ -1,4 +1,4 @@
-"""Every reading gives back the camera that was stored in its way."""
+"""Every convention gives back the camera that was stored in its way."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from vlm3.doctor.pose_conventions import GIVEN, READINGS
+from vlm3.doctor.pose_conventions import GIVEN, POSE_CONVENTIONS
 from vlm3.geometry.rigid import invert, relative
 
 Pose = NDArray[np.float64]
-NAMES = [reading.name for reading in READINGS]
+NAMES = [convention.name for convention in POSE_CONVENTIONS]
 angles = st.floats(-3.0, 3.0)
 
 
@@ -23,8 +23,8 @@ def poses(draw: st.DrawFn) -> Pose:
     return pose
 
 
-def reading(word: str):
-    (found,) = [reading for reading in READINGS if reading.name.startswith(word)]
+def convention(word: str):
+    (found,) = [convention for convention in POSE_CONVENTIONS if convention.name.startswith(word)]
     return found
 
 
@@ -48,25 +48,25 @@ STORED = {
 
 
 def test_every_reading_is_tried_here() -> None:
-    assert {reading(word).name for word in STORED} == set(NAMES)
-    assert READINGS[0] is GIVEN
-    assert all(other.mend for other in READINGS[1:])
+    assert {convention(word).name for word in STORED} == set(NAMES)
+    assert POSE_CONVENTIONS[0] is GIVEN
+    assert all(other.mend for other in POSE_CONVENTIONS[1:])
 
 
 @pytest.mark.parametrize("word", STORED)
 @given(one=poses(), other=poses())
 def test_relative_poses_come_back(word: str, one: Pose, other: Pose) -> None:
-    read = [reading(word)(STORED[word](pose)) for pose in (one, other)]
+    read = [convention(word)(STORED[word](pose)) for pose in (one, other)]
     np.testing.assert_allclose(relative(*read), relative(one, other), atol=1e-9)
 
 
 def test_reading_leaves_what_is_stored_alone() -> None:
     pose = np.eye(4)
-    for each in READINGS:
+    for each in POSE_CONVENTIONS:
         each(pose)
     np.testing.assert_array_equal(pose, np.eye(4))
 
 
 def test_robot_axes_look_along_x() -> None:
-    forward = reading("robot")(np.eye(4))[:3, 2]
+    forward = convention("robot")(np.eye(4))[:3, 2]
     np.testing.assert_array_equal(forward, [1, 0, 0])

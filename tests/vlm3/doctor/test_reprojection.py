@@ -7,7 +7,16 @@ import pytest
 
 from tests.broken import RAY_AS_Z, SHORTENED, broken, deep, room_groups
 from tests.frames import make_frame
-from vlm3.doctor.reprojection import AS_GIVEN, Reading, StoredDepth, agreement, agreements, pairs_of, thinned, view_of
+from vlm3.doctor.reprojection import (
+    AS_GIVEN,
+    Convention,
+    StoredDepth,
+    agreement,
+    agreements,
+    pairs_of,
+    thinned,
+    view_of,
+)
 
 
 def test_exact_views_agree_fully_and_shares_count_what_they_say() -> None:
@@ -40,7 +49,7 @@ def test_a_wall_seen_from_two_steps_away_counts_every_point_by_hand() -> None:
 def test_a_factor_of_depth_is_undone_by_its_inverse(factor: float) -> None:
     right = agreement(pairs_of(room_groups()[0]))
     (off,) = broken(room_groups()[:1], deep(factor))
-    assert agreement(pairs_of(off), Reading(depth_factor=1 / factor)).within_2pct == pytest.approx(
+    assert agreement(pairs_of(off), Convention(depth_factor=1 / factor)).within_2pct == pytest.approx(
         right.within_2pct, rel=0.01
     )
     assert agreement(pairs_of(off)).found_2pct < 0.8 * right.found_2pct
@@ -50,13 +59,13 @@ def test_a_factor_of_depth_is_undone_by_its_inverse(factor: float) -> None:
 def test_a_wrong_kind_of_depth_is_undone_by_its_reading(change, kind: StoredDepth) -> None:
     right = agreement(pairs_of(room_groups()[0]))
     (off,) = broken(room_groups()[:1], change)
-    assert agreement(pairs_of(off), Reading(depth=kind)).within_2pct == pytest.approx(right.within_2pct, rel=0.01)
+    assert agreement(pairs_of(off), Convention(depth=kind)).within_2pct == pytest.approx(right.within_2pct, rel=0.01)
 
 
 def test_many_factors_at_once_are_each_factor_alone() -> None:
     pairs = pairs_of(room_groups()[1])[:10]
     factors = (0.01, 0.8, 1.0, 3.0)
-    assert agreements(pairs, AS_GIVEN, factors) == [agreement(pairs, Reading(depth_factor=f)) for f in factors]
+    assert agreements(pairs, AS_GIVEN, factors) == [agreement(pairs, Convention(depth_factor=f)) for f in factors]
 
 
 def test_pairs_are_of_one_scene_and_of_different_frames_and_never_too_many() -> None:

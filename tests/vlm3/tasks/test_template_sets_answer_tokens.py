@@ -41,7 +41,7 @@ def ended(answer: str, tokens: int) -> bool:
 @given(ANY_SET, st.floats(1e-4, MAX_DEPTH_M), st.integers(0, 4))
 def test_no_depth_is_cut(templates: TemplateSet, metres: float, decimals: int) -> None:
     task = DepthTask(DepthTaskConfig(templates=templates, decimals=decimals))
-    assert ended(templates.written(templates.part(DepthTemplates).says(metres, decimals)), task.answer_tokens)
+    assert ended(templates.wrap(templates.part(DepthTemplates).format_answer(metres, decimals)), task.answer_tokens)
     marker = MarkerDepthTask(MarkerDepthTaskConfig(templates=templates, decimals=decimals))
     assert marker.answer_tokens == task.answer_tokens
 

@@ -16,7 +16,7 @@ from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, rotation_of
 from vlm3.scenes.schema import IntrinsicsSource, Scale
 from vlm3.tasks.correspondence.task import NOT_VISIBLE, CorrespondenceTask, CorrespondenceTaskConfig
 from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
-from vlm3.tasks.pose.reading import Direction
+from vlm3.tasks.pose.parsing import Direction
 from vlm3.tasks.pose.task import PoseQuestion, PoseTask, PoseTaskConfig
 from vlm3.views.samples import PairSample, Provenance, ViewSample
 
@@ -115,7 +115,7 @@ def test_correspondence(templates: TemplateSet, u: float, v: float, seen: bool) 
     (turn,) = task.ask(sample, np.random.default_rng(0)).turns
     expected = (reference(point_px[0], 96, 1000), reference(point_px[1], 64, 1000))
     assert task.read(turn.answer) == (expected if seen else None)
-    assert seen or turn.answer == templates.written(NOT_VISIBLE)
+    assert seen or turn.answer == templates.wrap(NOT_VISIBLE)
 
 
 @given(
@@ -182,7 +182,7 @@ def test_what_is_not_one_place_in_the_form_of_the_set_is_a_failure(answer: str) 
     task = CorrespondenceTask(CorrespondenceTaskConfig(templates=THINKER))
     assert task.read("<answer>So: x = 12, y = 7</answer>") == (12, 7)
     with pytest.raises(ParseFailure):
-        task.read(THINKER.written(answer))
+        task.read(THINKER.wrap(answer))
 
 
 @pytest.mark.parametrize(
@@ -202,4 +202,4 @@ def test_what_is_not_one_place_in_the_form_of_the_set_is_a_failure(answer: str) 
 )
 def test_what_is_not_one_motion_in_the_form_of_the_set_is_a_failure(question: PoseQuestion, answer: str) -> None:
     with pytest.raises(ParseFailure):
-        PoseTask(PoseTaskConfig(templates=THINKER)).read(question, THINKER.written(answer))
+        PoseTask(PoseTaskConfig(templates=THINKER)).read(question, THINKER.wrap(answer))

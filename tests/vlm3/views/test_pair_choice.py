@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 
 from vlm3.errors import DataError
 from vlm3.views.pair_choice import PARTS, buckets, choose_pair
-from vlm3.views.pairs import Pair
+from vlm3.views.pairs import FramePair
 
 
 @st.composite
-def clips(draw: st.DrawFn) -> tuple[Pair, ...]:
+def clips(draw: st.DrawFn) -> tuple[FramePair, ...]:
     """Pairs of up to 8 frames; values repeat often, so that ranges may be empty."""
     frames = draw(st.integers(2, 8))
     every = [(i, j) for i in range(frames) for j in range(i + 1, frames)]
     kept = draw(st.lists(st.sampled_from(every), min_size=1, unique=True))
     value = st.one_of(st.sampled_from([0.0, 0.3, 1.0]), st.floats(0, 1))
-    return tuple(Pair(i, j, draw(value), 5 * draw(value), 180 * draw(value), False) for i, j in sorted(kept))
+    return tuple(FramePair(i, j, draw(value), 5 * draw(value), 180 * draw(value), False) for i, j in sorted(kept))
 
 
 SEEDS = st.integers(0, 2**64 - 1)
 
 
-def chosen(pairs: tuple[Pair, ...], slots: int, seed: int, first: int = 0) -> list[tuple[int, int]]:
+def chosen(pairs: tuple[FramePair, ...], slots: int, seed: int, first: int = 0) -> list[tuple[int, int]]:
     return [choose_pair(pairs, slot, seed)[:2] for slot in range(first, first + slots)]
 
 
 @given(clips())
-def test_buckets_hold_every_pair_once_and_none_is_empty(pairs: tuple[Pair, ...]) -> None:
+def test_buckets_hold_every_pair_once_and_none_is_empty(pairs: tuple[FramePair, ...]) -> None:
     grouped = buckets(pairs)
     assert sorted((p.first, p.second) for members in grouped.values() for p in members) == [
         (p.first, p.second) for p in pairs
@@ -41,7 +41,7 @@ def test_buckets_hold_every_pair_once_and_none_is_empty(pairs: tuple[Pair, ...])
 
 @given(clips(), SEEDS, st.integers(0, 40), st.integers(1, 40))
 def test_any_run_of_slots_draws_the_buckets_evenly_to_one(
-    pairs: tuple[Pair, ...], seed: int, first: int, slots: int
+    pairs: tuple[FramePair, ...], seed: int, first: int, slots: int
 ) -> None:
     bucket = {(p.first, p.second): name for name, members in buckets(pairs).items() for p in members}
     drawn = Counter(bucket[min(i, j), max(i, j)] for i, j in chosen(pairs, slots, seed, first))
@@ -51,7 +51,7 @@ def test_any_run_of_slots_draws_the_buckets_evenly_to_one(
 
 @given(clips(), SEEDS)
 def test_a_pair_comes_again_only_when_all_of_its_bucket_were_used_and_then_swapped(
-    pairs: tuple[Pair, ...], seed: int
+    pairs: tuple[FramePair, ...], seed: int
 ) -> None:
     grouped = buckets(pairs)
     bucket = {(p.first, p.second): name for name, members in grouped.items() for p in members}
@@ -66,15 +66,15 @@ def test_a_pair_comes_again_only_when_all_of_its_bucket_were_used_and_then_swapp
 
 @given(clips(), SEEDS, st.integers(0, 1000))
 def test_the_choice_depends_on_its_arguments_and_not_on_the_order_of_the_pairs_buckets(
-    pairs: tuple[Pair, ...], seed: int, slot: int
+    pairs: tuple[FramePair, ...], seed: int, slot: int
 ) -> None:
     assert choose_pair(pairs, slot, seed) == choose_pair(list(pairs), slot, seed)
     i, j, _ = choose_pair(pairs, slot, seed)
     assert (min(i, j), max(i, j)) in {(p.first, p.second) for p in pairs}
 
 
-def spread(count: int) -> tuple[Pair, ...]:
-    return tuple(Pair(i, i + 1, 0.3 + 0.1 * (i % 7), 0.1 * (i % 5), 1.0 * i, False) for i in range(count))
+def spread(count: int) -> tuple[FramePair, ...]:
+    return tuple(FramePair(i, i + 1, 0.3 + 0.1 * (i % 7), 0.1 * (i % 5), 1.0 * i, False) for i in range(count))
 
 
 def test_seeds_give_other_orders_and_both_directions_come_up_alike() -> None:
@@ -89,7 +89,7 @@ def test_seeds_give_other_orders_and_both_directions_come_up_alike() -> None:
 
 @pytest.mark.parametrize("unit", [1.0, 1e-3])
 def test_a_clip_of_small_baselines_is_spread_like_one_of_large(unit: float) -> None:
-    pairs = tuple(Pair(i, i + 1, 0.5, unit * i, 3.0, False) for i in range(9))
+    pairs = tuple(FramePair(i, i + 1, 0.5, unit * i, 3.0, False) for i in range(9))
     assert buckets(pairs).keys() == {(0, 0, 0), (0, 1, 0), (0, 2, 0)}
     assert [len(members) for members in buckets(pairs).values()] == [3, 3, 3]
 
@@ -108,7 +108,7 @@ def test_a_clip_without_pairs_cannot_be_asked_about() -> None:
 
 @given(clips(), SEEDS, st.integers(0, 20), st.lists(st.floats(-4e-15, 4e-15), min_size=28, max_size=28))
 def test_the_last_bits_of_what_a_processor_reckons_do_not_decide(
-    pairs: tuple[Pair, ...], seed: int, slot: int, noise: list[float]
+    pairs: tuple[FramePair, ...], seed: int, slot: int, noise: list[float]
 ) -> None:
     # Values on the border of a rounding step are left out.
     pairs = tuple(

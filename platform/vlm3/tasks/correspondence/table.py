@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from vlm3.asking.tables import LOST, AnswerTable, Figure, Headline, Pairs, PerAnswer, Texts, repeated
+from vlm3.asking.tables import LOST, AnswerTable, Figure, Headline, PerAnswer, Texts, Vectors2, repeated
 from vlm3.geometry.pixels import scaled_px
 from vlm3.tasks.correspondence.metrics import (
     PCK_THRESHOLDS,
@@ -33,13 +33,13 @@ class CorrespondenceTable(AnswerTable):
     text: Texts
     status: Texts
     """(N,) `ok`, `not visible`, or why there is no value."""
-    point1_px: Pairs
-    size1_px: Pairs
-    true2_px: Pairs
+    point1_px: Vectors2
+    size1_px: Vectors2
+    true2_px: Vectors2
     """(N, 2) in the original image 2; NaN where it does not see the point."""
-    predicted2_px: Pairs
+    predicted2_px: Vectors2
     """(N, 2), NaN without a place."""
-    size2_px: Pairs
+    size2_px: Vectors2
 
     @property
     def statuses(self) -> Texts:

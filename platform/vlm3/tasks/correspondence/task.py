@@ -96,7 +96,7 @@ class CorrespondenceTask:
             question = self._name(wording, _point(sample.points1_px[index]), sizes_px[0])
             seen = bool(sample.visible[index])
             answer = self._name(wordings.answer, _point(sample.points2_px[index]), sizes_px[1]) if seen else NOT_VISIBLE
-            turns.append(Turn(question, templates.written(answer)))
+            turns.append(Turn(question, templates.wrap(answer)))
         return Conversation(tuple(turns), images=2, system=self.system)
 
     def question(self, point1_px: tuple[float, float], image_size_px: tuple[int, int]) -> str:
@@ -114,7 +114,7 @@ class CorrespondenceTask:
         Raises:
             ParseFailure: it is not exactly one point of the range.
         """
-        text = template_set(self.config.templates).said(answer).strip()
+        text = template_set(self.config.templates).extract(answer).strip()
         if text.lower().removesuffix(".") == NOT_VISIBLE:
             return None
         x, y = read_place(text, self._wordings().pattern)

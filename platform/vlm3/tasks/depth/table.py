@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.asking.tables import AnswerTable, Figure, Headline, Pairs, PerAnswer, Texts, repeated
+from vlm3.asking.tables import AnswerTable, Figure, Headline, PerAnswer, Texts, Vectors2, repeated
 from vlm3.metrics.medians import grouped_medians, medians_of_others
 from vlm3.tasks.depth.metrics import align_scale, best_constant, depth_scores, within
 
@@ -34,15 +34,15 @@ class DepthTable(AnswerTable):
     """(N,) what the model said."""
     status: Texts
     """(N,) `ok`, or why there is no value."""
-    point_px: Pairs
+    point_px: Vectors2
     """(N, 2) in the original image."""
-    size_px: Pairs
+    size_px: Vectors2
     """(N, 2) width and height of the original image."""
     label_kind: Texts
     """(N,) `z` or `ray`: kind of the published label; the other one is converted from it."""
-    true_m: Pairs
+    true_m: Vectors2
     """(N, 2) z and ray."""
-    predicted_m: Pairs
+    predicted_m: Vectors2
     """(N, 2) z and ray, NaN without a value."""
 
     @property

@@ -162,8 +162,8 @@ class DepthTask:
             wording = wordings[int(rng.integers(len(wordings)))]
             x, y = sample.points_px[index]
             question = self._format(wording, (float(x), float(y)), size, sample.camera.fx_px)
-            answer = templates.part(DepthTemplates).says(float(sample.depth_m[index]), self.config.decimals)
-            turns.append(Turn(question, templates.written(answer)))
+            answer = templates.part(DepthTemplates).format_answer(float(sample.depth_m[index]), self.config.decimals)
+            turns.append(Turn(question, templates.wrap(answer)))
         return Conversation(tuple(turns), system=self.system)
 
     def question(self, point_px: tuple[float, float], image_size_px: tuple[int, int], focal_px: float) -> str:
@@ -236,19 +236,19 @@ def printable(sample: ViewSample, templates: TemplateSet, decimals: int) -> NDAr
 
 def _reads(templates: TemplateSet, decimals: int, metres: float) -> bool:
     try:
-        return read_depth(templates, templates.written(templates.part(DepthTemplates).says(metres, decimals))) > 0
+        return read_depth(templates, templates.wrap(templates.part(DepthTemplates).format_answer(metres, decimals))) > 0
     except ParseFailure:
         return False
 
 
 def read_depth(templates: TemplateSet, answer: str) -> float:
     """Metres of an answer in the form of a template set. Raises as `DepthTask.read`."""
-    return read_extent(templates.said(answer), templates.part(DepthTemplates).pattern, templates.thousands)
+    return read_extent(templates.extract(answer), templates.part(DepthTemplates).pattern, templates.thousands)
 
 
 def depth_tokens(templates: TemplateSet, decimals: int) -> int:
     """Tokens within which every answer in the form of a template set has ended."""
-    answers = (templates.part(DepthTemplates).says(metres, decimals) for metres in LONG_M)
+    answers = (templates.part(DepthTemplates).format_answer(metres, decimals) for metres in LONG_M)
     return templates.answer_tokens(answers, templates.part(DepthTemplates).pattern)
 
 
@@ -258,7 +258,7 @@ def check_decimals(templates: TemplateSet, decimals: int) -> None:
     Raises:
         ConfigError: naming them.
     """
-    printed = templates.written(templates.part(DepthTemplates).says(NEAR_M, decimals))
+    printed = templates.wrap(templates.part(DepthTemplates).format_answer(NEAR_M, decimals))
     try:
         read_depth(templates, printed)
     except ParseFailure as failure:

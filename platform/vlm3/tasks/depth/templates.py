@@ -45,7 +45,7 @@ class DepthTemplates(DepthWordings, TaskTemplates):
     marker: MarkerTemplates | None = None
     """Needed where an arrow marks the point."""
 
-    def says(self, metres: float, decimals: int) -> str:
+    def format_answer(self, metres: float, decimals: int) -> str:
         """The answer without tags; `decimals` count where the form has no format of its own."""
         return self.answer.replace("{metres}", f"{{metres:.{decimals}f}}").format(metres=metres)
 
@@ -63,7 +63,7 @@ class DepthTemplates(DepthWordings, TaskTemplates):
 
     def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
         """It is a length."""
-        return (("answer", self.says(FAR_M, 2), self.pattern),)
+        return (("answer", self.format_answer(FAR_M, 2), self.pattern),)
 
     def examples(self) -> tuple[str, ...]:
         """Every wording at some places of the image."""

@@ -112,9 +112,9 @@ class MarkerDepthTask:
         index = int(askable[rng.integers(len(askable))])
         x, y = sample.points_px[index].tolist()
         wording = wordings[int(rng.integers(len(wordings)))]
-        answer = templates.part(DepthTemplates).says(float(sample.depth_m[index]), self.config.decimals)
+        answer = templates.part(DepthTemplates).format_answer(float(sample.depth_m[index]), self.config.decimals)
         return Conversation(
-            (Turn(wording.format(focal=round(sample.camera.fx_px)), templates.written(answer)),),
+            (Turn(wording.format(focal=round(sample.camera.fx_px)), templates.wrap(answer)),),
             system=templates.system,
             images_shown=(self.mark(sample.image, (x, y), rng),),
         )

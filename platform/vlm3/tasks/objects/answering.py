@@ -8,9 +8,9 @@ from typing import Literal
 from vlm3.asking.object_questions import ObjectQuestion
 from vlm3.asking.predictor import Predictor
 from vlm3.asking.text_model import Reply, Status, TextRequest
+from vlm3.geometry.pixels import Region
 from vlm3.scenes.schema import Frame
 from vlm3.tasks.objects.task import AskedObjects, ObjectsTask
-from vlm3.tasks.objects.truths import Region
 from vlm3.views.sample import regions_in_view
 from vlm3.views.unify import unify
 

@@ -20,10 +20,11 @@ from vlm3.asking.wordings import LONG_M
 from vlm3.config import StrictModel
 from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
+from vlm3.geometry.pixels import Region
 from vlm3.scenes.schema import Box, Scale
-from vlm3.tasks.objects.reading import NO, YES, read_choice, read_clock, read_yes_no
+from vlm3.tasks.objects.parsing import NO, YES, read_choice, read_clock, read_yes_no
 from vlm3.tasks.objects.templates import GapWordings, ObjectTemplates, ObjectWordings, PredicateWordings
-from vlm3.tasks.objects.truths import Region, Ties, answer_value
+from vlm3.tasks.objects.truths import Ties, answer_value
 from vlm3.views.samples import ViewSample
 
 
@@ -120,7 +121,7 @@ class ObjectsTask:
             regions_px = [region for index in item.indices if (region := sample.boxes[index].region_px) is not None]
             questions = self._of(item.question).questions
             wording = questions[int(rng.integers(len(questions)))]
-            answer = template_set(self.config.templates).written(self.answer(item.question, item.value))
+            answer = template_set(self.config.templates).wrap(self.answer(item.question, item.value))
             turns.append(Turn(self._format(item.question, wording, regions_px, size), answer))
         return Conversation(tuple(turns), system=self.system)
 
@@ -170,7 +171,7 @@ class ObjectsTask:
             ParseFailure: it is not exactly one answer of the form that the question wants.
         """
         templates = template_set(self.config.templates)
-        said = templates.said(answer)
+        said = templates.extract(answer)
         match question.form:
             case AnswerForm.YES_NO:
                 return float(read_yes_no(said))

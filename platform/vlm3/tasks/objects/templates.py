@@ -8,7 +8,7 @@ from vlm3.asking.numbers import read_length
 from vlm3.asking.templates import TaskTemplates
 from vlm3.asking.wordings import check_fields, check_read
 from vlm3.config import StrictModel
-from vlm3.tasks.objects.reading import read_choice, read_clock
+from vlm3.tasks.objects.parsing import read_choice, read_clock
 
 Word = Annotated[str, Field(min_length=1)]
 

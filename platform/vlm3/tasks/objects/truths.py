@@ -9,10 +9,8 @@ from pydantic import Field
 from vlm3.asking.object_questions import COMPARED, AnswerForm, Compared, ObjectQuestion, Relation
 from vlm3.config import StrictModel
 from vlm3.geometry.boxes import HOUR_DEG, OrientedBox, box_distance_m, clock_deg, clock_hour
+from vlm3.geometry.pixels import Region
 from vlm3.scenes.schema import Box, Scale
-
-Region = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels."""
 
 
 class Ties(StrictModel):

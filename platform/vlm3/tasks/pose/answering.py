@@ -11,7 +11,7 @@ from vlm3.asking.predictor import Predictor
 from vlm3.asking.text_model import Status, TextRequest
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.rotation import YawPitchRoll, rotation_of
-from vlm3.tasks.pose.reading import Direction
+from vlm3.tasks.pose.parsing import Direction
 from vlm3.tasks.pose.task import AskedPose, PoseQuestion, PoseTask
 from vlm3.views.unify import unify
 

@@ -20,7 +20,7 @@ from vlm3.asking.tables import (
     Texts,
     Transforms,
     Truths,
-    Vectors,
+    Vectors3,
     share,
 )
 from vlm3.geometry.rigid import check_rigid
@@ -57,7 +57,7 @@ class PoseTable(AnswerTable):
     predicted_angle_deg: Numbers
     predicted_cam1_R_cam2: Rotations
     """(N, 3, 3), NaN without a value."""
-    predicted_direction: Vectors
+    predicted_direction: Vectors3
     predicted_distance_m: Numbers
 
     @property

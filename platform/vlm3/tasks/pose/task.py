@@ -19,7 +19,7 @@ from vlm3.errors import DataError
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, yaw_pitch_roll
 from vlm3.scenes.schema import Scale
-from vlm3.tasks.pose.reading import WORDS, Direction, read_angle, read_direction, read_turns
+from vlm3.tasks.pose.parsing import WORDS, Direction, read_angle, read_direction, read_turns
 from vlm3.tasks.pose.templates import PoseTemplates, PoseWordings
 from vlm3.views.samples import PairSample
 
@@ -115,7 +115,7 @@ class PoseTask:
         for index in rng.permutation(len(asked)):
             wordings = self._of(asked[index]).questions
             question = wordings[int(rng.integers(len(wordings)))].format(focal=focal)
-            turns.append(Turn(question, templates.written(answers[asked[index]])))
+            turns.append(Turn(question, templates.wrap(answers[asked[index]])))
         return Conversation(tuple(turns), images=2, system=self.system)
 
     @property
@@ -141,7 +141,7 @@ class PoseTask:
             ParseFailure: it is not exactly one of these.
         """
         templates, pattern = template_set(self.config.templates), self._of(question).pattern
-        said = templates.said(answer)
+        said = templates.extract(answer)
         match question:
             case PoseQuestion.ANGLE:
                 return read_angle(said, pattern)

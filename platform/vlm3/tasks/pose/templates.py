@@ -10,7 +10,7 @@ from vlm3.asking.templates import TaskTemplates
 from vlm3.asking.wordings import FAR_M, FOCAL, Wordings, check_fields, check_length, check_read, fields_of
 from vlm3.config import StrictModel
 from vlm3.geometry.rotation import YawPitchRoll
-from vlm3.tasks.pose.reading import Direction, Vector, read_angle, read_direction, read_turns
+from vlm3.tasks.pose.parsing import Direction, Vector, read_angle, read_direction, read_turns
 
 
 class PoseWordings(StrictModel):

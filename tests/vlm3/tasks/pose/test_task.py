@@ -15,7 +15,7 @@ from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rotation import YawPitchRoll, rotation_angle_deg, rotation_of
 from vlm3.scenes.schema import IntrinsicsSource, Scale
-from vlm3.tasks.pose.reading import Direction
+from vlm3.tasks.pose.parsing import Direction
 from vlm3.tasks.pose.task import PoseQuestion, PoseTask, PoseTaskConfig, direction_words
 from vlm3.tasks.pose.templates import PoseTemplates
 from vlm3.views.samples import PairSample, Provenance, ViewSample

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm3.asking.protocol import ParseFailure
-from vlm3.tasks.objects.reading import read_choice, read_clock, read_yes_no
+from vlm3.tasks.objects.parsing import read_choice, read_clock, read_yes_no
 
 NO_REGION = (
     *("", "0", "3", "12", "region", "region 0", "region [1]", "region one", "region  1", "region 1 is lower"),

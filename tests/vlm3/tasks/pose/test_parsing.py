@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vlm3.asking.protocol import ParseFailure
 from vlm3.geometry.rotation import YawPitchRoll
-from vlm3.tasks.pose.reading import WORDS, read_angle, read_direction, read_turns
+from vlm3.tasks.pose.parsing import WORDS, read_angle, read_direction, read_turns
 
 
 @pytest.mark.parametrize(
