@@ -1,9 +1,7 @@
 """One training worker under Ray Train: builds model and engine, restores, trains, evaluates, checkpoints, exports."""
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +23,15 @@ from vlm3.tasks.spec_file import spec_json
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
+from vlm3.train.callbacks.checkpointing import Checkpointing
 from vlm3.train.callbacks.evaluation import Evaluation
 from vlm3.train.callbacks.quarantine_table import Quarantine
 from vlm3.train.callbacks.step_metrics import StepMetrics
-from vlm3.train.checkpoint import TrainState, commit, read_state, require_recipe
+from vlm3.train.checkpoint import read_state, require_recipe
 from vlm3.train.engine import Engine, require_device
 from vlm3.train.evaluate import held_out_frames, image_id
 from vlm3.train.gauges import StepGauges
-from vlm3.train.loop import Callback, LoopState, StepOutcome, run_steps
+from vlm3.train.loop import Callback, LoopState, run_steps
 from vlm3.train.plan_watch import PlanWatch
 from vlm3.train.progress import tell_activity, write_summary
 from vlm3.train.resume import checkpoint_name, latest_checkpoint
@@ -91,7 +90,15 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         run=run,
         tell=tell,
     )
-    checkpoints = Checkpointing(worker, engine, evaluation, quarantine, plan, tell)
+
+    def keep(step: int, folder: Path) -> None:
+        ray.train.report(
+            {"step": step, **evaluation.latest},
+            checkpoint=ray.train.Checkpoint.from_directory(folder),
+            checkpoint_dir_name=checkpoint_name(step),
+        )
+
+    checkpoints = Checkpointing(recipe, rank, world, engine, quarantine, plan, keep, tell)
     callbacks: list[Callback] = [*([metrics] if metrics is not None else []), quarantine, evaluation, checkpoints]
     shape = StepShape(recipe.train.global_batch, world, recipe.engine.micro_batch)
     inputs = _step_inputs(shape, vision, encoder.pad_id)
@@ -110,50 +117,6 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
         metrics.run.metrics({f"summary/{name}": value for name, value in summary.items()}, recipe.train.steps)
         write_summary(worker.run_dir, summary)
     _barrier()
-
-
-@dataclass(slots=True)
-class Checkpointing:
-    """All ranks: engine shards and the stream's position, committed together through Ray Train."""
-
-    worker: WorkerConfig
-    engine: Engine
-    evaluation: Evaluation
-    quarantine: Quarantine
-    plan: PlanWatch
-    tell: Callable[[str], None]
-    """Says what goes on, on rank 0."""
-
-    def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
-        """Checkpoint every `checkpoint_every_steps` steps and after the last."""
-        train = self.worker.recipe.train
-        if outcome.step % train.checkpoint_every_steps and outcome.step != train.steps:
-            return
-        self.tell("saving a checkpoint")
-        context = ray.train.get_context()
-        recipe = self.worker.recipe
-        with tempfile.TemporaryDirectory(prefix="vlm3-checkpoint-") as name:
-            folder = Path(name)
-            files = self.engine.save(folder)
-            self.quarantine.write()
-            if context.get_world_rank() == 0:
-                saved = TrainState(
-                    step=state.step,
-                    ledger=state.ledger,
-                    plan=self.plan().to_json(),
-                    recipe_fingerprint=recipe.fingerprint(),
-                    world_size=context.get_world_size(),
-                    zero_stage=recipe.engine.zero_stage,
-                    seen=tuple(state.seen.tolist()),
-                    replaced=tuple(state.replaced.tolist()),
-                    recipe=recipe.identity(),
-                )
-                commit(folder, saved, files)
-            ray.train.report(
-                {"step": state.step, **self.evaluation.latest},
-                checkpoint=ray.train.Checkpoint.from_directory(folder),
-                checkpoint_dir_name=checkpoint_name(state.step),
-            )
 
 
 def _restore(worker: WorkerConfig, engine: Engine) -> LoopState:
