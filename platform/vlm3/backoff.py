@@ -5,7 +5,7 @@ import random
 import time
 
 _jitter = random.Random()
-"""Has no seed of the run: it shifts requests in time and never affects data."""
+"""Not seeded by the run: it shifts requests in time and never affects data."""
 
 
 class Backoff:

@@ -35,9 +35,9 @@ class _Terminal:
     """Where to print, and what was printed already."""
 
     out: Console
-    """For results."""
+    """Console for results."""
     err: Console
-    """For progress, warnings and errors."""
+    """Console for progress, warnings and errors."""
     verbose: bool = False
     log_file: Path | None = None
     log_told: bool = False

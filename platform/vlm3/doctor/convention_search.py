@@ -20,7 +20,7 @@ from vlm3.doctor.reprojection import (
 POSE_BETTER = 1.5
 """Least ratio of points within 2 % for another convention to be better: chance gives less in thousands of points."""
 KIND_BETTER = 1.15
-"""The same ratio for the kind of depth, which moves only points near the border of an image much."""
+"""The same ratio for the kind of depth, which matters mainly near the border of an image."""
 PLAUSIBLE_SHARE = 0.7
 """Least share of landed points within 5 % under a convention that explains the views."""
 LEAST_LANDED = 300

@@ -167,7 +167,7 @@ def _counts(first: View, second: View, convention: Convention, factors: Array) -
         inside, _z(second.z_depth_m[row, column], second.ray_per_z[row, column], convention.depth), np.nan
     )
     error = moved[..., 2] / surface - 1
-    # Comparisons with NaN are false, so points that are outside, or where there is no depth, count in no column.
+    # Comparisons with NaN are false, so points that are outside, or where there is no depth, count in none of these.
     kinds = (error < HIDDEN, np.abs(error) < 0.05, np.abs(error) < 0.02, error < -0.05)
     counted = [np.count_nonzero(kind, axis=1) for kind in kinds]
     return np.stack([np.full(len(factors), len(first.rays)), *counted], axis=1)

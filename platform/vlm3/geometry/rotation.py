@@ -20,11 +20,11 @@ class YawPitchRoll(NamedTuple):
     """Angles of a rotation, in degrees."""
 
     yaw_deg: float
-    """(−180, 180]."""
+    """In (−180, 180]."""
     pitch_deg: float
-    """[−90, 90]."""
+    """In [−90, 90]."""
     roll_deg: float
-    """(−180, 180]."""
+    """In (−180, 180]."""
 
 
 def rotation_angle_deg(rotation: Array) -> float:

@@ -11,7 +11,7 @@ MOST_DRAWN = 1 << 20
 """Maximum number of counts of draws in memory at once: 8 MB."""
 
 Interval = tuple[float, float]
-"""(low, high)."""
+"""(low, high) ends of an interval."""
 
 
 def bootstrap_interval(
