@@ -1,15 +1,15 @@
-"""How long to wait before another attempt at what may succeed later, and when to give up."""
+"""How long to wait before an operation is attempted again, and when to give up."""
 
 import math
 import random
 import time
 
 _jitter = random.Random()
-"""Not keyed: it moves requests in time and never touches data."""
+"""Not seeded by the run: it shifts requests in time and never affects data."""
 
 
 class Backoff:
-    """The pauses between the attempts at one thing; begun with the first attempt.
+    """Pauses between the attempts at one operation; create it when the first attempt begins.
 
     The pause after attempt k is uniform in [0, first_s · 2^(k−1)], "full jitter" (M. Brooker, Exponential backoff and
     jitter, 2015).
@@ -21,10 +21,10 @@ class Backoff:
         """Start the clock.
 
         Args:
-            first_s: ceiling of the first pause.
-            longest_s: no pause is longer, whatever is asked for.
-            attempts: how many there are at most, the first one included; None for any number.
-            deadline_s: no attempt begins later than this after the first one.
+            first_s: upper bound of the first pause.
+            longest_s: upper bound of every pause, also of one that the other side asks for.
+            attempts: maximum number of attempts, the first one included; None for no limit.
+            deadline_s: no attempt begins later than this many seconds after the first one.
         """
         self._ceiling_s, self._longest_s = first_s, longest_s
         self._attempts_left, self._deadline_s = attempts, deadline_s
@@ -36,10 +36,10 @@ class Backoff:
         return time.monotonic() - self._started_s
 
     def pause_s(self, least_s: float = 0.0) -> float | None:
-        """Seconds to wait after an attempt that failed, None to give up.
+        """Seconds to wait after a failed attempt, or None to give up.
 
         Args:
-            least_s: what the other side asks for, such as a Retry-After.
+            least_s: minimum pause that the other side asks for, e.g. in a Retry-After header.
         """
         pause_s = min(max(_jitter.uniform(0, self._ceiling_s), least_s), self._longest_s)
         self._ceiling_s = min(2 * self._ceiling_s, self._longest_s)

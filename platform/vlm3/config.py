@@ -1,4 +1,4 @@
-"""What a user edits: YAML 1.2 recipes and `--set a.b=c`, read into strict, frozen pydantic models."""
+"""User configuration: YAML 1.2 recipes and `--set a.b=c`, read into strict, frozen pydantic models."""
 
 import copy
 import json
@@ -24,15 +24,15 @@ _ASSIGNMENT = re.compile(rf"\s*(?P<path>{_KEY.pattern}(?:\.{_KEY.pattern})*)\s*=
 class StrictModel(BaseModel):
     """Base of every user-facing configuration: immutable, no coercion, unknown keys refused, numbers finite.
 
-    YAML writes infinity as `.inf`, and a number that is too large for a float becomes it. Listings of foreign data let
-    such numbers pass: checks of the data name the row.
+    YAML writes infinity as `.inf`, and a number too large for a float becomes infinity. Models for listings of foreign
+    data allow such numbers, since the checks of the data report them with their row.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, data: object, where: str) -> Self:
-        """Build from plain data (of YAML or JSON).
+        """Build the model from plain data (read from YAML or JSON).
 
         Args:
             data: mappings, lists and scalars; strings are accepted for enums.
@@ -42,16 +42,16 @@ class StrictModel(BaseModel):
             ConfigError: naming the first wrong key, what was expected there and the nearest valid key.
         """
         try:
-            # JSON mode of strict: enums from strings, tuples from lists, but no "1" for 1.
+            # Strict JSON mode accepts strings for enums and lists for tuples, but not "1" for 1.
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
             raise ConfigError(f"{where}: {_explain(cls, error)}") from None
-        except (TypeError, ValueError) as error:  # a date, say, or an anchor inside itself
+        except (TypeError, ValueError) as error:  # e.g. a date, or an anchor that contains itself
             raise ConfigError(f"{where}: not plain YAML data: {error}") from None
 
 
 def load_yaml(path: Path) -> Any:
-    """Plain data of a YAML 1.2 file (`2e-5` is a number there).
+    """Read a YAML 1.2 file (in which `2e-5` is a number) as plain data.
 
     Raises:
         ConfigError: the file is missing or not YAML.
@@ -67,7 +67,7 @@ def load_yaml(path: Path) -> Any:
 
 
 def dump_yaml(data: object) -> str:
-    """Plain data as YAML text that `load_yaml` reads back."""
+    """Write plain data as YAML text that `load_yaml` can read."""
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
@@ -76,7 +76,7 @@ def dump_yaml(data: object) -> str:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves by dotted path: {"a": {"b": 1}, "c": {}} gives ("a.b", 1) and ("c", {})."""
+    """Yield each leaf with its dotted path: {"a": {"b": 1}, "c": {}} gives ("a.b", 1) and ("c", {})."""
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
@@ -87,7 +87,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """A copy of `data` with `a.b.c=value` assignments applied; values are read as YAML.
 
-    A key that holds a dot or `=` stands in quotes: `sources."a.b".weight=1`.
+    A key that contains a dot or `=` is written in quotes: `sources."a.b".weight=1`.
 
     Raises:
         ConfigError: an assignment has no `=`, or walks through something that is not a mapping.
@@ -110,10 +110,10 @@ def apply_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[st
 
 
 def _parted(assignment: str) -> tuple[list[str], str]:
-    """Keys and value of `a."b.c".d=value`.
+    """Keys and value text of an assignment such as `a."b.c".d=value`.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not an assignment.
     """
     found = _ASSIGNMENT.fullmatch(assignment)
     if found is None:
@@ -125,14 +125,14 @@ def _parted(assignment: str) -> tuple[list[str], str]:
 
 
 def _path(keys: Sequence[int | str]) -> str:
-    """Keys as `--set` takes them."""
+    """Keys as one dotted path, as `--set` takes it."""
     return ".".join(f'"{key}"' if isinstance(key, str) and re.search("[.=]", key) else str(key) for key in keys)
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
-    """One line for the first fault of a validation, and how many more there are."""
+    """One line on the most telling fault of a validation, and the number of other faults."""
     faults = error.errors(include_url=False)
-    # A misspelt key is a missing one too, where it is required: what was written is the fault to name.
+    # A misspelt required key is reported twice, as unknown and as missing: the unknown one names what the user wrote.
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path = _path(first["loc"]) or "(top)"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -144,13 +144,13 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _inside(annotation: Any, part: int | str) -> Any:
-    """The annotation of what stands under key or index `part` in a value of type `annotation`; None where unknown."""
+    """Type annotation of the entry `part` (key or index) in a value of type `annotation`; None if unknown."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(str(part))
         return field.annotation if field else None
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
-        # pydantic puts the name of the member it tried into the path, when there is more than one.
+        # If a union has several members, pydantic puts the name of the member it tried into the path.
         members = [m for m in arguments if getattr(m, "__name__", None) == part]
         return members[0] if members else next((found for m in arguments if (found := _inside(m, part))), None)
     return (arguments[1] if origin in (dict, Mapping) else arguments[0]) if arguments else None

@@ -1,11 +1,11 @@
-"""Errors a user can act on: one line that says what was expected, what was found, where, and what to do."""
+"""Errors that a user can act on: each is one line that says what was expected, what was found, where and what to do."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right. Jobs print it as one line and exit with code 2."""
+    """An error that the user can correct. Jobs print it as one line and exit with code 2."""
 
 
 class ConfigError(UserError):
@@ -17,7 +17,7 @@ class DataError(UserError):
 
 
 class DamagedError(DataError):
-    """The bytes are what was stored, or were wrong twice, and cannot be read: reading again will not help."""
+    """Stored data cannot be read: its bytes are as stored, or were wrong in two reads. Reading again will not help."""
 
 
 class CheckpointError(UserError):
@@ -25,16 +25,16 @@ class CheckpointError(UserError):
 
 
 class IncompleteCheckpointError(CheckpointError):
-    """A checkpoint that was being written when its run stopped: an older one continues the run."""
+    """A checkpoint was still being written when its run stopped. The run can continue from an older one."""
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that is spelt most like a word; None where none is much like it."""
+    """The candidate whose spelling is closest to `word`; None if none is close."""
     return next(iter(difflib.get_close_matches(word, sorted(candidates), n=1, cutoff=0.5)), None)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """Text for an unknown name: `; did you mean 'x'?` where one is close, the valid names where none is."""
+    """Text to add to an error on an unknown name: `; did you mean 'x'?` if one is close, else all valid names."""
     names = sorted(candidates)
     close = closest(word, names)
     if close is not None:

@@ -1,4 +1,4 @@
-"""How a job ends: done, refused in one line, interrupted with a word on how to go on, or with a bug's traceback."""
+"""How a job ends: done, refused in one line, interrupted with a hint on how to continue, or with a bug's traceback."""
 
 import atexit
 import contextlib
@@ -15,22 +15,22 @@ from vlm3 import terminal
 from vlm3.errors import UserError
 
 REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
-"""Exit codes: the user can put it right; a bug; Ctrl-C; SIGTERM."""
+"""Exit codes for an error that the user can correct, a bug, Ctrl-C and SIGTERM."""
 
 LINE_CHARACTERS = 300
-"""Of a bug's text in the last line; the whole stands above it."""
+"""Maximum length of a bug's message in the last line; the traceback above has all of it."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as a supervisor sends it: the job ends as on Ctrl-C, with another exit code."""
+    """Raised on SIGTERM, which a supervisor sends: the job ends as on Ctrl-C, but with another exit code."""
 
 
 def run_job(main: Callable[[], None]) -> None:
-    """Run a job's `main` and end the process as its user, or a supervisor, expects.
+    """Run a job's `main`, then end the process with a message and an exit code for its user or supervisor.
 
-    A UserError becomes one line on stderr and exit code 2. Ctrl-C ends with 130, SIGTERM with 143: never with 0, so
-    that whoever supervises sees that the job has not finished. Any other exception keeps its traceback, ends with one
-    line that says where the log is, and exit code 1. Set VLM3_DEBUG=1 to see the traceback of a UserError as well.
+    A UserError becomes one line on stderr and exit code 2. Ctrl-C ends with 130 and SIGTERM with 143, never with 0, so
+    that a supervisor sees that the job has not finished. Any other exception prints its traceback and one line that
+    says where the log is, and ends with 1. With VLM3_DEBUG=1 a UserError is treated in this way too.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -44,7 +44,7 @@ def run_job(main: Callable[[], None]) -> None:
         terminal.say(f"error: {' '.join(str(error).split())}")
         _end(REFUSED)
     except KeyboardInterrupt as stop:
-        # A second Ctrl-C while Ray ends would leave its processes behind.
+        # A second Ctrl-C while Ray shuts down would leave its processes running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         terminal.finish()
@@ -56,7 +56,7 @@ def run_job(main: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def going_on(hint: Callable[[], str | None]) -> Iterator[None]:
-    """Where the user interrupts this block, say how to go on (None: nothing to go on with)."""
+    """If the user interrupts this block, add a hint on how to continue; `hint` returns None if there is no way to."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -66,7 +66,7 @@ def going_on(hint: Callable[[], str | None]) -> Iterator[None]:
 
 
 def resume_command(name: str, flag: str = "--resume") -> str:
-    """The command line of this process with `--resume NAME`, or another flag, in place of `--name`."""
+    """The command line of this process, with `--resume NAME` (or another flag) in place of `--name` and `--resume`."""
     given = sys.argv
     kept = [
         word
@@ -88,14 +88,14 @@ def _fail(error: BaseException) -> NoReturn:
 
 
 def _end(code: int) -> NoReturn:
-    """End the process as `sys.exit` does, without taking the interpreter apart.
+    """End the process as `sys.exit` does, but without tearing down the interpreter.
 
-    What is registered for the exit is called, a private Ray's end among it. Python would then collect the garbage of
-    all that torch and its like have loaded, which takes 10 s and has no effect but that the user waits.
+    The registered exit functions are called, such as the one that stops a private Ray. Python would then also
+    garbage-collect everything that torch and other libraries have loaded: 10 s of waiting without any use.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # nobody reads any more
+        with contextlib.suppress(OSError):  # the reader has gone
             stream.flush()
     os._exit(code)
 

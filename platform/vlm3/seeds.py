@@ -1,4 +1,4 @@
-"""Randomness keyed by what it is for, never by when it is drawn: the same key gives the same stream on any machine."""
+"""Random streams keyed by their purpose, not by the order of draws: one key gives one stream on any machine."""
 
 import hashlib
 from operator import index

@@ -1,7 +1,7 @@
-"""The terminal of a job: what we say to its user appears there, all that libraries print goes to the job's log file.
+"""The terminal of a job: it shows our own messages to the user; what libraries print goes to the job's log file.
 
-Libraries write to file descriptors 1 and 2, from Python, from C++ and from the processes they start. `keep_log` gives
-both to the log file and keeps the terminal for ourselves, so nothing foreign can get through.
+Libraries write to file descriptors 1 and 2, from Python, from C++ and from the processes they start. `keep_log`
+redirects both to the log file and keeps copies of the terminal's descriptors for us, so only we can write to it.
 """
 
 import logging
@@ -20,37 +20,37 @@ from rich.console import Console
 from vlm3.log import FORMATTER, LINE, configure, send_to
 
 WARNINGS_A_MODULE = 3
-"""Different warnings of one module that are shown; the log file has all of them."""
+"""Maximum number of different warnings shown per module; the log file has all of them."""
 WIDTH = 200
-"""Of output that is no terminal and so has no width of its own: lines are not cut, tables not squeezed."""
+"""Width in characters of an output that is not a terminal: enough not to cut lines or squeeze tables."""
 POLL_S = 0.2
 NUMBERS = re.compile(r"\d+")
 FORWARDED = re.compile(rf"(?:\x1b\[[0-9;]*m)*\(.*?\bpid=\d+[^)]*\)(?:\x1b\[[0-9;]*m)* {LINE.pattern}")
-"""A line of our log that another process wrote and Ray brought here."""
+"""Matches a line of our log that another process wrote and Ray forwarded."""
 REPEATED = re.compile(r" ?(?:\x1b\[[0-9;]*m)*\[repeated \d+x across cluster\].*")
 
 
 @dataclass(slots=True)
 class _Terminal:
-    """Where to print, and what was said already."""
+    """Where to print, and what was printed already."""
 
     out: Console
-    """For results."""
+    """Console for results."""
     err: Console
-    """For progress, warnings and errors."""
+    """Console for progress, warnings and errors."""
     verbose: bool = False
     log_file: Path | None = None
     log_told: bool = False
-    """Whether the user was told of the log: libraries have had something to say since."""
+    """Whether a message to the user has named the log file."""
     said: set[str] = field(default_factory=set)
     warned: Counter[str] = field(default_factory=Counter)
     held_back: int = 0
-    """Warnings that were not shown."""
+    """Number of warnings that were not shown."""
     reader: "_LogReader | None" = None
 
 
 def _console(descriptor: int | None, *, stderr: bool) -> Console:
-    """A console on a descriptor of its own, or on whatever sys.stdout or sys.stderr is at the moment."""
+    """A console on `descriptor`, or, if it is None, on the current sys.stdout or sys.stderr."""
     file = None if descriptor is None else os.fdopen(descriptor, "w", encoding="utf-8", errors="replace")
     console = Console(file=file, stderr=stderr, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -62,12 +62,12 @@ _now = _Terminal(_console(None, stderr=False), _console(None, stderr=True))
 
 
 def add_verbose(parser: ArgumentParser) -> None:
-    """The flag of every job that keeps a log."""
+    """Add the `--verbose` flag, which every job that keeps a log has."""
     parser.add_argument("--verbose", action="store_true", help="show all that libraries print here, keep no log file")
 
 
 def start(*, verbose: bool = False) -> None:
-    """Show our own log on the terminal: notes as they are, each warning once. With `verbose` as log lines, all."""
+    """Show our own log on the terminal: each message once, few warnings per module. `verbose` shows every log line."""
     _now.verbose = verbose
     if verbose:
         configure()
@@ -76,27 +76,27 @@ def start(*, verbose: bool = False) -> None:
 
 
 def keep_log(folder: Path) -> None:
-    """From now until the process ends, send all that libraries print to a new file in `folder`; not with `verbose`."""
+    """From now on, send all that libraries print to a new file in `folder`; does nothing with `verbose`."""
     if _now.verbose or _now.log_file is not None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     _now.log_file = folder / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
     sys.stdout.flush()
     sys.stderr.flush()
-    # The copies are not inherited: no process that is started from here can reach the terminal.
+    # `os.dup` makes copies that are not inherited, so child processes cannot write to the terminal.
     _now.out, _now.err = _console(os.dup(1), stderr=False), _console(os.dup(2), stderr=True)
     log = os.open(_now.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # the log is to be whole after a crash
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # so that the log is complete after a crash
     _now.reader = _LogReader(_now.log_file)
     _now.reader.start()
 
 
 def where_the_log_is() -> str:
-    """Words to end a line with: where the log of libraries is; empty where none is kept."""
+    """End of a message that says where the log of libraries is; empty if no log is kept."""
     if _now.log_file is None:
         return ""
     _now.log_told = True
@@ -104,12 +104,12 @@ def where_the_log_is() -> str:
 
 
 def out() -> Console:
-    """For results: tables, paths, what to do next."""
+    """Console for results: tables, paths, what to do next."""
     return _now.out
 
 
 def err() -> Console:
-    """For what goes on meanwhile: progress, warnings, errors."""
+    """Console for progress, warnings and errors."""
     return _now.err
 
 
@@ -119,16 +119,18 @@ def verbose() -> bool:
 
 
 def say(text: str) -> None:
-    """One line about what goes on."""
+    """Print one message to the user on stderr."""
     _now.err.print(text, markup=False, soft_wrap=True)
 
 
 def finish(*, forget_log: bool = False) -> None:
-    """The last of what other processes said, and how many warnings were not shown. Nothing is said after it.
+    """Show the last messages of other processes and the number of warnings that were not shown.
+
+    Messages of other processes are not shown after it.
 
     Args:
-        forget_log: remove the log file where the user was not told of it, or where the run's folder holds nothing
-            else: of a job that is refused before it has begun anything, nothing remains.
+        forget_log: remove the log file if no message has named it, or if the run's folder holds nothing else, so that
+            a job that is refused at its start leaves nothing behind.
     """
     if _now.reader is not None:
         _now.reader.stop()
@@ -140,7 +142,7 @@ def finish(*, forget_log: bool = False) -> None:
 
 
 class _OnTerminal(logging.Handler):
-    """This process's own log, told to the user and kept in the log file."""
+    """Shows this process's own log to the user and writes it to the log file."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _tell(record.levelno, record.name, record.getMessage())
@@ -149,7 +151,7 @@ class _OnTerminal(logging.Handler):
 
 
 class _LogReader(threading.Thread):
-    """Follows the log file for what our loggers say in other processes, such as a warning about a bad sample."""
+    """Follows the log file for messages of our loggers in other processes, e.g. a warning about a bad sample."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(name="terminal", daemon=True)
@@ -160,7 +162,7 @@ class _LogReader(threading.Thread):
         with self._path.open(encoding="utf-8", errors="replace") as log:
             rest = ""
             while True:
-                # Looked at before reading: what was written until then is read once more.
+                # Waits before it reads, so that all that was written before the stop is read.
                 last = self._stopped.wait(POLL_S)
                 *lines, rest = (rest + log.read()).split("\n")
                 for line in lines:
@@ -195,7 +197,7 @@ def _tell(level: int, name: str, text: str) -> None:
 
 
 def _only_a_log(path: Path) -> bool:
-    """Whether the folder of the run holds nothing but this log file."""
+    """Whether the run's folder holds nothing but this log file."""
     return [*path.parent.parent.iterdir()] == [path.parent] and [*path.parent.iterdir()] == [path]
 
 

@@ -1,1 +1,1 @@
-"""Diagnosis of a source: what is sound, what is not, and what to do about it."""
+"""Diagnosis of a source: what is sound, what is not, and how to correct it."""

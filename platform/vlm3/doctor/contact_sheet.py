@@ -1,4 +1,4 @@
-"""A sheet of a source's frames: labels coloured by depth, and a neighbour's points where poses say they are."""
+"""A sheet of a source's frames: labels coloured by depth, and a neighbour's points at the places the poses give."""
 
 from collections.abc import Sequence
 
@@ -35,12 +35,13 @@ VERDICT_COLOURS = {
 
 
 def contact_sheet(title: str, samples: Sequence[tuple[Frame, Frame | None]], findings: Sequence[Finding]) -> Figure:
-    """Frames side by side with what is known of them, and the findings beneath.
+    """Draw frames side by side with their labels and their neighbours' points, and the findings below.
 
     Args:
         title: name of the source.
-        samples: frames, each with a posed neighbour whose points are drawn into it a second time, or None.
-        findings: of the source.
+        samples: frames, each with a posed neighbour or None. A frame with a neighbour is drawn a second time with the
+            neighbour's points.
+        findings: findings on the source.
     """
     paired = any(neighbour is not None for _, neighbour in samples)
     columns = 4
@@ -84,7 +85,7 @@ def _norm(frames: Sequence[Frame]) -> LogNorm:
 
 
 def _show(axes: Axes, frame: Frame) -> tuple[float, float] | None:
-    """Draw a frame's image small; shown pixels per stored pixel in x and y, None where it cannot be decoded."""
+    """Draw a frame's image small. Returns shown pixels per stored pixel in x and y, None if it cannot be decoded."""
     name = f"{frame.scene} · {frame.frame}"
     try:
         scale = min(1.0, SHOWN_LONG_SIDE_PX / max(frame.camera.width_px, frame.camera.height_px, 1))
@@ -109,7 +110,7 @@ def _draw_labels(axes: Axes, frame: Frame, scale: tuple[float, float], norm: Log
 
 
 def _draw_neighbour(axes: Axes, frame: Frame, neighbour: Frame, scale: tuple[float, float]) -> None:
-    """Points of the neighbour's depth map in this frame."""
+    """Draw points of the neighbour's depth map in this frame."""
     here, there = view_of(frame), view_of(neighbour)
     if here is None or there is None:
         return
@@ -131,7 +132,7 @@ def _draw_neighbour(axes: Axes, frame: Frame, neighbour: Frame, scale: tuple[flo
 def _colours(
     points_m: NDArray[np.float64], map_px: NDArray[np.float64], z_depth_m: NDArray[np.float64]
 ) -> NDArray[np.str_]:
-    """(n,) colour of each point by how it lies to the surface at its pixel of the map."""
+    """(n,) colour of each point: whether it lies on, off or behind the surface at its pixel of the map."""
     at = np.rint(map_px)
     with np.errstate(invalid="ignore"):
         inside = np.all((at >= 0) & (at < (z_depth_m.shape[1], z_depth_m.shape[0])), axis=-1)

@@ -1,4 +1,4 @@
-"""Search for the convention of poses and depth under which the views of a scene agree."""
+"""Search for the pose and depth conventions under which the views of a scene agree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,72 +18,73 @@ from vlm3.doctor.reprojection import (
 )
 
 POSE_BETTER = 1.5
-"""Times as many points that agree within 2 %: more than chance does in thousands of points."""
+"""Least ratio of points within 2 % for another convention to be better: chance gives less in thousands of points."""
 KIND_BETTER = 1.15
-"""Likewise for the kind of depth, which moves little but the border of an image."""
+"""The same ratio for the kind of depth, which matters mainly near the border of an image."""
 PLAUSIBLE_SHARE = 0.7
-"""Of landed points within 5 %: a convention that explains less explains nothing."""
+"""Least share of landed points within 5 % under a convention that explains the views."""
 LEAST_LANDED = 300
-"""Points that must land for a share to mean anything."""
+"""Least number of landed points from which a share means anything."""
 FACTORS = tuple((1.25 ** np.arange(-36, 37)).tolist())
-"""1/3000 to 3000. The peak of agreement within 2 % is about a fifth wide on each side."""
+"""Depth factors from 1/3000 to 3000. The peak of agreement within 2 % is about a fifth wide on each side."""
 FINE = 1.02 ** np.arange(-12.0, 13.0)
 SCANNED_PAIRS, SCANNED_POINTS = 40, 100
-"""Enough to see where the peak is."""
+"""Enough to find the peak."""
 REFINED_PAIRS, REFINED_POINTS = 80, 200
-"""Enough to find its middle to about 1 %."""
+"""Enough to find the middle of the peak to about 1 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A convention, and how well views agree under it."""
+    """A convention, and how well the views agree under it."""
 
     convention: Convention
     agreement: Agreement
 
     @property
     def score(self) -> float:
-        """What the right convention maximises."""
+        """The quantity that is highest under the right convention."""
         return self.agreement.found_2pct
 
     @property
     def plausible(self) -> bool:
-        """Whether views agree, rather than merely disagree less than otherwise."""
+        """Whether the views agree, and not only disagree less than under other conventions."""
         return self.agreement.landed >= LEAST_LANDED and self.agreement.share_5pct >= PLAUSIBLE_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What was tried, side by side."""
+    """The fits of all conventions that were tried."""
 
     given: Fit
-    """Everything as stored."""
+    """Fit with poses and depth as stored."""
     poses: tuple[Fit, ...]
-    """One fit for each of `POSE_CONVENTIONS`, in their order: at factor 1 if any agrees there, else at its best."""
+    """One fit for each of `POSE_CONVENTIONS`, in their order: with depth as stored if any is plausible then, else each
+    with its best factor and kind of depth."""
     kinds: tuple[Fit, ...]
-    """One fit per kind of depth in the order of `StoredDepth`, under the best pose, at its best factor."""
+    """One fit per kind of depth, in the order of `StoredDepth`: under the best pose convention, at its best factor."""
     contrast: float
-    """Score of the best fit over the score at twice or half its factor: 1 means that any factor would do."""
+    """Score of the best fit over the higher of the scores at half and twice its factor: 1 means any factor would do."""
 
     @property
     def pose(self) -> Fit:
-        """The best pose convention: as given, unless another is clearly better."""
+        """Fit of the best pose convention: the stored one, unless another is clearly better."""
         return _preferred(self.poses, POSE_BETTER)
 
     @property
     def kind(self) -> Fit:
-        """The best kind of depth under that: as given, unless another is clearly better."""
+        """Fit of the best kind of depth under that pose convention: as read, unless another is clearly better."""
         return _preferred(self.kinds, KIND_BETTER)
 
 
 def search(pairs: Sequence[ViewPair]) -> Search:
-    """Try conventions of poses, factors of depth, and kinds of depth.
+    """Try pose conventions, depth factors and kinds of depth.
 
-    Where the views agree under no pose convention as the depth stands, all are tried together: one mistake hides
-    another.
+    If the views agree under no pose convention with depth as stored, conventions, factors and kinds are tried together,
+    because one mistake can hide another.
 
     Args:
-        pairs: at least one.
+        pairs: at least one pair of views.
     """
     few, some = thinned(pairs, SCANNED_PAIRS, SCANNED_POINTS), thinned(pairs, REFINED_PAIRS, REFINED_POINTS)
     poses = tuple(_fit(pairs, Convention(pose)) for pose in POSE_CONVENTIONS)
@@ -104,7 +105,7 @@ def search(pairs: Sequence[ViewPair]) -> Search:
 
 
 def _preferred(fits: Sequence[Fit], times: float) -> Fit:
-    """The first, unless the best one makes views agree and is clearly better."""
+    """The first fit, unless the best one is plausible and more than `times` as good."""
     best = max(fits, key=lambda fit: fit.score)
     return best if best.plausible and best.score > times * fits[0].score else fits[0]
 
@@ -114,13 +115,13 @@ def _fit(pairs: Sequence[ViewPair], convention: Convention) -> Fit:
 
 
 def _peak(pairs: Sequence[ViewPair], convention: Convention) -> Convention:
-    """The convention at the factor of depth at which views agree best."""
+    """The convention with the one of `FACTORS` at which the views agree best."""
     scores = [result.found_2pct for result in agreements(pairs, convention, FACTORS)]
     return replace(convention, depth_factor=FACTORS[int(np.argmax(scores))])
 
 
 def _refined(pairs: Sequence[ViewPair], convention: Convention) -> Convention:
-    """The convention at the middle of its peak."""
+    """The convention with its depth factor moved to the middle of the peak around it."""
     factors = convention.depth_factor * FINE
     scores = np.array([result.found_2pct for result in agreements(pairs, convention, factors.tolist())])
     weights = np.clip(scores - 0.9 * scores.max(), 0, None)

@@ -1,4 +1,4 @@
-"""What a check of a source found: verdict, figure, and what to do about it."""
+"""Result of a check of a source: verdict, figure and advice."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,36 +6,36 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a check ended, best first."""
+    """Verdict of a check, best first."""
 
     OK = "ok"
     CANNOT_TELL = "cannot tell"
-    """The data at hand do not show it either way."""
+    """The data at hand do not show whether it is right."""
     WARN = "warn"
-    """Usable, but look at it."""
+    """Usable, but worth a look."""
     FAIL = "fail"
-    """Training on it would be training on errors."""
+    """Not usable: a model would be trained on errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check of a source."""
+    """Result of one check of a source."""
 
     check: str
     verdict: Verdict
     figure: str
-    """What was measured, in words and numbers."""
+    """Measurement in words and numbers."""
     advice: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What to do; empty if there is nothing to do."""
     value: float | None = None
-    """The figure as one number, where it is one."""
+    """The figure as one number, if it has one."""
 
 
 def failed(findings: Iterable[Finding]) -> bool:
-    """Whether a source must not be trained on."""
+    """Whether any check failed, so that the source must not be used for training."""
     return any(finding.verdict is Verdict.FAIL for finding in findings)
 
 
 def graded(value: float, *, ok: float, fail: float) -> Verdict:
-    """Verdict on a number that is better the higher it is: OK from `ok` up, FAIL below `fail`, WARN between."""
+    """Verdict on a number for which higher is better: OK from `ok` up, FAIL below `fail`, WARN between."""
     return Verdict.OK if value >= ok else Verdict.FAIL if value < fail else Verdict.WARN

@@ -1,4 +1,4 @@
-"""Findings on frames one by one: soundness, cameras, images, time, labels."""
+"""Findings that need no second view: soundness, cameras, images, time, labels."""
 
 import math
 import re
@@ -23,20 +23,20 @@ from vlm3.storage.images import TurnedImageError, decode_size
 
 FIELD_OF_VIEW_DEG = (10.0, 150.0)
 MOST_OFF_CENTRE = 0.1
-"""Of the image's size."""
+"""Largest usual distance of the principal point from the centre, as a share of the image's size."""
 MOST_ASPECT = 1.1
-"""fx / fy."""
+"""Largest usual ratio of fx and fy, either way."""
 FEW_DEPTH = 0.05
 USUAL_DEPTH_M = (0.1, 150.0)
-"""Where the median of a scene that people photograph lies."""
+"""Usual range of the median depth of photographed scenes."""
 
 
 def diagnose_frames(items: Sequence[Frame | Rejection], most_rejected: float) -> list[Finding]:
     """All findings that need no second view.
 
     Args:
-        items: frames as read, and those that could not be.
-        most_rejected: share of bad frames up to which a source is usable without them.
+        items: frames that were read, and rejections of those that could not be.
+        most_rejected: largest share of bad frames at which a source is usable without them.
     """
     frames = [item for item in items if isinstance(item, Frame)]
     findings = [_soundness(items, most_rejected)]
@@ -77,7 +77,7 @@ def _turn(frame: Frame) -> TurnedImageError | None:
     except TurnedImageError as error:
         return error
     except DataError:
-        pass  # told by the row of sound frames
+        pass  # reported by the check of sound frames
     return None
 
 
@@ -101,7 +101,7 @@ def _focal(frames: list[Frame]) -> Finding:
 
 
 def field_of_view_deg(camera: Camera) -> float:
-    """Horizontal angle that an image covers; beyond the reach of its lens model, 90° are counted on each side."""
+    """Horizontal angle that an image covers; a side that its lens model does not reach counts as 90°."""
     edges = np.array([[-0.5, camera.cy_px], [camera.width_px - 0.5, camera.cy_px]])
     with np.errstate(all="ignore"):
         tangents = np.abs(camera.unproject(edges)[:, 0])
@@ -196,7 +196,7 @@ def _range(frames: list[Frame]) -> Finding:
 
 
 def _labels(frames: list[Frame]) -> Finding:
-    """Labels against the small map of their own frame, as said and as if they were of the other kind."""
+    """Compare labels with the small depth map of their frame, read as their own kind and as the other kind."""
     mapped = [
         frame for frame in frames if frame.small_depth is not None and len(frame.points) and _finite(frame.camera)
     ]
@@ -215,7 +215,7 @@ def _labels(frames: list[Frame]) -> Finding:
 
 
 def _error(frame: Frame, kind: DepthKind) -> NDArray[np.float64]:
-    """(n,) relative error of labels, read as `kind`, against the nearest sample of the map; only where it is valid."""
+    """(n,) relative errors of labels, read as `kind`, against the nearest sample of the map; invalid ones left out."""
     assert frame.small_depth is not None
     pixels, depth_m = frame.points[:, :2], frame.points[:, 2]
     camera = depth_camera(frame.small_depth, frame.camera)
@@ -237,7 +237,7 @@ def _finite(camera: Camera) -> bool:
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Order in which frame10 comes after frame9."""
+    """Sort key with which frame10 comes after frame9."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
 
 

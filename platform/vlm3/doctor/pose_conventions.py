@@ -1,4 +1,4 @@
-"""What the numbers of a pose may mean: the convention we expect, and the usual mistakes."""
+"""Possible meanings of a stored pose: the convention we expect, and the usual mistakes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ class PoseReading:
     """One way to read a stored 4×4 matrix as `world_T_cam` with OpenCV axes."""
 
     name: str
-    """What poses of this kind look like, as a user would say it."""
+    """Description of poses of this kind, for users."""
     mend: str
-    """How to turn them into `world_T_cam`."""
+    """Advice on how to turn them into `world_T_cam`."""
     undo: Callable[[Array], Array]
-    """Matrix as stored → transform from the axes of the stored camera to the world."""
+    """Turns the stored matrix into the transform from the stored camera's axes to the world."""
     stored_R_cv: Array
-    """(3, 3) OpenCV's camera axes in those of the stored camera; a reflection where the stored ones are left-handed."""
+    """(3, 3) OpenCV's camera axes in the stored camera's axes; a reflection if the latter are left-handed."""
 
     def __call__(self, stored: Array) -> Array:
-        """`world_T_cam` (4, 4) with OpenCV axes, if `stored` is meant as this convention says."""
+        """`world_T_cam` (4, 4) with OpenCV axes, for a matrix `stored` in this convention."""
         world_T_cam = self.undo(stored).copy()
         world_T_cam[:3, :3] = world_T_cam[:3, :3] @ self.stored_R_cv
         return world_T_cam
@@ -36,14 +36,14 @@ def _as_stored(stored: Array) -> Array:
 
 
 def _rotation_inverted(stored: Array) -> Array:
-    """[Rᵀ | C]: the centre is right, the rotation is that of world-to-camera."""
+    """Undo [Rᵀ | C]: the centre is right, the rotation is that of world-to-camera."""
     turned = stored.copy()
     turned[:3, :3] = stored[:3, :3].T
     return turned
 
 
 def _translation_inverted(stored: Array) -> Array:
-    """[R | −R·C]: the rotation is right, the translation is that of world-to-camera."""
+    """Undo [R | −Rᵀ·C]: the rotation is right, the translation is that of world-to-camera."""
     moved = stored.copy()
     moved[:3, 3] = -stored[:3, :3] @ stored[:3, 3]
     return moved
@@ -106,4 +106,4 @@ POSE_CONVENTIONS = (
         _CV,
     ),
 )
-"""The expected convention first."""
+"""The expected convention, then the usual mistakes."""

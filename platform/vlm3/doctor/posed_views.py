@@ -1,4 +1,4 @@
-"""Whether the posed views of a source agree, and where they do not, what the poses or the depth must be instead."""
+"""Whether the posed views of a source agree, and if not, how the poses or the depth must be read instead."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ OK_5PCT, FAIL_5PCT = 0.85, 0.7
 OK_2PCT = 0.5
 MOST_PAIRS = 120
 TOLD_APART = 1.25
-"""Score of a pose convention over another's from which their difference counts."""
+"""Least ratio of scores at which two pose conventions count as different."""
 SHARP = 1.15
-"""Contrast below which views are too narrow to show the scale of depth."""
+"""Contrast below which the cameras moved too little to show the scale of depth."""
 OK_FACTOR, FAIL_FACTOR = 1.04, 1.1
 LIKELY = 1.06
-"""A measured factor so near to a common one is taken for it."""
+"""A measured factor is taken for a common one if their ratio is below this."""
 COMMON_FACTORS = {
     0.001: "millimetres read as metres",
     0.01: "centimetres read as metres",
@@ -40,10 +40,10 @@ MENDED_DEPTH = {
 
 
 def diagnose_views(groups: Sequence[Sequence[Frame]]) -> list[Finding]:
-    """Findings on reprojection, pose convention, scale and kind of depth.
+    """Findings on reprojection, pose convention, depth scale and depth kind.
 
     Args:
-        groups: frames that may see the same things; pairs are made within a group and a scene.
+        groups: frames that may see the same things. Pairs are made within one group and one scene.
     """
     pairs = [pair for group in groups for pair in pairs_of(group)]
     pairs = [pairs[i] for i in spread(len(pairs), MOST_PAIRS)]

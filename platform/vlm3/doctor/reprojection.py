@@ -1,6 +1,7 @@
-"""Whether the points of one view land on the surface that another view has measured, under any convention.
+"""Measures how well the points of one view land on the surface that another view shows, under any convention.
 
-A convention says what poses mean, in which unit depth is, and along which line. The right one makes views agree.
+A convention says what poses mean, what the unit of depth is, and along which line depth is measured. Under the right
+one, views agree.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ Array = NDArray[np.float64]
 POINTS_PER_VIEW = 400
 PAIRS_PER_GROUP = 48
 HIDDEN = 0.15
-"""A point so much farther than the other view's surface lies behind it: nothing is wrong."""
+"""A point that lies behind the other view's surface by more than this share is hidden, which is no error."""
 
 
 class StoredDepth(StrEnum):
-    """What the numbers of a depth map that is read as z-depth may have been."""
+    """What the numbers of a depth map that was read as z-depth may really be."""
 
     Z = "z-depth, as read"
     RAY = "ray depth, read as z-depth"
@@ -34,17 +35,17 @@ class StoredDepth(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A frame's depth map, ready to be compared."""
+    """A frame's depth map, prepared for comparison."""
 
     camera: Camera
     z_depth_m: Array
-    """(h, w), NaN invalid."""
+    """(h, w) z-depth, NaN invalid."""
     ray_per_z: Array
     """(h, w) length of the ray with z = 1 through each pixel."""
     rays: Array
-    """(n, 3) rays with z = 1 of some valid pixels spread at random."""
+    """(n, 3) rays with z = 1 of randomly chosen valid pixels."""
     z_of_rays_m: Array
-    """(n,)."""
+    """(n,) z-depth of these pixels."""
     stored_pose: Array
 
 
@@ -54,7 +55,7 @@ class Convention:
 
     pose: PoseReading = GIVEN
     depth_factor: float = 1.0
-    """What depth is multiplied by."""
+    """Factor that depth is multiplied by."""
     depth: StoredDepth = StoredDepth.Z
 
 
@@ -64,34 +65,34 @@ ViewPair = tuple[View, View]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How points of one view land in the other, over all pairs."""
+    """How the points of one view land in the other: numbers of points over all pairs."""
 
     points: int
     landed: int
-    """In the other view, on a pixel with depth, and not behind its surface."""
+    """Points that land in the other view, on a pixel with depth, and not behind its surface."""
     within_5pct: int
     within_2pct: int
     in_front: int
-    """More than 5 % before the surface: in space that the other view has seen to be empty."""
+    """Points more than 5 % in front of the surface, in space that the other view has seen to be empty."""
 
     @property
     def share_5pct(self) -> float:
-        """Of the points that landed, those within 5 % of the surface."""
+        """Share of the landed points that are within 5 % of the surface."""
         return self.within_5pct / max(self.landed, 1)
 
     @property
     def share_2pct(self) -> float:
-        """Of the points that landed, those within 2 % of the surface."""
+        """Share of the landed points that are within 2 % of the surface."""
         return self.within_2pct / max(self.landed, 1)
 
     @property
     def found_2pct(self) -> float:
-        """Of all points, those within 2 %: what a wrong convention cannot win by losing points."""
+        """Share of all points that are within 2 %: a wrong convention cannot raise it by landing fewer points."""
         return self.within_2pct / max(self.points, 1)
 
 
 def view_of(frame: Frame) -> View | None:
-    """None where there is no pose, no valid depth, or a camera that is none."""
+    """The frame as a `View`; None if its pose or camera is missing or invalid, or it has no valid depth."""
     pose = frame.world_T_cam
     if frame.small_depth is None or pose is None or pose.shape != (4, 4) or not np.isfinite(pose).all():
         return None
@@ -111,13 +112,13 @@ def view_of(frame: Frame) -> View | None:
 
 
 def thinned(pairs: Sequence[ViewPair], most_pairs: int, points: int) -> list[ViewPair]:
-    """A few of the pairs, spread over all, with the first points of each: enough to see where a peak is."""
+    """At most `most_pairs` of the pairs, spread over all, each with its first `points` points."""
     few = pairs[:: -(-len(pairs) // most_pairs)]
     return [(replace(one, rays=one.rays[:points], z_of_rays_m=one.z_of_rays_m[:points]), other) for one, other in few]
 
 
 def pairs_of(frames: Sequence[Frame]) -> list[ViewPair]:
-    """Pairs of views of a scene, both ways, chosen without looking at poses: those may be what is wrong."""
+    """Ordered pairs of views of one scene, chosen without the poses, since those may be wrong."""
     views = [view_of(frame) for frame in frames]
     pairs = []
     for i, first in enumerate(frames):
@@ -130,7 +131,7 @@ def pairs_of(frames: Sequence[Frame]) -> list[ViewPair]:
 
 
 def _together(first: Frame, second: Frame) -> bool:
-    """Whether the world stood still between two frames."""
+    """Whether two different frames show the scene in the same state: it is static, or their times are equal."""
     if first.frame == second.frame:
         return False
     moving = first.dynamic or second.dynamic
@@ -138,12 +139,12 @@ def _together(first: Frame, second: Frame) -> bool:
 
 
 def agreement(pairs: Sequence[ViewPair], convention: Convention = AS_GIVEN) -> Agreement:
-    """How well points of each first view land in the second, if the numbers are read so."""
+    """How well the points of each first view land in the second under `convention`."""
     return agreements(pairs, convention, (convention.depth_factor,))[0]
 
 
 def agreements(pairs: Sequence[ViewPair], convention: Convention, factors: Sequence[float]) -> list[Agreement]:
-    """`agreement` under `convention` with each of `factors` instead of its own."""
+    """`agreement` under `convention` with each of `factors` in place of its depth factor."""
     per_factor = np.array(factors, np.float64)
     counts = np.zeros((len(factors), 5), np.int64)
     for first, second in pairs:
@@ -152,11 +153,11 @@ def agreements(pairs: Sequence[ViewPair], convention: Convention, factors: Seque
 
 
 def _counts(first: View, second: View, convention: Convention, factors: Array) -> NDArray[np.int64]:
-    """(factors, 5) fields of `Agreement`."""
+    """(F, 5) fields of `Agreement` for each of F factors."""
     second_T_first = relative(convention.pose(second.stored_pose), convention.pose(first.stored_pose))
     z_m = _z(first.z_of_rays_m, np.linalg.norm(first.rays, axis=-1), convention.depth)
     turned = (first.rays * z_m[:, None]) @ second_T_first[:3, :3].T
-    # Only the ratio of depth to translation matters: depth keeps its units, the translation shrinks.
+    # Only the ratio of depth to translation matters, so the translation is divided and depth keeps its units.
     moved = turned + second_T_first[:3, 3] / factors[:, None, None]
     pixels = np.rint(second.camera.project(moved))
     with np.errstate(invalid="ignore"):
@@ -166,7 +167,7 @@ def _counts(first: View, second: View, convention: Convention, factors: Array) -
         inside, _z(second.z_depth_m[row, column], second.ray_per_z[row, column], convention.depth), np.nan
     )
     error = moved[..., 2] / surface - 1
-    # Comparisons with NaN are false: what is outside, or has no depth there, is in none of them.
+    # Comparisons with NaN are false, so points that are outside, or where there is no depth, count in none of these.
     kinds = (error < HIDDEN, np.abs(error) < 0.05, np.abs(error) < 0.02, error < -0.05)
     counted = [np.count_nonzero(kind, axis=1) for kind in kinds]
     return np.stack([np.full(len(factors), len(first.rays)), *counted], axis=1)

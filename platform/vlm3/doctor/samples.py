@@ -1,4 +1,4 @@
-"""Which frames of a source are looked at: a few groups spread over all of it, however large it is."""
+"""Choice of the frames of a source that are checked: a few groups spread over all of it, whatever its size."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,14 +14,14 @@ from vlm3.storage.failures import StorageError
 from vlm3.storage.split import Split
 
 COLUMNS = (*LIGHT_COLUMNS, *POINT_COLUMNS, "encoded_image", "small_depth", "boxes")
-"""All but the full depth, which is most of the bytes and says nothing more."""
+"""All columns but the full depth, which has most of the bytes and adds nothing to the checks."""
 GROUP_FRAMES = 16
 Group = tuple[Frame | Rejection, ...]
 """Frames that may see the same things."""
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` numbers below `count`, spread evenly."""
+    """At most `wanted` of the numbers from 0 to `count` - 1, spread evenly."""
     return np.unique(np.linspace(0, count - 1, min(wanted, count)).astype(int)).tolist() if count else []
 
 
@@ -33,7 +33,7 @@ def chosen_clips(source: ShardedSource, split: Split, samples: int) -> list[int]
 
 
 def clip_group(source: ShardedSource, split: Split, clip: int) -> Group:
-    """The frames of a clip; one rejection in place of a clip that cannot be read.
+    """The frames of a clip, or one rejection if the clip cannot be read.
 
     Raises:
         StorageError: the store does not answer.
@@ -42,15 +42,15 @@ def clip_group(source: ShardedSource, split: Split, clip: int) -> Group:
         return source.read_clip(split, clip, COLUMNS)
     except StorageError:
         raise
-    # ValueError, TypeError: rows with a null or a number where none may be, which no writer of ours leaves.
+    # ValueError, TypeError: rows with a null or a number in the wrong place, which our own writers never make.
     except (DataError, ValueError, TypeError) as error:
         return (Rejection(source.name, f"clip {clip}", "all frames", str(error)),)
 
 
 def reader_groups(reader: SceneReader, samples: int) -> Iterator[Group]:
-    """Frames of a foreign dataset: single views spread over all scenes, or the starts of some posed scenes.
+    """Groups of frames of a foreign dataset: single views spread over all scenes, or the starts of some posed scenes.
 
-    Readers give the frames of a scene in order only, so what lies deep in a long scene is not seen.
+    Readers give the frames of a scene only in order, so later frames of a long scene are not checked.
     """
     scenes = reader.scenes()
     if not reader.posed:
@@ -64,7 +64,7 @@ def reader_groups(reader: SceneReader, samples: int) -> Iterator[Group]:
 
 
 def _chunks(items: Sequence[Frame | Rejection]) -> Iterator[Group]:
-    """Runs of about the same length, of at most `GROUP_FRAMES`."""
+    """Split items into consecutive groups of about equal length, at most `GROUP_FRAMES` each."""
     count = max(1, -(-len(items) // GROUP_FRAMES))
     for chunk in np.array_split(np.arange(len(items)), count):
         yield tuple(items[i] for i in chunk)

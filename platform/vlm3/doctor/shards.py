@@ -1,4 +1,4 @@
-"""Findings on an ingested source at rest: manifest, shards, checksums, schema. Nothing is listed."""
+"""Findings on the stored files of a source: manifest, shards, checksums, schema. The store is never listed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,22 +18,22 @@ from vlm3.storage.split import Split
 from vlm3.storage.store import Store
 
 CHECKSUM_BYTES = 256 * 2**20
-"""Read for checksums unless all are asked for."""
+"""Maximum number of bytes read for checksums, unless all are wanted."""
 AGAIN = "restore the shard from a copy, or ingest the source again with --replace"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardsReport:
-    """What was found, and which shards cannot be read."""
+    """Findings, and the shards that cannot be read."""
 
     findings: list[Finding]
     broken: frozenset[str]
-    """Paths of shards with a fault."""
+    """Paths of shards that are missing or have a wrong size or schema."""
 
 
 @dataclass(slots=True)
 class _Faults:
-    """Faults by check, each with its shard."""
+    """Faults of each check by the path of the shard."""
 
     missing: dict[str, str] = field(default_factory=dict)
     schema: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class _Faults:
 
 
 def diagnose_manifest(manifest: Manifest) -> Finding:
-    """Whether the manifest agrees with itself: numbers, running counts, sizes, no shard twice."""
+    """Whether the manifest is consistent: counts of clips and frames, sizes, no shard twice."""
     faults = [fault for split in Split for fault in _split_faults(manifest, split)]
     paths = [path for split in manifest.splits.values() for path in split.paths]
     if len(set(paths)) < len(paths):
@@ -66,7 +66,7 @@ def _split_faults(manifest: Manifest, split: Split) -> list[str]:
 
 
 def shards_of(manifest: Manifest, split: Split, clips: Sequence[int]) -> list[tuple[Split, int]]:
-    """(split, number) of the shards that hold some clips."""
+    """(split, number) of the shards that hold these clips."""
     numbers = np.searchsorted(manifest.splits[split].first_clips, np.asarray(clips, np.int64), side="right") - 1
     return [(split, number) for number in sorted({int(n) for n in numbers})]
 
@@ -79,13 +79,13 @@ def all_shards(manifest: Manifest) -> list[tuple[Split, int]]:
 def diagnose_shards(
     store: Store, manifest: Manifest, chosen: Sequence[tuple[Split, int]], *, full: bool
 ) -> ShardsReport:
-    """Look at some shards: there, of the size, schema and counts that the manifest says, and with its checksum.
+    """Check whether shards exist and have the size, counts and checksum of the manifest and the right schema.
 
     Args:
         store: the source's root.
-        manifest: of the source.
-        chosen: (split, number) of the shards to look at.
-        full: checksums of all of them rather than of the first 256 MiB.
+        manifest: the source's manifest.
+        chosen: (split, number) of the shards to check.
+        full: whether to verify the checksums of all of them, and not only of as many as fit in `CHECKSUM_BYTES`.
 
     Raises:
         StorageError: the store does not answer.

@@ -1,4 +1,4 @@
-"""Whether the frames of a source can be brought to one focal length."""
+"""Whether the frames of a source can be unified to one focal length."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from vlm3.views.unify import UnifyPolicy, unify
 TOKEN_PX = 32
 MIN_PIXELS, MAX_PIXELS = 256 * 256, 1280 * 960
 CHECKED = 32
-"""Unified images cost about 10 ms each."""
+"""Maximum number of frames that are unified, at about 10 ms each."""
 FEW_LABELS = 0.5
 
 
 def diagnose_unification(frames: Sequence[Frame], focal_px: float) -> Finding:
-    """Unify sound frames, spread over all, as evaluation does; count the labels that can still be asked about.
+    """Unify some sound frames as evaluation does, and count the labels that stay inside the unified images.
 
     Args:
-        frames: any.
+        frames: frames of the source; those that are not sound are left out.
         focal_px: target focal length.
     """
     check = f"unification to {focal_px:g} px"

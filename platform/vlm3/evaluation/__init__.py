@@ -1,1 +1,1 @@
-"""Answers of models to benchmarks, and what they are worth."""
+"""Answers of models to benchmarks, and their scores."""

@@ -1,4 +1,4 @@
-"""Who is measured: a model that is asked in text, or predictions that were made elsewhere."""
+"""What an evaluation measures: a model that is asked in text, or predictions that were made elsewhere."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,10 +14,10 @@ from vlm3.views.unify import unified_camera
 
 
 class Answerer(Protocol):
-    """Whoever is measured."""
+    """Gives the answers that an evaluation measures."""
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:
-        """Answers to everything that can be asked about an item; none where the answerer knows nothing of it.
+        """Answers to everything that can be asked about an item; empty if the answerer cannot answer any of it.
 
         Raises:
             DataError: the item cannot be shown to the answerer.
@@ -32,17 +32,17 @@ class TextAnswerer:
     predictor: Predictor
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:
-        """Ask the model."""
+        """Ask the model about everything that its rooms show of the item."""
         known = answering_rooms(self.predictor.ask).values()
         tables = [room.answer(self.predictor, asked, item) for room, asked in known if room.shown(item)]
         return tuple(table for table in tables if table is not None and len(table))
 
 
 def check_shown(item: Item, ask: AskSpec, bounds: ImageBounds) -> None:
-    """Refuse an item whose images cannot be unified as a model wants them; nothing is decoded or asked.
+    """Check that the images of an item can be unified for a model; nothing is decoded or asked.
 
     Raises:
-        DataError: saying why not.
+        DataError: an image cannot be unified; the message says why.
     """
     for room, asked in answering_rooms(ask).values():
         for frame in room.shown(item):
@@ -50,9 +50,9 @@ def check_shown(item: Item, ask: AskSpec, bounds: ImageBounds) -> None:
 
 
 def answering_rooms(ask: AskSpec) -> dict[str, tuple[TaskRoom, Asked]]:
-    """Name of a table → the room that answers for a model, with its part of the spec.
+    """For each name of a table, the room whose answers fill it for a model, and that room's part of the spec.
 
-    Of rooms that share a table it is the first one that the model knows.
+    If rooms share a table, it is the first one that the model was trained on.
     """
     found: dict[str, tuple[TaskRoom, Asked]] = {}
     for room in TASKS:

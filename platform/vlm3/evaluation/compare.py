@@ -1,4 +1,4 @@
-"""Two evaluations of the same questions: how much better is one, and could that be luck?"""
+"""Comparison of two evaluations on the same questions: how much better one is, and whether that could be chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One measure of one task on one benchmark."""
+    """Comparison in one measure of one task on one benchmark."""
 
     benchmark: str
     task: str
@@ -30,21 +30,22 @@ class Comparison:
     greater_is_better: bool
     found: PairedDifference
     questions: int
-    """Of the table."""
+    """Number of questions in the table."""
     not_asked: int
-    """Of them: of one of the two or of both, and so left out of this."""
+    """Number of them that were not asked of one or both models, and so are left out here."""
 
 
 def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]:
-    """Paired bootstrap of B against A on every table that both have.
+    """Compare B with A by paired bootstrap on every table that both have.
 
     Args:
-        folder_a: of an evaluation.
-        folder_b: of another.
-        seed: of the draws.
+        folder_a: folder of evaluation A.
+        folder_b: folder of evaluation B.
+        seed: seed of the draws.
 
     Raises:
-        DataError: one is missing, they share no table, they asked different questions, or none of both.
+        DataError: one is missing, they share no table, a table cannot be read, they asked different questions, or no
+            question was asked of both.
     """
     for folder in (folder_a, folder_b):
         if not folder.is_dir():
@@ -78,7 +79,7 @@ def compare(folder_a: Path, folder_b: Path, seed: int) -> tuple[Comparison, ...]
 
 
 def comparison_table(comparisons: tuple[Comparison, ...], name_a: str, name_b: str) -> Table:
-    """For the terminal."""
+    """The comparisons as a table for the terminal."""
     table = Table(title=f"{name_b} against {name_a}", title_justify="left")
     for heading in ("benchmark", "task", "measure", name_a, name_b, "difference, 95 %", "p", ""):
         table.add_column(heading, justify="left" if heading in ("benchmark", "task", "measure", "") else "right")
@@ -98,7 +99,7 @@ def comparison_table(comparisons: tuple[Comparison, ...], name_a: str, name_b: s
 
 
 def notes(comparisons: tuple[Comparison, ...]) -> list[str]:
-    """A line for each table of which questions are left out, since they were not asked of both."""
+    """One line for each table from which questions are left out because they were not asked of both."""
     left_out = {(c.benchmark, c.task): share(c.not_asked, c.questions) for c in comparisons if c.not_asked}
     return [
         f"{benchmark}, {task}: not asked: {found}: of one or of both, and left out of the comparison"
@@ -107,7 +108,7 @@ def notes(comparisons: tuple[Comparison, ...]) -> list[str]:
 
 
 def _tables(folder: Path) -> dict[tuple[str, str], Path]:
-    """(benchmark, task) → file of its answers."""
+    """Files of answers by (benchmark, task)."""
     files = {(place.name, task): place / f"{task}.parquet" for task in SCORED for place in visible(folder.iterdir())}
     return {key: file for key, file in files.items() if file.is_file()}
 
@@ -131,7 +132,7 @@ def _read(path: Path, task: str) -> AnswerTable:
 
 
 def _same_questions(a: AnswerTable, b: AnswerTable) -> bool:
-    """The same truth of the same items, in the same order; wordings may differ."""
+    """Whether two tables have the same items and truths in the same order; wordings may differ."""
     if len(a) != len(b):
         return False
     for name in question_columns(type(a)):

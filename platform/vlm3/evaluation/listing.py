@@ -1,4 +1,4 @@
-"""What a benchmark asks, as a table: what a file of predictions has to answer, in which order."""
+"""The questions of a benchmark as a table, which says what a file of predictions must answer and in which order."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,15 +19,15 @@ SCHEMA = pa.schema(
         ("regions_px", pa.list_(pa.list_(pa.float64()))),
     ]
 )
-"""`points_px`: x, y of each point in the original (first) image; `kind`: of the depth labels; `regions_px`: x0, y0, x1,
-y1 of the regions of each question."""
+"""`points_px`: x, y of each point in the original (first) image; `kind`: depth kind of the labels; `regions_px`: x0,
+y0, x1, y1 of the regions of each question."""
 
 
 def list_items(benchmark: Benchmark, rows: Sequence[str]) -> pa.Table:
-    """A row for each item and task of these rows of a benchmark.
+    """A table with one row for each item and task in the given rows of a benchmark.
 
     Raises:
-        DataError: a row is bad.
+        DataError: a row of the benchmark is bad.
     """
     listed = [
         {"item": item.id, "task": task, **asdict(found)}

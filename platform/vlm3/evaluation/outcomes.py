@@ -1,4 +1,4 @@
-"""What became of the questions: which could not be asked, and which answers were cut or refused."""
+"""Outcomes of the questions: how many could not be asked, and how many answers were unreadable, cut or refused."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,24 @@ from vlm3.asking.tables import LOST, NOT_ASKED, OUTSIDE, AnswerTable, TableT, sh
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the questions of one task on one benchmark."""
+    """Outcomes of the questions of one task on one benchmark, counted."""
 
     benchmark: str
     task: str
     questions: int
     not_asked: int
-    """Of them: the lens has no ray where the point is, or the unified image does not hold it. They are not scored."""
+    """Number of them whose point has no ray or is outside the unified image. They are not scored."""
     unreadable: int
-    """Answers without a value, whatever the reason; wrong in every score. So are the next two, which are among them."""
+    """Number of answers without a value, for any reason; they count as wrong. They include `cut` and `refused`."""
     cut: int
-    """Had not ended when they had as many tokens as they may have."""
+    """Number of answers that reached the bound on their tokens before they ended."""
     refused: int
-    """A server does not answer these, however often it is asked."""
+    """Number of questions that the server refuses to answer, also when asked again."""
     remark: str = ""
-    """On predictions that are no rotations."""
+    """Remark on answers that cannot be right, e.g. predictions that are not rotations; empty if there is none."""
 
     def notes(self) -> list[str]:
-        """A line for each thing that a reader of the scores has to know."""
+        """One line for each fact that a reader of the scores must know."""
         where = f"{self.benchmark}, {self.task}"
         asked = self.questions - self.not_asked
         found = []
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def outcome(benchmark: str, table: AnswerTable) -> Outcome:
-    """Count what became of a table's questions."""
+    """Count the outcomes of a table's questions."""
     status = table.sound().statuses
     asked = status[status != NOT_ASKED]
     return Outcome(
@@ -65,5 +65,5 @@ def outcome(benchmark: str, table: AnswerTable) -> Outcome:
 
 
 def asked_only(table: TableT) -> TableT:
-    """The rows about what could be shown."""
+    """The rows whose questions could be asked."""
     return take(table, table.was_asked())

@@ -1,6 +1,6 @@
-"""Columns of a file of predictions, whichever library wrote it: what means the same is read as the same.
+"""Columns of a file of predictions: values that mean the same are read as the same, whichever library wrote the file.
 
-pandas writes whole numbers beside missing ones as floats, what is missing as NaN, and categories as dictionaries.
+pandas writes whole numbers as floats if some are missing, missing values as NaN, and categories as dictionaries.
 """
 
 import math
@@ -21,9 +21,9 @@ NUMBERS = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.ty
 
 
 def check_columns(path: Path, schema: pa.Schema) -> None:
-    """Refuse a file that lacks a column, has one twice, or whose values are no lists of numbers.
+    """Check that no column is missing or there twice, and that the values are lists of numbers.
 
-    Columns may stand in any order, and others beside them.
+    Columns may be in any order, and there may be others.
 
     Raises:
         DataError: naming the column, what was expected and what was found.
@@ -43,10 +43,10 @@ def check_columns(path: Path, schema: pa.Schema) -> None:
 
 
 def text(cell: object, where: str) -> str | None:
-    """A text, None where there is none. A whole number is the text of its digits: names may look like numbers.
+    """The text in a cell; None if it is empty. A whole number becomes text, since names may look like numbers.
 
     Raises:
-        DataError: it is something else.
+        DataError: the cell holds something else.
     """
     if isinstance(cell, str):
         return cell
@@ -55,10 +55,10 @@ def text(cell: object, where: str) -> str | None:
 
 
 def whole_number(cell: object, where: str, expected: str = "a whole number") -> int | None:
-    """A whole number, None where there is none; 12.0 is 12.
+    """The whole number in a cell; None if it is empty. 12.0 counts as 12.
 
     Raises:
-        DataError: it is something else.
+        DataError: the cell holds something else.
     """
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return None
@@ -78,7 +78,7 @@ def are_truths(kind: pa.DataType) -> bool:
 
 
 def numbers(cell: pa.Scalar) -> NDArray[np.float64]:
-    """(N,) numbers of a list; NaN where one is missing or not finite. (0,) without a list. True is 1, false is 0."""
+    """(N,) numbers of a list, NaN for a missing or infinite one; (0,) if there is no list. True becomes 1, false 0."""
     if not cell.is_valid:
         return np.empty(0)
     values: NDArray[np.float64] = cell.values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

@@ -1,7 +1,7 @@
 """Predictions that another model made, from a Parquet file: values at the asked points, or dense maps.
 
-One row an item and task: `item`, `task` and `values` (a list of numbers, row by row), with `height` and `width` where
-the values are a dense map, and `kind` (z or ray) of depths. docs/evaluation.md says what `values` holds for each task.
+One row per item and task: `item`, `task` and `values` (a list of numbers, row by row), with `height` and `width` where
+the values are a dense map, and `kind` (z or ray) for depths. docs/evaluation.md says what `values` holds for each task.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,41 +31,41 @@ from vlm3.geometry.depth import DepthKind
 from vlm3.tasks import SCORED
 
 MAX_GROUP_BYTES = 4 << 30
-"""Of a row group, which is read whole: it is kept while its items are asked about."""
+"""Maximum size of a row group: one is read as a whole, and kept until another is needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the values of a prediction are in the file, and what they are."""
+    """Where the values of a prediction are in the file, and how to read them."""
 
     group: int
-    """Row group."""
+    """Number of the row group."""
     row: int
-    """In it."""
+    """Number of the row in the group."""
     size: tuple[int, int] | None
-    """(height, width) of a dense map."""
+    """(height, width) of a dense map; None for values at points."""
     kind: DepthKind | None
-    """Of depths; None where the file does not say it."""
+    """Kind of depths; None if the file does not give it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionFile:
-    """Predictions, looked up by item and task."""
+    """A file of predictions, which are looked up by item and task."""
 
     path: Path
     rows: Mapping[tuple[str, str], Place]
-    """By (item, task)."""
+    """Places of the predictions by (item, task)."""
     tasks: frozenset[str]
     changed_ns: int
-    """When the file was written."""
+    """Time at which the file was last written, in nanoseconds."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Index a file; values are read when they are needed.
+        """Open a file and index its rows; values are read when they are needed.
 
         Raises:
-            DataError: no such file, not Parquet, a column is missing or holds something else, an item comes twice, an
-                unknown task, an impossible map or kind, or a row group that is too large.
+            DataError: the file does not exist or is not Parquet; a column is missing or holds something else; an item
+                has two predictions for a task; a task, map size or kind is invalid; or a row group is too large.
         """
         try:
             file = pq.ParquetFile(path)
@@ -88,7 +88,7 @@ class PredictionFile:
         return cls(path, rows, tasks, path.stat().st_mtime_ns)
 
     def find(self, item: str, task: str) -> Prediction:
-        """The prediction for an item; what is not finite is NaN.
+        """The prediction for an item and a task; values that are not finite become NaN.
 
         Raises:
             DataError: there is none, or its row group is damaged.
@@ -141,7 +141,7 @@ def _where(path: Path, task: str, item: str) -> str:
 
 @lru_cache(maxsize=1)
 def _values(path: Path, group: int, changed_ns: int) -> pa.ChunkedArray:
-    """Of a row group; kept until another one is asked for, or the file is written anew."""
+    """Values of a row group; cached until another group is wanted or the file is written again."""
     with pq.ParquetFile(path) as file:
         return _read(path, file, group, [VALUES]).combine_chunks()[VALUES]
 
@@ -155,11 +155,11 @@ def _read(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> p
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictedAnswerer:
-    """Predictions of a file as answers. NaN stands for no answer, and counts as an unreadable one."""
+    """Answers with the predictions of a file. NaN means that there is no answer, and counts as unreadable."""
 
     file: PredictionFile
 
     def answer(self, item: Item) -> tuple[AnswerTable, ...]:
-        """What the file says of an item; nothing for tasks of which it holds no prediction at all."""
+        """The file's answers about an item; none for a task of which the file has no prediction at all."""
         tables = [room.predicted(self.file, item) for task, room in SCORED.items() if task in self.file.tasks]
         return tuple(table for table in tables if table is not None)

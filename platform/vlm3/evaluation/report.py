@@ -1,4 +1,4 @@
-"""Scores as people and programs read them: terminal, Markdown, JSON."""
+"""Reports of scores for people and programs: terminal, Markdown, JSON."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from vlm3.evaluation.outcomes import Outcome
 from vlm3.tasks import SCORED
 
 MODEL = "model"
-"""Whose scores these are, beside those of the baselines."""
+"""Value of `Score.by` for the scores of the model itself, as opposed to the baselines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +27,37 @@ class Score:
     metric: str
     value: float
     low: float | None = None
-    """95 % bootstrap interval over images or scenes, where there is one."""
+    """Lower end of the 95 % bootstrap interval over images or scenes, if there is one; `high` is its upper end."""
     high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a benchmark was scored."""
+    """Number of rows of a benchmark, and of those that were left out."""
 
     benchmark: str
     rows: int
     skipped: int
-    """Bad rows, left out because that was allowed."""
+    """Number of bad rows that were left out, which the user allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An evaluation."""
+    """The result of an evaluation."""
 
     model: str
     coverage: tuple[Coverage, ...]
     scores: tuple[Score, ...]
     outcomes: tuple[Outcome, ...] = ()
-    """Of each table that was scored."""
+    """Outcome of each table that was scored."""
 
     def notes(self) -> list[str]:
-        """What the tables do not say: rows that were left out, and questions that were not asked or got no answer."""
+        """Lines on what the tables do not show: rows left out, and questions that were not asked or got no answer."""
         skipped = [f"{c.benchmark}: {c.skipped} bad rows of {c.rows} left out" for c in self.coverage if c.skipped]
         return [*skipped, *(note for outcome in self.outcomes for note in outcome.notes())]
 
     def to_json(self) -> str:
-        """For programs; a figure that is not a number is null."""
+        """The report as JSON; a figure that is not finite is null."""
         plain = asdict(self)
         for score in plain["scores"]:
             for name in ("value", "low", "high"):
@@ -66,7 +66,7 @@ class Report:
         return json.dumps(plain, indent=2) + "\n"
 
     def to_markdown(self) -> str:
-        """For people."""
+        """The report as Markdown."""
         parts = [f"# {self.model}\n"]
         for sheet in self._sheets():
             rule = "|".join(["---"] * len(sheet.headings))
@@ -76,7 +76,7 @@ class Report:
         return "\n".join([*parts, *(f"* {note}" for note in self.notes())]) + "\n"
 
     def tables(self) -> list[Table]:
-        """For the terminal."""
+        """The report as tables for the terminal."""
         found = []
         for sheet in self._sheets():
             table = Table(title=sheet.title, title_justify="left")
@@ -88,7 +88,7 @@ class Report:
         return found
 
     def metrics(self) -> dict[str, float]:
-        """The model's figures by `benchmark/task/metric`."""
+        """The model's finite figures and its counts of outcomes by `benchmark/task/metric`."""
         mine = [score for score in self.scores if score.by == MODEL]
         figures = {f"{s.benchmark}/{s.task}/{s.metric}": s.value for s in mine if math.isfinite(s.value)}
         for found in self.outcomes:
@@ -97,7 +97,7 @@ class Report:
         return figures
 
     def _sheets(self) -> list["_Sheet"]:
-        """One for each task: benchmarks and answerers down, headline figures across."""
+        """One sheet for each task: benchmarks and answerers in rows, headline figures in columns."""
         sheets = []
         for task, room in SCORED.items():
             columns = room.table.headlines

@@ -1,4 +1,4 @@
-"""Answers to figures: the metrics of each task, for the model and for its baselines."""
+"""Computes the metrics of each task from the answers, for the model and for the baselines."""
 
 from collections.abc import Mapping
 
@@ -8,18 +8,18 @@ from vlm3.evaluation.report import MODEL, Score
 
 
 def score(benchmark: str, table: AnswerTable, seed: int) -> tuple[Score, ...]:
-    """All figures of a table and of its baselines, over the questions that could be asked; none where none could be.
+    """All figures of a table and its baselines over the questions that could be asked; empty if there are none.
 
     Args:
-        benchmark: name.
-        table: at least one answer.
-        seed: of the bootstrap.
+        benchmark: name of the benchmark.
+        table: answers to one task.
+        seed: seed of the bootstrap.
     """
     table = asked_only(table).sound()
     if not len(table):
         return ()
     answerers = {MODEL: table} | dict(table.baselines())
-    # A single group drawn again and again has an interval of no width, which would say too much.
+    # With a single group the interval would have no width, which would claim too much.
     drawn = len(set(table.group)) > 1
     return tuple(
         Score(benchmark, table.task, by, *figure[:2], *(figure[2] if len(figure) == 3 and drawn else (None, None)))
@@ -29,5 +29,5 @@ def score(benchmark: str, table: AnswerTable, seed: int) -> tuple[Score, ...]:
 
 
 def per_answer(table: AnswerTable) -> Mapping[str, PerAnswer]:
-    """What two models are compared by, answer by answer; an answer without a value has the worst one."""
+    """Values by measure for comparing models answer by answer; an answer without a value gets the worst one."""
     return table.sound().per_answer()

@@ -1,4 +1,4 @@
-"""Oriented boxes: how far they reach, how far apart they are, and in which direction one lies from another."""
+"""Oriented boxes: their extents, the distance between two, and the direction from one to another."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 SIGNS = np.array(list(product((-1.0, 1.0), repeat=3)))
-"""(8, 3) corners of a box in half extents along its own axes."""
+"""(8, 3) corners of a box along its own axes, in units of half its size."""
 PARALLEL = 1e-9
-"""Sine of the angle below which two edges are parallel: their cross product separates nothing that faces do not."""
+"""Sine of the angle below which two edges count as parallel: their cross product is then no further separating axis."""
 HOUR_DEG = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrientedBox:
-    """A box in some frame."""
+    """An oriented box in a coordinate frame."""
 
     center_m: Array
-    """(3,)."""
+    """(3,) centre in the frame."""
     size_m: Array
     """(3,) full extents along the box's own axes."""
     axes: Array
@@ -27,13 +27,13 @@ class OrientedBox:
 
     @property
     def extents_m(self) -> Array:
-        """(3,) full extents along the axes of the frame: those of the axis-aligned box around the 8 corners."""
+        """(3,) full extents along the axes of the frame, i.e. of the axis-aligned box around the 8 corners."""
         extents: Array = np.abs(self.axes) @ self.size_m
         return extents
 
     @property
     def nearest_z_m(self) -> float:
-        """The least z of the box: in the frame of a camera, of the part that is nearest along its optical axis."""
+        """Least z of the box: in a camera's frame, the z-depth of its nearest part."""
         return float(self.center_m[2] - self.extents_m[2] / 2)
 
     def corners_m(self) -> Array:
@@ -43,11 +43,11 @@ class OrientedBox:
 
 
 def box_distance_m(first: OrientedBox, second: OrientedBox) -> float:
-    """Metres between the nearest points of two boxes of one frame; 0 where they touch or intersect.
+    """Metres between the nearest points of two boxes in the same frame; 0 if they touch or intersect.
 
-    Exact but for rounding, without iteration. Whether they intersect is told by the separating axis theorem (Gottschalk
-    et al. 1996: 15 axes). Apart, two convex polyhedra are nearest at a corner of one and the other, or at two
-    edges; all these pairs are measured.
+    Exact except for rounding, without iteration. The separating axis theorem (Gottschalk et al. 1996: 15 axes) decides
+    whether they intersect. Two convex polyhedra that are apart are nearest at a corner of one of them or at an edge of
+    each; all these pairs are measured.
     """
     if _intersect(first, second):
         return 0.0
@@ -55,16 +55,16 @@ def box_distance_m(first: OrientedBox, second: OrientedBox) -> float:
 
 
 def clock_deg(from_m: Array, to_m: Array) -> float:
-    """Degrees in [0, 360) from straight ahead (+z) clockwise, seen from above, of the way between points (3,).
+    """Direction between two points (3,): degrees in [0, 360), clockwise from straight ahead (+z), seen from above.
 
-    In OpenCV axes and their x–z plane: +x, to the right, is 90 degrees. 0 where the points lie above each other.
+    Measured in the x–z plane of OpenCV axes: +x, to the right, is 90 degrees. 0 if one point is above the other.
     """
     x, _, z = (to_m - from_m).tolist()
     return float(np.rad2deg(np.arctan2(x, z)) % 360.0) % 360.0
 
 
 def clock_hour(degrees: float) -> int:
-    """The hour, 1 … 12, whose direction is the nearest to an angle of `clock_deg`."""
+    """Hour on the clock, 1 … 12, nearest to an angle from `clock_deg`."""
     return round(degrees / HOUR_DEG) % 12 or 12
 
 
@@ -79,16 +79,16 @@ def _intersect(first: OrientedBox, second: OrientedBox) -> bool:
 
 
 def _corners_apart_m(box: OrientedBox, other: OrientedBox) -> float:
-    """Least distance from a corner of `box` to `other`."""
+    """Least distance in metres from a corner of `box` to `other`."""
     inside = (box.corners_m() - other.center_m) @ other.axes
     beyond = np.maximum(np.abs(inside) - other.size_m / 2, 0)
     return float(np.linalg.norm(beyond, axis=1).min())
 
 
 def _edges_apart_m(first: OrientedBox, second: OrientedBox) -> float:
-    """Least distance between the points at which the lines of two edges are nearest, held to the edges.
+    """Least distance in metres between the nearest points of the lines of two edges, clamped to the edges.
 
-    Points held to an edge's end are nowhere nearer than that corner is to the other box, so nothing is lost.
+    A point clamped to a corner is no nearer than that corner is to the other box, which `_corners_apart_m` measures.
     """
     starts1, along1 = (part[:, None] for part in _edges(first))
     starts2, along2 = (part[None] for part in _edges(second))
@@ -105,7 +105,7 @@ def _edges_apart_m(first: OrientedBox, second: OrientedBox) -> float:
 
 
 def _edges(box: OrientedBox) -> tuple[Array, Array]:
-    """(12, 3) where each edge starts and (12, 3) the vector to its end."""
+    """(12, 3) start of each edge, and (12, 3) vector from there to its end."""
     corners_m = box.corners_m()
     starts = np.concatenate([corners_m[SIGNS[:, axis] < 0] for axis in range(3)])
     return starts, np.repeat((box.axes * box.size_m).T, 4, axis=0)

@@ -1,4 +1,4 @@
-"""Pinhole cameras with Brown or fisheye distortion. OpenCV axes; pixel centres at integer coordinates."""
+"""Cameras with no, Brown or fisheye distortion. OpenCV axes; pixel centres at integer coordinates."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from vlm3.geometry.pixels import scaled_px
 
 Array = NDArray[np.float64]
 MAX_ANGLE_RAD = np.deg2rad(89.0)
-"""Rays farther from the axis have no useful pinhole image: tan grows beyond 57."""
+"""Rays farther from the axis have no useful pinhole image: the tangent exceeds 57."""
 TABLES_KEPT = 64
-"""Of lenses, in a process: 128 kB each, 0.3 ms to make anew."""
+"""Number of radius tables, one per lens, that a process keeps: 128 kB each, 0.3 ms to compute again."""
 
 
 class Distortion(StrEnum):
-    """How a lens bends rays."""
+    """Lens model: how a lens bends rays."""
 
     NONE = "none"
     BROWN = "brown"
@@ -28,11 +28,11 @@ class Distortion(StrEnum):
 
 
 COEFFICIENTS = {Distortion.NONE: (0,), Distortion.BROWN: (4, 5, 8), Distortion.FISHEYE: (4,)}
-"""How many coefficients are written for each lens model."""
+"""Allowed numbers of coefficients for each lens model."""
 
 
 def lens_fault(distortion: Distortion, coefficients: tuple[float, ...]) -> str | None:
-    """What is wrong with the number of a lens's coefficients, None where it is right."""
+    """What is wrong with the number of coefficients of a lens; None if it is right."""
     counts = COEFFICIENTS[distortion]
     if len(coefficients) in counts:
         return None
@@ -62,17 +62,17 @@ class Camera:
 
     @property
     def is_pinhole(self) -> bool:
-        """Whether rays stay straight: no lens, or a Brown lens whose coefficients are all 0, as many files have it."""
+        """Whether rays stay straight: no lens, or, as in many files, a Brown lens whose coefficients are all 0."""
         unbent = self.distortion is Distortion.BROWN and not any(self.coefficients)
         return self.distortion is Distortion.NONE or unbent
 
     @property
     def largest_radius(self) -> float:
-        """Tangent of the angle from the axis up to which the lens shows rays."""
+        """Tangent of the largest angle from the axis at which the lens shows rays."""
         return _largest_radius(self.distortion, self.coefficients)
 
     def fault(self) -> str | None:
-        """Why no image can have this camera, None when one can."""
+        """What makes this camera impossible for any image; None if nothing does."""
         values = (self.fx_px, self.fy_px, self.cx_px, self.cy_px, *self.coefficients)
         if not all(math.isfinite(value) for value in values):
             return f"intrinsics hold NaN or infinity: {values}"
@@ -88,13 +88,13 @@ class Camera:
         return None
 
     def contains(self, points_px: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N,) True for pixels (N, 2) on the image; NaN is not."""
+        """(N,) True for pixels (N, 2) inside the image; False for NaN."""
         u, v = points_px[:, 0], points_px[:, 1]
         inside: NDArray[np.bool_] = (u >= -0.5) & (u < self.width_px - 0.5) & (v >= -0.5) & (v < self.height_px - 0.5)
         return inside
 
     def scaled(self, sx: float, sy: float, width_px: int, height_px: int) -> "Camera":
-        """The camera of the image once it is sx and sy times as large and has this size; with the same lens."""
+        """Camera of the image when it is resized by sx and sy to this size; the lens is the same."""
         return replace(
             self,
             width_px=width_px,
@@ -122,7 +122,7 @@ class Camera:
 
 
 def _distort(straight: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
-    """Where the lens puts the ray (x, y, 1), in focal lengths from the principal point."""
+    """Where the lens images the rays (x, y, 1), in focal lengths from the principal point; NaN beyond its model."""
     if model is Distortion.NONE:
         return straight
     r = np.linalg.norm(straight, axis=-1, keepdims=True)
@@ -134,15 +134,15 @@ def _distort(straight: Array, model: Distortion, coefficients: tuple[float, ...]
 
 
 def _undistort(bent: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
-    """The inverse of `_distort`: a table gives the radius, Newton's method the rest."""
+    """Inverse of `_distort`, NaN where there is none: a table gives a first radius, Newton's method the exact point."""
     if model is Distortion.NONE:
         return bent
     radii, bent_radii = _radius_table(model, coefficients)
     r_d = np.linalg.norm(bent, axis=-1, keepdims=True)
     straight = bent * _ratio(np.interp(r_d, bent_radii, radii), r_d)
-    # Each point stops by itself: what becomes of it does not depend on the others that are asked with it.
+    # Each point stops on its own, so that its result does not depend on the other points of the call.
     far = np.ones(bent.shape[:-1], np.bool_)
-    with np.errstate(over="ignore", invalid="ignore"):  # a point without an inverse may go anywhere
+    with np.errstate(over="ignore", invalid="ignore"):  # a point without an inverse may diverge
         for _ in range(6):
             residual = _bend(straight[far], model, coefficients) - bent[far]
             moving = np.abs(residual).max(axis=-1) >= 1e-13
@@ -155,7 +155,7 @@ def _undistort(bent: Array, model: Distortion, coefficients: tuple[float, ...]) 
 
 
 def _solve(straight: Array, residual: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
-    """Newton's step: J⁻¹ · residual, J by central differences (the functions are smooth polynomials)."""
+    """Newton step J⁻¹ · residual, with J by central differences (the functions are smooth)."""
     h = 1e-6
     dx = (
         _bend(straight + np.array([h, 0]), model, coefficients)
@@ -176,7 +176,7 @@ def _solve(straight: Array, residual: Array, model: Distortion, coefficients: tu
 
 
 def _bend(straight: Array, model: Distortion, coefficients: tuple[float, ...]) -> Array:
-    """`_distort` without its domain: Newton may step outside for a moment."""
+    """`_distort` without its limit on the radius, which Newton's method may briefly exceed."""
     if model is Distortion.BROWN:
         return _brown(straight, coefficients)
     r = np.linalg.norm(straight, axis=-1, keepdims=True)
@@ -201,13 +201,13 @@ def _theta_d(theta: Array, coefficients: tuple[float, ...]) -> Array:
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """numerator / denominator, 1 at the centre, where both go to zero alike."""
+    """numerator / denominator; 1 at the centre, where both go to zero and their ratio to 1."""
     return np.divide(numerator, denominator, out=np.ones_like(numerator), where=denominator > 1e-12)
 
 
 @lru_cache(maxsize=TABLES_KEPT)
 def _radius_table(model: Distortion, coefficients: tuple[float, ...]) -> tuple[Array, Array]:
-    """Radii (in tangents) and where the lens puts them, as far as the latter grow."""
+    """Radii (as tangents) and their distorted radii, up to the point where the latter stop growing."""
     theta = np.linspace(0, MAX_ANGLE_RAD, 8192)
     r = np.tan(theta)
     if model is Distortion.FISHEYE:

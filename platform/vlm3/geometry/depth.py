@@ -1,4 +1,4 @@
-"""The two kinds of depth, and how one becomes the other."""
+"""The two kinds of depth, and the conversion between them."""
 
 from enum import StrEnum
 
@@ -12,22 +12,22 @@ class DepthKind(StrEnum):
     """What a depth number means."""
 
     Z = "z"
-    """Along the optical axis."""
+    """Distance along the optical axis."""
     RAY = "ray"
-    """Along the ray from the camera centre to the point: what "how far" means."""
+    """Distance along the ray from the camera centre to the point: what "how far" means."""
 
 
 def convert_depth(
     depth_m: NDArray[np.floating], points_px: NDArray[np.floating], camera: Camera, source: DepthKind, target: DepthKind
 ) -> NDArray[np.float64]:
-    """Depth of kind `source` at pixels of `camera` as depth of kind `target`.
+    """Convert depth of kind `source` at pixels of `camera` to kind `target`.
 
     Args:
         depth_m: (N,) metres.
-        points_px: (N, 2) pixels (u, v) of the image that `camera` describes, distorted if it distorts.
-        camera: the camera of the image in which the points lie.
+        points_px: (N, 2) pixels (u, v) of the image of `camera`, distorted if its lens distorts.
+        camera: camera of the image in which the points lie.
         source: kind of `depth_m`.
-        target: kind wanted.
+        target: kind of the result.
 
     Returns:
         (N,) metres; NaN where the pixel has no ray in front of the camera.
@@ -41,9 +41,10 @@ def convert_depth(
 def convert_depth_along(
     depth_m: NDArray[np.floating], rays: NDArray[np.floating], source: DepthKind, target: DepthKind
 ) -> NDArray[np.float64]:
-    """`convert_depth` for rays (N, 3) with z = 1 that are known already (`Camera.unproject`).
+    """`convert_depth` for rays (N, 3) with z = 1 that were already computed by `Camera.unproject`.
 
-    The ratio is the length of the ray with unit z: ray = z·√(1 + x² + y²) (VLM3, arXiv 2605.30561, training data).
+    The two kinds differ by the length of the ray with unit z: ray depth = z·√(1 + x² + y²) (VLM3, arXiv 2605.30561,
+    training data).
     """
     depth = np.asarray(depth_m, np.float64)
     if source is target:

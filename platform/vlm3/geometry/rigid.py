@@ -7,13 +7,13 @@ Array = NDArray[np.float64]
 
 
 def transform(dst_T_src: Array, points: NDArray[np.floating]) -> Array:
-    """Points (N, 3) of frame `src` in frame `dst`."""
+    """Transform points (N, 3) from frame `src` to frame `dst`."""
     moved: Array = points @ dst_T_src[:3, :3].T + dst_T_src[:3, 3]
     return moved
 
 
 def invert(dst_T_src: Array) -> Array:
-    """src_T_dst, by the transpose of the rotation."""
+    """The inverse transform src_T_dst, computed with the transpose of the rotation."""
     rotation = dst_T_src[:3, :3].T
     src_T_dst = np.eye(4)
     src_T_dst[:3, :3] = rotation
@@ -28,7 +28,7 @@ def relative(world_T_cam1: Array, world_T_cam2: Array) -> Array:
 
 
 def check_rigid(dst_T_src: NDArray[np.floating], tolerance: float = 1e-3) -> str | None:
-    """None if the matrix is a rigid transform within `tolerance`, else the reason with its number."""
+    """None if the matrix is a rigid transform within `tolerance`, else the reason why not."""
     matrix = np.asarray(dst_T_src, np.float64)
     if matrix.shape != (4, 4):
         return f"expected a 4x4 matrix, found shape {matrix.shape}"
@@ -47,12 +47,12 @@ def check_rigid(dst_T_src: NDArray[np.floating], tolerance: float = 1e-3) -> str
 
 
 def orthonormalize(dst_T_src: NDArray[np.floating]) -> Array:
-    """The rigid transform nearest to one that was rounded when it was written.
+    """The nearest rigid transform to a matrix that was rounded when it was written.
 
     R = U·Vᵀ of its singular value decomposition is the nearest rotation in the Frobenius norm (Schönemann 1966).
-    The matrix must have passed `check_rigid`: this mends neither a mirror nor a scale.
+    The matrix must have passed `check_rigid`: a reflection or a scale is not corrected here.
     """
-    # Not by SciPy's `Rotation`: other last digits would make other shards of the same data.
+    # Not SciPy's `Rotation`: its last digits differ, so the same data would give other shards.
     rigid = np.eye(4)
     u, _, vt = np.linalg.svd(np.asarray(dst_T_src, np.float64)[:3, :3])
     rigid[:3, :3] = u @ vt

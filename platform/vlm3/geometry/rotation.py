@@ -9,34 +9,34 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# SciPy's `Rotation` reads the same angles from a matrix, as the tests show. It takes some twenty times as long for one,
-# which every training sample about a pose would pay, and takes poses within 1e-7 of straight up for straight up.
+# SciPy's `Rotation` gives the same angles for a matrix, as the tests show. But it takes about twenty times as long, for
+# every training sample about a pose, and treats poses within 1e-7 of straight up as straight up.
 Array = NDArray[np.float64]
 UPRIGHT = 1e-9
 """Below this cosine of the pitch, yaw and roll turn about the same axis."""
 
 
 class YawPitchRoll(NamedTuple):
-    """Degrees."""
+    """Angles of a rotation, in degrees."""
 
     yaw_deg: float
-    """(−180, 180]."""
+    """In (−180, 180]."""
     pitch_deg: float
-    """[−90, 90]."""
+    """In [−90, 90]."""
     roll_deg: float
-    """(−180, 180]."""
+    """In (−180, 180]."""
 
 
 def rotation_angle_deg(rotation: Array) -> float:
-    """Degrees in [0, 180] by which a rotation (3, 3) turns about its axis."""
+    """Angle in [0, 180] degrees by which a rotation (3, 3) turns about its axis."""
     skew = rotation - rotation.T
-    # The sine beside the cosine: exact near 0 and 180 degrees, where the trace alone loses half of the digits.
+    # From sine and cosine: exact near 0 and 180 degrees, where the trace alone loses half of the digits.
     sine = np.sqrt(skew[2, 1] ** 2 + skew[0, 2] ** 2 + skew[1, 0] ** 2)
     return float(np.rad2deg(np.arctan2(sine, np.trace(rotation) - 1)))
 
 
 def yaw_pitch_roll(rotation: Array) -> YawPitchRoll:
-    """The angles of a rotation (3, 3); looking straight up or down, roll is 0 and yaw takes all of the turn."""
+    """Angles of a rotation (3, 3); looking straight up or down, roll is 0 and yaw is the whole turn."""
     if np.hypot(rotation[0, 2], rotation[2, 2]) < UPRIGHT:
         yaw, roll = np.arctan2(-rotation[2, 0], rotation[0, 0]), 0.0
     else:
@@ -47,7 +47,7 @@ def yaw_pitch_roll(rotation: Array) -> YawPitchRoll:
 
 
 def rotation_of(angles: YawPitchRoll) -> Array:
-    """The rotation (3, 3) of these angles."""
+    """Rotation matrix (3, 3) of these angles."""
     from scipy.spatial.transform import Rotation
 
     rotation: Array = Rotation.from_euler("YXZ", angles, degrees=True).as_matrix()

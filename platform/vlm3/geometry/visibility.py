@@ -1,4 +1,4 @@
-"""Whether a view sees a point, told by a coarse depth map of it."""
+"""Whether a view sees a point, according to a coarse depth map of the view."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,16 @@ RELATIVE_TOLERANCE = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
-    """What is known of N points; where both are False nothing is: outside the map, a hole in it, or at an edge."""
+    """Which of N points a view sees, and which are hidden from it.
+
+    Where both masks are False it is unknown: the point is outside the map, at a hole or a depth edge, or in front of
+    the surface.
+    """
 
     visible: Mask
-    """(N,) on the surface that the view sees there."""
+    """(N,) True for points on the surface that the view sees there."""
     occluded: Mask
-    """(N,) behind it."""
+    """(N,) True for points behind that surface."""
 
 
 def sight(
@@ -31,16 +35,16 @@ def sight(
 
     A point is visible when its z agrees within the tolerance with the surface through the samples, interpolated in
     1/z, which is exact on planes at any slant. It is occluded when it lies behind all of them by more than the
-    tolerance. In between, at a depth edge that passes between the samples, the map cannot tell; neither can it where
-    the sample nearest to the point is missing, or when the point floats in front of all that is seen. The other three
-    samples take part where they are valid.
+    tolerance. In between, at a depth edge that passes between the samples, it is unknown. It is also unknown if the
+    sample nearest to the point is invalid, or if the point is in front of the surface. The other three samples are used
+    where they are valid.
 
     Args:
-        points_cam_m: (N, 3) in the frame of the camera; NaN or behind it is never seen.
+        points_cam_m: (N, 3) in the frame of the camera; points that are NaN or behind the camera are never seen.
         z_depth_m: (h, w) point samples of z-depth, never averages; NaN or ≤ 0 invalid.
-        camera: of the map (its own size), with the lens. That samples lie up to half a pixel of the original image
-            from where it says is left to the tolerance.
-        relative_tolerance: what is closer to the surface than this share of its depth lies on it.
+        camera: camera of the depth map in its own size, with the lens. Samples may lie up to half a pixel of the
+            original image away from their pixels; the tolerance covers this.
+        relative_tolerance: a point whose z differs from the surface by less than this share lies on the surface.
     """
     height, width = z_depth_m.shape
     pixels = camera.project(points_cam_m)

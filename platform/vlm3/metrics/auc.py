@@ -1,6 +1,6 @@
-"""Area under the curve of recall over an error, in the two conventions that published tables mix.
+"""Area under the curve of recall over error (AUC), in the two conventions that published tables mix.
 
-On the same errors they differ by up to 13 points, so each figure bears the name of its convention.
+On the same errors they differ by up to 13 points, so each figure is named after its convention.
 """
 
 import numpy as np
@@ -12,10 +12,10 @@ Array = NDArray[np.float64]
 
 
 def histogram_auc(errors: ArrayLike, threshold: int) -> float:
-    """Mean over bins of width 1 up to the threshold of the share of errors in that bin or below it.
+    """Mean, over bins of width 1 up to the threshold, of the share of errors in that bin or below it.
 
-    The convention of VGGT, Depth Anything 3 and MapAnything. As in NumPy's histogram, the last bin holds the threshold
-    itself. A perfect answer and one that is wrong by 0.9 count the same.
+    The convention of VGGT, Depth Anything 3 and MapAnything. As in NumPy's histogram, the last bin includes the
+    threshold itself. A perfect answer and one that is wrong by 0.9 count the same.
 
     Args:
         errors: (N,) ≥ 0, N ≥ 1.
@@ -25,7 +25,7 @@ def histogram_auc(errors: ArrayLike, threshold: int) -> float:
 
 
 def histogram_shares(errors: ArrayLike, threshold: int) -> Array:
-    """Each error's share in `histogram_auc` (N,): their mean is the AUC."""
+    """(N,) contribution of each error to `histogram_auc`, which is their mean."""
     error = np.asarray(errors, np.float64)
     # An error in bin b counts in bins b … threshold - 1 of the cumulated histogram.
     bins = np.minimum(np.floor(error), threshold - 1)
@@ -62,10 +62,10 @@ def trapezoid_interval(errors: ArrayLike, threshold: float, groups: ArrayLike, s
 
 
 def _trapezoid_parts(errors: ArrayLike, threshold: float) -> tuple[Array, Array]:
-    """(N,) area under each error's own step, and its place, both in thresholds and 0 at or above the threshold.
+    """(N,) area of each error's own step, and (N,) its position; in units of the threshold, 0 from the threshold on.
 
-    A line from step to step adds half a step, 1 / 2N, to the area under a curve of steps, as far as the last error
-    below the threshold: the whole is (Σ area + max place / 2) / N, without sorting.
+    Lines that join the steps raise the curve by half a step, 1 / 2N, on average, up to the last error below the
+    threshold. So the whole area is (Σ area + max position / 2) / N, without sorting.
     """
     error = np.asarray(errors, np.float64) / threshold
     below = error < 1

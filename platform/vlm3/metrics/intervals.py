@@ -1,4 +1,4 @@
-"""Confidence intervals by bootstrap over images: points of one image are not independent."""
+"""Confidence intervals by bootstrap over groups (images or scenes): answers on one image are not independent."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 2000
 LEVEL = 0.95
 MOST_DRAWN = 1 << 20
-"""Numbers of draws that are held at once: 8 MB."""
+"""Maximum number of counts of draws in memory at once: 8 MB."""
 
 Interval = tuple[float, float]
-"""(low, high)."""
+"""(low, high) ends of an interval."""
 
 
 def bootstrap_interval(
@@ -21,9 +21,9 @@ def bootstrap_interval(
 
     Args:
         sums: (G,) sum of the per-answer values of each group (image or scene).
-        counts: (G,) answers of each group.
-        seed: of the draws.
-        resamples: how many.
+        counts: (G,) number of answers of each group.
+        seed: seed of the draws.
+        resamples: number of resamples.
 
     Returns:
         (low, high); NaN without groups or answers. (Efron 1979, percentile method.)
@@ -32,7 +32,7 @@ def bootstrap_interval(
 
 
 def mean_known(values: ArrayLike) -> float:
-    """Mean of the values (N,) that are not NaN; NaN without one."""
+    """Mean of the values (N,) that are not NaN; NaN if there are none."""
     value = np.asarray(values, np.float64)
     known = value[~np.isnan(value)]
     return float(known.mean()) if len(known) else float("nan")
@@ -44,8 +44,8 @@ def mean_interval(values: ArrayLike, groups: ArrayLike, seed: int, resamples: in
     Args:
         values: (N,) per-answer values; NaN is left out of the mean.
         groups: (N,) image (or scene) of each answer.
-        seed: of the draws.
-        resamples: how many.
+        seed: seed of the draws.
+        resamples: number of resamples.
 
     Returns:
         (low, high); NaN without values.
@@ -60,14 +60,14 @@ def mean_interval(values: ArrayLike, groups: ArrayLike, seed: int, resamples: in
 def bootstrap_of(
     statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]], groups: int, seed: int, resamples: int = RESAMPLES
 ) -> Interval:
-    """95 % percentile interval of any statistic of the groups that were drawn.
+    """95 % percentile interval of any statistic when whole groups are drawn with replacement.
 
     Args:
-        statistic: gets (r, G), how often each group was drawn in each of some resamples, and gives (r,) values; NaN
+        statistic: receives (r, G), how often each group was drawn in each of r resamples, and returns (r,) values; NaN
             where a resample has none.
-        groups: G.
-        seed: of the draws; the same groups are drawn for each statistic.
-        resamples: R.
+        groups: number of groups, G.
+        seed: seed of the draws; the same seed draws the same groups for every statistic.
+        resamples: number of resamples, R.
 
     Returns:
         (low, high); NaN without groups or values.
@@ -78,15 +78,15 @@ def bootstrap_of(
 def resampled(
     statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]], groups: int, seed: int, resamples: int = RESAMPLES
 ) -> NDArray[np.float64]:
-    """(R,) values of a statistic, as of `bootstrap_of`, of G ≥ 1 groups."""
+    """(R,) values of a statistic (see `bootstrap_of`) on R resamples of G ≥ 1 groups."""
     return np.concatenate([statistic(draws) for draws in draw_groups(groups, seed, resamples)])
 
 
 def draw_groups(groups: int, seed: int, resamples: int = RESAMPLES) -> Iterator[NDArray[np.int64]]:
-    """Times that each of G ≥ 1 groups was drawn when G groups are drawn with replacement, R times over.
+    """Draw G groups with replacement from G ≥ 1 groups, R times, and count how often each group was drawn.
 
     Yields:
-        (r, G) of some resamples after the others, so that memory is bounded; how many does not change what is drawn.
+        (r, G) counts of the next r resamples. Small r bounds the memory, and does not change what is drawn.
     """
     rng = np.random.default_rng(seed)
     at_once = max(1, MOST_DRAWN // groups)
@@ -98,7 +98,7 @@ def draw_groups(groups: int, seed: int, resamples: int = RESAMPLES) -> Iterator[
 
 
 def percentile_interval(values: NDArray[np.float64]) -> Interval:
-    """The middle 95 % of resampled values (R,), NaN left out; NaN where nothing is left."""
+    """Interval of the middle 95 % of resampled values (R,), without NaN; (NaN, NaN) if no value is left."""
     known = values[~np.isnan(values)]
     if len(known) == 0:
         return float("nan"), float("nan")
@@ -114,7 +114,7 @@ def ratio_of_sums(
     Args:
         draws: (R, G) times each group was drawn.
         sums: (G,) or (G, K) sums of each group.
-        counts: (G,) or (G, K) answers of each group.
+        counts: (G,) or (G, K) number of answers of each group.
 
     Returns:
         (R,) or (R, K); NaN where a resample has no answers.

@@ -7,15 +7,15 @@ Array = NDArray[np.float64]
 
 
 def grouped_medians(values: Array, groups: NDArray[np.intp], count: int) -> Array:
-    """Median of each group.
+    """Median of the values of each group.
 
     Args:
-        values: (N,) finite.
+        values: (N,) finite values.
         groups: (N,) number of each value's group.
-        count: G groups, numbered from 0.
+        count: number of groups, G; they are numbered from 0.
 
     Returns:
-        (G,); NaN for a group without values.
+        (G,) medians; NaN for a group without values.
     """
     if not len(values):
         return np.full(count, np.nan)
@@ -27,15 +27,15 @@ def grouped_medians(values: Array, groups: NDArray[np.intp], count: int) -> Arra
 
 
 def medians_of_others(values: Array, groups: NDArray[np.intp], count: int) -> Array:
-    """Median of all values but those of a group, for each group.
+    """For each group, the median of the values of all other groups.
 
     Args:
-        values: (N,) finite.
+        values: (N,) finite values.
         groups: (N,) number of each value's group.
-        count: G groups, numbered from 0.
+        count: number of groups, G; they are numbered from 0.
 
     Returns:
-        (G,); NaN where no other group has a value.
+        (G,) medians; NaN where no other group has a value.
     """
     if not len(values):
         return np.full(count, np.nan)
@@ -43,13 +43,13 @@ def medians_of_others(values: Array, groups: NDArray[np.intp], count: int) -> Ar
     ranked, owner = values[order], groups[order]
     own = np.bincount(groups, minlength=count)
     others = len(values) - own
-    # Own values group by group, each with how many values of others rank before it.
+    # Values ordered by group, each with the number of values of other groups that rank before it.
     rank = np.argsort(owner, kind="stable")
     mine, start = owner[rank], np.cumsum(own) - own
     before = rank - (np.arange(len(rank)) - start[mine])
 
     def nth(n: NDArray[np.intp]) -> Array:
-        """The n-th of the others (G,), counted from 0: own values that rank before it are passed over."""
+        """(G,) value number n, from 0, among the other groups' ranked values: the own ones before it are skipped."""
         passed = np.bincount(mine[before <= n[mine]], minlength=count)
         found: Array = ranked[np.clip(n + passed, 0, len(ranked) - 1)]
         return found

@@ -1,4 +1,4 @@
-"""Is one model better than another? Both answer the same questions, so they are compared question by question."""
+"""Whether one model is better than another: both answer the same questions and are compared question by question."""
 
 from dataclasses import dataclass
 
@@ -10,34 +10,34 @@ from vlm3.metrics.intervals import RESAMPLES, Interval, percentile_interval, rat
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """How much more of something B has than A."""
+    """Difference of a measure between models A and B."""
 
     difference: float
     """Mean of b - a over the answers."""
     interval: Interval
     """95 % bootstrap interval over groups."""
     p_value: float
-    """Two-sided: how often a difference of the other sign would be drawn."""
+    """Two-sided p-value from the share of resamples in which the difference has the other sign."""
 
 
 def paired_bootstrap(
     values_a: ArrayLike, values_b: ArrayLike, groups: ArrayLike, seed: int, resamples: int = RESAMPLES
 ) -> PairedDifference:
-    """Mean difference of two models on the same questions, whole groups drawn jointly for both.
+    """Mean difference of two models on the same questions; whole groups are drawn, the same ones for both.
 
     The p-value is twice the smaller share of resamples on either side of 0, with one more counted on each side, so
-    never 0 (Davison & Hinkley 1997, sections 4.2 and 4.4). Nor is it below 2 / 2^G, the least that G groups can show
-    when each may as well point the other way: one image, however many points it has, proves nothing.
+    never 0 (Davison & Hinkley 1997, sections 4.2 and 4.4). It is also at least 2 / 2^G, the least p-value of a test
+    that flips the signs of G groups: one image, however many points it has, proves nothing.
 
     Args:
         values_a: (N,) per-answer values of model A: right or wrong, an error, a share of an AUC.
-        values_b: (N,) those of model B on the same questions in the same order.
+        values_b: (N,) values of model B on the same questions in the same order.
         groups: (N,) image (or scene) of each question.
-        seed: of the draws.
-        resamples: how many.
+        seed: seed of the draws.
+        resamples: number of resamples.
 
     Raises:
-        ValueError: shapes differ, no answers, or a value that is not finite.
+        ValueError: shapes differ, there are no answers, or a value is not finite.
     """
     a, b = np.asarray(values_a, np.float64), np.asarray(values_b, np.float64)
     labels = np.asarray(groups)

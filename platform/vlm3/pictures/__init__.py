@@ -1,1 +1,1 @@
-"""What pictures of samples and answers have in common."""
+"""Drawing of pictures of samples and answers."""

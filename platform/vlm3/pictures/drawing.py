@@ -1,4 +1,4 @@
-"""Pictures of a run: samples, answers on images, true against predicted, mixture. No global matplotlib state."""
+"""Pictures of a run: samples, answers on images, predicted against true, mixture. Uses no global matplotlib state."""
 
 import textwrap
 from collections.abc import Sequence
@@ -24,24 +24,24 @@ WORST_ERROR = 0.5
 """Relative error at which the colour scale ends."""
 DELTA1 = 1.25
 FARTHEST = 30.0
-"""How many times beyond the truths answers are drawn."""
+"""Answers this many times beyond the range of the truths, or more, are drawn at the border."""
 MAX_DRAWN_POINTS = 150
 MAX_LISTED_POINTS = 16
 MAX_LINES = 12
-"""Between the views of a pair."""
+"""Maximum number of lines between the views of a pair."""
 VIEW_GAP_PX = 4
 SHOWN_TURNS = 3
 TEXT_WIDTH = 54
 
 
 def sample_gallery(samples: Sequence[ViewSample | PairSample], conversations: Sequence[Conversation]) -> Figure:
-    """Images as the model sees them, labelled points coloured by depth, and the first turns of each conversation.
+    """Show images as the model sees them, labelled points coloured by depth, and the first turns of each conversation.
 
-    The views of a pair are side by side, with lines between some points that both of them see.
+    The views of a pair are drawn side by side, with lines between some points that both views see.
 
     Args:
-        samples: at least one.
-        conversations: one per sample.
+        samples: at least one sample.
+        conversations: conversation about each sample.
     """
     columns = min(3, len(samples))
     rows = -(-len(samples) // columns)
@@ -83,13 +83,13 @@ def depth_overlay(
     true_m: NDArray[np.floating],
     predicted_m: NDArray[np.floating],
 ) -> Figure:
-    """One image with its asked points, coloured by relative error, and a table of truth and answer.
+    """Show an image with the points asked about, coloured by relative error, and a table of truths and answers.
 
     Args:
         image: (H, W, 3) RGB.
         points_px: (N, 2) pixels of `image`.
-        true_m: (N,) metres.
-        predicted_m: (N,) metres, NaN where the answer could not be read.
+        true_m: (N,) true depths in metres.
+        predicted_m: (N,) answers in metres, NaN where the answer could not be read.
     """
     figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     picture, table = figure.subplots(1, 2, width_ratios=[2.6, 1])
@@ -130,17 +130,17 @@ def depth_overlay(
 
 
 def scatter_true_predicted(true_m: NDArray[np.floating], predicted_m: NDArray[np.floating]) -> Figure:
-    """Predicted against true depth on log axes, with the band in which an answer counts for δ1.
+    """Plot predicted against true depth on log axes, with the band in which an answer counts for δ1.
 
     Args:
-        true_m: (N,) metres.
-        predicted_m: (N,) metres; NaN (unreadable) counts as wrong, anything not above zero too, neither is drawn.
+        true_m: (N,) true depths in metres.
+        predicted_m: (N,) answers in metres. NaN (unreadable) and values ≤ 0 count as wrong and are not drawn.
     """
     figure = Figure(figsize=(5.6, 5.8), layout="constrained")
     axes = figure.subplots()
     drawable = (predicted_m > 0) & (true_m > 0)
     true = true_m[drawable]
-    # An absurd answer is drawn at the border, or nothing else could be seen.
+    # An absurd answer is drawn at the border, since the axes would otherwise show little else.
     predicted = np.clip(predicted_m[drawable], true.min() / FARTHEST, true.max() * FARTHEST) if len(true) else true
     right = np.maximum(true / predicted, predicted / true) < DELTA1
     both = np.concatenate([true, predicted]) if len(true) else np.array([1.0, 10.0])
@@ -170,12 +170,12 @@ def scatter_true_predicted(true_m: NDArray[np.floating], predicted_m: NDArray[np
 
 
 def mixture_chart(names: Sequence[str], asked: ArrayLike, realised: ArrayLike) -> Figure:
-    """Share of the stream per component: what the recipe asks for and what the workers received.
+    """Plot the share of each component in the stream: as the recipe asks, and as the workers received it.
 
     Args:
-        names: N components.
-        asked: (N,) shares.
-        realised: (N,) shares.
+        names: names of N components.
+        asked: (N,) shares in the recipe.
+        realised: (N,) shares in the stream.
     """
     wanted, got = np.asarray(asked, np.float64), np.asarray(realised, np.float64)
     figure = Figure(figsize=(7.0, 1.2 + 0.62 * len(names)), layout="constrained")
@@ -196,7 +196,7 @@ def mixture_chart(names: Sequence[str], asked: ArrayLike, realised: ArrayLike) -
 
 
 def _show_sample(axes: Axes, sample: ViewSample | PairSample, norm: Normalize) -> None:
-    """The views side by side with their points, and what corresponds."""
+    """Draw the views side by side with their points, and lines between corresponding points."""
     views = sample.views
     lefts = np.cumsum([0, *(view.image.shape[1] + VIEW_GAP_PX for view in views)])
     canvas = np.full((max(view.image.shape[0] for view in views), lefts[-1] - VIEW_GAP_PX, 3), 255, np.uint8)
@@ -216,13 +216,13 @@ def _show_sample(axes: Axes, sample: ViewSample | PairSample, norm: Normalize) -
 
 
 def show(axes: Axes, image: NDArray[np.uint8]) -> None:
-    """Draw an image (H, W, 3) that what is drawn later does not shrink."""
+    """Draw an image (H, W, 3), and fix the limits of the axes to it."""
     axes.imshow(image, interpolation="nearest" if max(image.shape) < 400 else "antialiased")
-    axes.autoscale(False)  # points at the border do not shrink the image
+    axes.autoscale(False)  # so that points drawn at the border do not shrink the image
 
 
 def write(axes: Axes, text: str, size: float = 7) -> None:
-    """Lines of text from the top left corner down, in a typewriter's face."""
+    """Write lines of text from the top left corner down, in a monospaced font."""
     axes.text(
         0, 1, text, transform=axes.transAxes, va="top", family="monospace", fontsize=size, color=INK, parse_math=False
     )
@@ -251,7 +251,7 @@ def _colours(name: str, norm: Normalize) -> ScalarMappable:
 
 
 def plain_log_ticks(axes: Axes, side: str) -> None:
-    """0.5, 1, 2, 5, 10 instead of powers of ten."""
+    """Label the ticks of a log axis 0.5, 1, 2, 5, 10 instead of with powers of ten."""
     axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -260,7 +260,7 @@ def plain_log_ticks(axes: Axes, side: str) -> None:
 
 
 def tidy(axes: Axes) -> None:
-    """A quiet grid and frame."""
+    """Give the axes a light grid and frame."""
     axes.grid(True, color=GRID, lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

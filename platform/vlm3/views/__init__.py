@@ -1,1 +1,1 @@
-"""Images as the model sees them: decode and focal unification."""
+"""Images as the model sees them: decoding, focal unification and samples."""

@@ -1,4 +1,4 @@
-"""Which pair of a clip a slot shows: drawn evenly over kinds of pairs, by arithmetic alone."""
+"""The pair of frames that a slot of a clip shows: drawn evenly over kinds of pairs, from a seed alone."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,31 +11,31 @@ from vlm3.seeds import generator
 from vlm3.views.pairs import FramePair
 
 PARTS = 3
-"""Equal parts of the clip's range of each of overlap, baseline and rotation."""
+"""Number of equal parts into which the clip's ranges of overlap, baseline and rotation are each divided."""
 NO_RANGE = 1e-3
-"""Of overlap, metres or degrees: what is closer together is alike."""
+"""Range of overlap, metres or degrees up to which all values count as equal."""
 
 
 class ChosenPair(NamedTuple):
-    """Frames of a clip, in the order in which they are shown."""
+    """Indices of two frames of a clip, in the order in which they are shown."""
 
     view1: int
     view2: int
     overlap: float
-    """Symmetric covisibility."""
+    """Symmetric covisibility in [0, 1]."""
 
 
 def choose_pair(pairs: Sequence[FramePair], slot: int, visit_seed: int) -> ChosenPair:
-    """The frames that slot `slot` of a visit to a clip shows.
+    """Choose the frames that slot `slot` of a visit to a clip shows.
 
-    Successive slots go round the buckets in an order shuffled by the seed; in each bucket they go round its pairs,
-    likewise shuffled. So any run of slots draws the buckets evenly to one, and a pair comes again only when all of its
-    bucket were used, then with its views swapped.
+    Successive slots cycle through the buckets in an order shuffled by the seed, and within each bucket through its
+    pairs, also shuffled. So the counts of buckets in any run of slots differ by at most one, and a pair is repeated
+    only after all pairs of its bucket, then with its views swapped.
 
     Args:
-        pairs: of the clip, as `clip_pairs` gives them or filtered.
-        slot: number in the visit, ≥ 0.
-        visit_seed: the same for all slots of a visit, another for other visits and clips.
+        pairs: pairs of the clip from `clip_pairs`, or some of them.
+        slot: number of the slot in the visit, ≥ 0.
+        visit_seed: seed that all slots of a visit share; it differs between visits and clips.
 
     Raises:
         DataError: the clip has no pair.
@@ -58,9 +58,10 @@ def choose_pair(pairs: Sequence[FramePair], slot: int, visit_seed: int) -> Chose
 
 
 def buckets(pairs: Sequence[FramePair]) -> dict[tuple[int, int, int], tuple[FramePair, ...]]:
-    """The pairs by their part of the range that overlap, baseline and rotation have among them; none is empty.
+    """Group pairs into buckets by the parts of the ranges in which their overlap, baseline and rotation lie.
 
-    Ranges are those of the clip, so that one of small baselines is spread over its own small and large ones.
+    Ranges are those of the given pairs, so a clip with only small baselines also has several parts of baseline. No
+    bucket is empty.
     """
     values = np.array([(pair.overlap, pair.baseline_m, pair.rotation_deg) for pair in pairs])
     grouped: dict[tuple[int, int, int], list[FramePair]] = {}
@@ -70,8 +71,8 @@ def buckets(pairs: Sequence[FramePair]) -> dict[tuple[int, int, int], tuple[Fram
 
 
 def _parts(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """(n, k) → (n, k) part in [0, PARTS) of each column's range; all 0 where a column has no range."""
-    # The last bits differ from processor to processor, and must not decide.
+    """(n, k) part in [0, PARTS) of its column's range for each value (n, k); 0 in a column whose range is too small."""
+    # The last bits differ between processors and must not affect the choice.
     values = values.round(4)
     low, high = values.min(axis=0), values.max(axis=0)
     share = (values - low) / np.where(high - low > NO_RANGE, high - low, np.inf)

@@ -1,4 +1,4 @@
-"""Two frames of a scene and their unified views become the sample that tasks on pairs receive."""
+"""Makes the sample that tasks on pairs receive, from two frames of a scene and their unified views."""
 
 from dataclasses import dataclass
 
@@ -30,24 +30,24 @@ def pair_sample(
     position: int | None,
     relative_tolerance: float = RELATIVE_TOLERANCE,
 ) -> PairSample:
-    """The pose between two frames, and where the labelled points of frame 1 are in frame 2.
+    """Make a pair sample: relative pose of two frames, and places in frame 2 of the labelled points of frame 1.
 
-    Labels are lifted by their depth, moved to camera 2 and projected; the small depth map of frame 2 tells whether
-    they are seen there. Points of which it cannot tell (holes, depth edges: `vlm3.geometry.visibility`) are left out.
-    Frames that cannot correspond (`vlm3.views.pairs.corresponds`) give a pair with a pose and no points.
+    Labels are lifted to 3D by their depth, moved to camera 2 and projected; the small depth map of frame 2 shows
+    whether they are visible there. Points for which it cannot (holes, depth edges: `vlm3.geometry.visibility`) are left
+    out. Frames that cannot correspond (`vlm3.views.pairs.corresponds`) give a pair with a pose and no points.
 
     Args:
-        frame1: posed, with labels in original pixels.
-        frame2: posed, of the same scene, with its small depth map.
-        unified1: image of frame 1 at the target focal.
-        unified2: image of frame 2.
+        frame1: posed frame with labels in original pixels.
+        frame2: posed frame of the same scene; its small depth map is needed for points.
+        unified1: unified view of frame 1.
+        unified2: unified view of frame 2.
         overlap: symmetric covisibility of the pair.
-        target: depth kind of the two views' labels.
+        target: depth kind of the labels in the sample's two views.
         position: stream position, None outside training.
-        relative_tolerance: of the depth agreement that makes a point visible.
+        relative_tolerance: relative depth difference up to which a point counts as visible.
 
     Raises:
-        ValueError: a frame has no pose, or they are of different scenes.
+        ValueError: a frame has no pose, or the frames are of different scenes.
     """
     if (frame1.source, frame1.scene) != (frame2.source, frame2.scene):
         raise ValueError(f"a pair needs frames of one scene, found {_name(frame1)} and {_name(frame2)}")
@@ -76,7 +76,7 @@ def _correspondences(
     cam2_T_cam1: Array,
     relative_tolerance: float,
 ) -> tuple[Array, Array, Mask]:
-    """(N, 2) points of unified image 1, (N, 2) where they are in unified image 2, (N,) whether they are seen there."""
+    """(N, 2) points of unified image 1, (N, 2) their places in unified image 2, (N,) whether they are visible there."""
     found = source_correspondences(frame1, frame2, cam2_T_cam1, relative_tolerance)
     points1_px = unified1.map_points(found.points1_px)
     points2_px = unified2.map_points(found.points2_px)
@@ -88,34 +88,34 @@ def _correspondences(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceCorrespondences:
-    """Labelled points of frame 1 and where they are in frame 2, in original pixels.
+    """Labelled points of frame 1 and their places in frame 2, in original pixels.
 
-    Where neither mask is True, the depth of frame 2 cannot tell.
+    Where neither mask is True, visibility is unknown.
     """
 
     points1_px: Array
-    """(N, 2)."""
+    """(N, 2) points in frame 1."""
     points2_px: Array
-    """(N, 2), NaN outside of frame 2."""
+    """(N, 2) their places in frame 2; NaN outside of it."""
     visible: Mask
-    """(N,)."""
+    """(N,) True for points that frame 2 sees."""
     occluded: Mask
-    """(N,)."""
+    """(N,) True for points hidden behind the surface that frame 2 sees."""
 
 
 def source_correspondences(
     frame1: Frame, frame2: Frame, cam2_T_cam1: Array, relative_tolerance: float = RELATIVE_TOLERANCE
 ) -> SourceCorrespondences:
-    """Labels of frame 1 lifted by their depth, moved to camera 2, projected, and compared with its small depth map.
+    """Lift the labels of frame 1 by their depth, project them into frame 2, and compare them with its small depth map.
 
     Args:
-        frame1: with labels; those whose pixel has no ray are left out.
-        frame2: with its small depth map.
-        cam2_T_cam1: (4, 4).
-        relative_tolerance: of the depth agreement that makes a point visible.
+        frame1: frame with labels; those whose pixel has no ray are left out.
+        frame2: frame with a small depth map.
+        cam2_T_cam1: (4, 4) pose of camera 1 in the frame of camera 2.
+        relative_tolerance: relative depth difference up to which a point counts as visible.
 
     Returns:
-        None at all for frames that cannot correspond (`vlm3.views.pairs.corresponds`).
+        Correspondences of N points; N = 0 for frames that cannot correspond (`vlm3.views.pairs.corresponds`).
     """
     if frame2.small_depth is None or not corresponds(frame1, frame2):
         nothing = np.empty(0, bool)
@@ -126,7 +126,7 @@ def source_correspondences(
     source1_px, z_depth_m = source1_px[lifted], z_depth_m[lifted]
     points_m = transform(cam2_T_cam1, frame1.camera.unproject(source1_px) * z_depth_m[:, None])
     source2_px = frame2.camera.project(points_m)
-    # A point outside of frame 2 has no place in it, nor in its unified image, even where that is padded.
+    # A point outside of frame 2 has no place in its unified image either, even where that image is padded.
     in_frame2 = frame2.camera.contains(source2_px)
     found = sight(
         points_m, frame2.small_depth.z_depth_m, depth_camera(frame2.small_depth, frame2.camera), relative_tolerance

@@ -1,4 +1,4 @@
-"""What tasks receive, whether it came from a shard, a benchmark reader or an HTTP request."""
+"""Samples as tasks receive them, whether from a shard, a benchmark reader or an HTTP request."""
 
 from dataclasses import dataclass
 
@@ -37,13 +37,13 @@ class ViewSample:
     depth_kind: DepthKind
     scale: Scale
     boxes: tuple[Box, ...]
-    """In the camera frame, which unification keeps. Their regions are in pixels of `image` and cut to it; boxes without
-    a region, and those of whose region too little is inside (`vlm3.views.sample`), are left out."""
+    """Boxes in the camera frame, which unification keeps. Their regions are in pixels of `image` and cut to it; boxes
+    without a region, or with too little of it in the image (`vlm3.views.sample`), are left out."""
     provenance: Provenance
 
     @property
     def views(self) -> tuple["ViewSample", ...]:
-        """Itself: what is shown of it."""
+        """The views to show: this one."""
         return (self,)
 
 
@@ -56,15 +56,15 @@ class PairSample:
     cam1_T_cam2: NDArray[np.float64]
     """(4, 4) pose of camera 2 in the frame of camera 1."""
     points1_px: NDArray[np.float64]
-    """(N, 2) points of view 1."""
+    """(N, 2) labelled points in view 1."""
     points2_px: NDArray[np.float64]
-    """(N, 2) where they are in view 2; NaN when out of view."""
+    """(N, 2) their places in view 2; NaN if out of view."""
     visible: NDArray[np.bool_]
-    """(N,) True when neither occluded nor out of view in view 2."""
+    """(N,) True if neither occluded nor out of view in view 2."""
     overlap: float
     """Symmetric covisibility in [0, 1]."""
 
     @property
     def views(self) -> tuple[ViewSample, ...]:
-        """Views 1 and 2."""
+        """The views to show: views 1 and 2."""
         return self.view1, self.view2

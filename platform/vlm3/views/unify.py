@@ -1,4 +1,4 @@
-"""Focal unification: one resampling from source to model pixels, with a camera that says exactly what was done."""
+"""Focal unification: one resampling from source to model pixels, and the camera that describes the result exactly."""
 
 import math
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from vlm3.views.warp import valid_mask, warp
 
 MAX_UPSCALE = 32.0
 MAX_SIDE_PX = 32_766
-"""OpenCV's look-up in maps counts pixels in 16 bits."""
+"""Largest side that OpenCV can resample with a map, since it counts pixels in 16 bits."""
 ROUNDING_PX = 1e-6
-"""What the way through two cameras may cost."""
+"""Rounding error allowed for mapping a point through two cameras."""
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class UnifyPolicy:
-    """What unified images look like."""
+    """Focal length, token grid and bounds of unified images."""
 
     focal_px: float
     token_px: int
@@ -33,25 +33,25 @@ class UnifyPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What the source shows along one axis of the unified plane, in pixels.
+    """The part of one axis of the unified plane that the source shows, in pixels.
 
-    The plane begins where the image of a pinhole does; that of a lens may begin before.
+    Position 0 is where the image would begin if the camera were a pinhole; with a lens it may begin before.
     """
 
     start: float
     stop: float
     center: float
-    """About which to cut."""
+    """Position about which the window is centred if the image is too large."""
     scaled_size: float
-    """Of the source, were it a pinhole's."""
+    """Size that the scaled source would have if its camera were a pinhole."""
 
     @property
     def first_px(self) -> int:
-        """The whole pixel in which it starts."""
+        """The whole pixel in which the span starts."""
         return math.floor(self.start)
 
     def first_of(self, size_px: int) -> int:
-        """Where a window of this size begins: with all that is shown if it holds that, else about the centre."""
+        """First pixel of a window of this size: that of the span if all of it fits, else centred on `center`."""
         most = max(0, math.floor(self.stop - self.first_px - size_px))
         return self.first_px + min(max(0, round(self.center - self.first_px - size_px / 2)), most)
 
@@ -63,23 +63,23 @@ class UnifiedView:
     image: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     camera: Camera
-    """Of `image`: a pinhole without distortion, fx = fy = the target focal."""
+    """Camera of `image`: a pinhole without distortion, fx = fy = the target focal."""
     source_camera: Camera
 
     def map_points(self, points_px: NDArray[np.floating]) -> Array:
-        """Source pixels (N, 2) in the unified image; NaN where they are not in it."""
+        """Map source pixels (N, 2) to the unified image; NaN if they are outside of it."""
         return self.map_rays(self.source_camera.unproject(points_px))
 
     def map_rays(self, rays: NDArray[np.floating]) -> Array:
-        """Where rays (N, 3) of the source camera meet the unified image; NaN where they do not."""
+        """Pixels (N, 2) at which rays (N, 3) of the source camera meet the unified image; NaN if they do not."""
         return _clip_to(self.camera, self.camera.project(rays))
 
     def unmap_points(self, points_px: NDArray[np.floating]) -> Array:
-        """Unified pixels (N, 2) in the source image; NaN where there is no source."""
+        """Map unified pixels (N, 2) to the source image; NaN if they are outside of it."""
         return _clip_to(self.source_camera, self.source_camera.project(self.camera.unproject(points_px)))
 
     def valid_mask(self) -> NDArray[np.bool_]:
-        """(H, W) True where the pixel shows the source image."""
+        """(H, W) True where a pixel shows the source image."""
         return valid_mask(self.source_camera, self.camera)
 
 
@@ -90,12 +90,12 @@ def unify(
 
     Args:
         encoded_image: JPEG or PNG.
-        camera: of the image as stored.
+        camera: camera of the image as stored.
         policy: target focal, token grid and bounds.
-        center_px: source pixel about which to cut where the image would be too large; default: the image's centre.
+        center_px: source pixel about which the image is cut if it would be too large; default: the image's centre.
 
     Raises:
-        DataError: the image does not match its camera, or cannot be brought to this focal within the bounds.
+        DataError: the image does not match its camera, or cannot have this focal length within the bounds.
     """
     target = unified_camera(camera, policy, center_px)
     width_px, height_px = decode_size(encoded_image)
@@ -107,7 +107,7 @@ def unify(
 
 
 def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None) -> Camera:
-    """The camera of the unified image: pure arithmetic, nothing is decoded. Raises as `unify`."""
+    """Camera of the unified image, computed without decoding. Raises DataError as `unify` does."""
     fault = camera.fault()
     if fault is not None:
         raise DataError(fault)
@@ -139,7 +139,7 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
 
 
 def _spans(camera: Camera, focal_px: float, center_px: tuple[float, float] | None) -> tuple[Span, Span]:
-    """Columns and rows."""
+    """Spans of the columns and the rows."""
     if center_px is None:
         center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
     sx, sy = focal_px / camera.fx_px, focal_px / camera.fy_px
@@ -151,7 +151,7 @@ def _spans(camera: Camera, focal_px: float, center_px: tuple[float, float] | Non
         )
     axis_x, axis_y = (camera.cx_px + 0.5) * sx, (camera.cy_px + 0.5) * sy
     reach = ray_extent(camera)
-    # About the axis where the lens has no ray for it.
+    # NaN, a centre for which the lens has no ray, becomes 0, the optical axis.
     x, y, _ = np.nan_to_num(camera.unproject(np.array([center_px]))[0]).tolist()
     return (
         Span(axis_x + focal_px * reach.left, axis_x + focal_px * reach.right, axis_x + focal_px * x, width),
@@ -160,12 +160,12 @@ def _spans(camera: Camera, focal_px: float, center_px: tuple[float, float] | Non
 
 
 def _size(columns: Span, rows: Span, policy: UnifyPolicy) -> tuple[int, int]:
-    """(width, height) of the window, in whole tokens."""
+    """(width, height) of the window in pixels: whole tokens, within the bounds of pixels."""
     t = policy.token_px
     cells = [_cells(span.stop - span.first_px, t) for span in (columns, rows)]
     most = policy.max_pixels // (t * t)
     if cells[0] * cells[1] > most:
-        # In the proportions of the source: a lens may reach far to two sides, where there is little to see.
+        # Uses the proportions of the source, as a lens may reach far to two sides where there is little to see.
         scaled = [_cells(span.scaled_size, t) for span in (columns, rows)]
         shrink = math.sqrt(most / (scaled[0] * scaled[1]))
         cells = [min(cells[axis], max(1, math.floor(scaled[axis] * shrink))) for axis in (0, 1)]
@@ -180,13 +180,13 @@ def _size(columns: Span, rows: Span, policy: UnifyPolicy) -> tuple[int, int]:
 
 
 def _cells(size: float, token_px: int) -> int:
-    """Tokens that hold so many pixels, of which OpenCV can resample as many."""
-    # A hair of rounding must not cost a column of tokens.
+    """Number of tokens that cover `size` pixels, at most as many as OpenCV can resample."""
+    # Rounding errors must not add a token.
     return min(max(1, math.ceil(size / token_px - 1e-9)), MAX_SIDE_PX // token_px)
 
 
 def _clip_to(camera: Camera, points_px: Array) -> Array:
-    """Points with NaN for those outside the camera's image; those that rounding put beyond its edge come back."""
+    """Set points outside the camera's image to NaN; points that rounding put beyond its edge are moved back."""
     last_px = np.array([camera.width_px, camera.height_px]) - 0.5 - ROUNDING_PX
     nearest_px = points_px.clip(-0.5, last_px)
     on_edge = (np.abs(points_px - nearest_px) <= 2 * ROUNDING_PX).all(axis=1)

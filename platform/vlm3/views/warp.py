@@ -1,4 +1,4 @@
-"""One resampling from decoded to unified pixels: along rows and columns for a pinhole, by a map for a lens."""
+"""One resampling from decoded to unified pixels: along rows and columns for a pinhole, with a map for a lens."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,20 +17,21 @@ from vlm3.geometry.pixels import scaled_px
 from vlm3.storage.images import Decoded
 
 AREA_BELOW = 0.75
-"""Axes that shrink further are averaged over the area of the unified pixel: linear sampling would alias."""
+"""If an axis shrinks by more than this factor, the image is averaged over areas: linear sampling would alias."""
 MAX_PLANE_RATIO = 2.0
-"""A plane of up to so many windows is resampled whole and cut: separable filters are 3 to 10 times faster."""
+"""A plane at most this many times as large as its window is resampled whole, then cut: separable filters are 3 to 10
+times faster."""
 STRIP_PIXELS = 1 << 16
-"""A lens is undone strip by strip, so that a strip's map and pixels stay in the processor's cache."""
+"""Pixels of a strip. A lens is undone strip by strip, so that map and pixels stay in the processor's cache."""
 LENS_MAPS_BYTES = 160 << 20
-"""Of maps that a process keeps: 16 of 1216×896 px, of larger images fewer."""
+"""Size of the maps that a process keeps: 16 maps of 1216×896 px, or fewer larger ones."""
 LENSES_REMEMBERED = 1024
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LensStrip:
-    """Where the pixels (h, W) of some rows of a unified image lie in the source, perhaps reduced."""
+    """Places in the (perhaps reduced) source of the pixels (h, W) of some rows of a unified image."""
 
     first_row: int
     x_px: NDArray[np.float32]
@@ -40,13 +41,13 @@ class LensStrip:
 
 
 def warp(decoded: Decoded, camera: Camera, target: Camera) -> Image:
-    """(H, W, 3) RGB as `target` sees it; black where the source shows nothing.
+    """Resample the image to the camera `target`: (H, W, 3) RGB, black where the source shows nothing.
 
-    Perhaps a window of a larger array, its rows not next to each other: whoever collects images copies them anyway.
+    The result may be a window of a larger array and so not contiguous; images are copied later anyway.
 
     Args:
         decoded: pixels of the source image, perhaps reduced.
-        camera: of the full source image.
+        camera: camera of the full source image.
         target: a pinhole whose principal point differs from the scaled one by whole pixels (`unified_camera`).
     """
     enlarged = min(target.fx_px / camera.fx_px, target.fy_px / camera.fy_px) > 1
@@ -71,7 +72,7 @@ def valid_mask(camera: Camera, target: Camera) -> NDArray[np.bool_]:
 
 
 def _averaged(decoded: Decoded, camera: Camera, target: Camera) -> tuple[Image, float, float]:
-    """Pixels, and how many there are per pixel of the full image: after area averaging where they shrink much."""
+    """Pixels, area-averaged if they shrink much, and their numbers per full-size pixel in x and y."""
     pixels, kx, ky = decoded.pixels, decoded.scale_x, decoded.scale_y
     sx, sy = target.fx_px / (camera.fx_px * kx), target.fy_px / (camera.fy_px * ky)
     if min(sx, sy) >= AREA_BELOW:
@@ -81,7 +82,7 @@ def _averaged(decoded: Decoded, camera: Camera, target: Camera) -> tuple[Image, 
 
 
 def _rescale(pixels: Image, kx: float, ky: float, camera: Camera, target: Camera, interpolation: int) -> Image:
-    # The unified plane begins where the source does, so its pixel U lies at (U + 0.5) / s − 0.5: what resizing does.
+    # The unified plane begins where the source does, so its pixel U lies at (U + 0.5) / s − 0.5, as in a resized image.
     sx, sy = target.fx_px / (camera.fx_px * kx), target.fy_px / (camera.fy_px * ky)
     left = round(scaled_px(camera.cx_px, target.fx_px / camera.fx_px) - target.cx_px)
     top = round(scaled_px(camera.cy_px, target.fy_px / camera.fy_px) - target.cy_px)
@@ -89,7 +90,7 @@ def _rescale(pixels: Image, kx: float, ky: float, camera: Camera, target: Camera
     plane_width, plane_height = _resized_size(pixels, sx, sy)
     fits = left + columns.stop <= plane_width and top + rows.stop <= plane_height
     if not fits or plane_width * plane_height > MAX_PLANE_RATIO * target.width_px * target.height_px:
-        # A small window of a plane that is much larger (or a last column lost to rounding).
+        # The window is small in a much larger plane, or rounding cut the last row or column of the plane.
         matrix = np.array([[1 / sx, 0, scaled_px(left, 1 / sx)], [0, 1 / sy, scaled_px(top, 1 / sy)]])
         size, flags = (target.width_px, target.height_px), interpolation | cv2.WARP_INVERSE_MAP
         part: Image = cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[shown]
@@ -104,18 +105,18 @@ def _rescale(pixels: Image, kx: float, ky: float, camera: Camera, target: Camera
 
 
 def _resize(pixels: Image, sx: float, sy: float, interpolation: int) -> Image:
-    # Given factors and no size, OpenCV keeps them exactly: c → (c + 0.5)·s − 0.5 whatever the rounded size.
+    # Given factors and no size, OpenCV uses them exactly: c → (c + 0.5)·s − 0.5, whatever the rounded size is.
     resized: Image = cv2.resize(pixels, None, fx=sx, fy=sy, interpolation=interpolation)
     return resized
 
 
 def _resized_size(pixels: Image, sx: float, sy: float) -> tuple[int, int]:
-    """(width, height) of what `_resize` makes."""
+    """(width, height) of the result of `_resize`."""
     return round(pixels.shape[1] * sx), round(pixels.shape[0] * sy)
 
 
 def _shown(camera: Camera, target: Camera) -> tuple[slice, slice]:
-    """Rows and columns of a pinhole's unified image that show the source."""
+    """Rows and columns of the unified image that show the source, for a pinhole."""
     rows = _span(camera.height_px, camera.cy_px, target.fy_px / camera.fy_px, target.cy_px, target.height_px)
     columns = _span(camera.width_px, camera.cx_px, target.fx_px / camera.fx_px, target.cx_px, target.width_px)
     return rows, columns
@@ -130,10 +131,10 @@ def _span(source_size: int, source_c: float, scale: float, target_c: float, targ
 
 
 def lens_strips(camera: Camera, target: Camera, kx: float, ky: float) -> Iterable[LensStrip]:
-    """The map of a lens from the first row to the last, for a source of kx and ky pixels per full one.
+    """The map of a lens in strips from top to bottom, for a source with kx and ky pixels per full-size pixel.
 
-    It is OpenCV's, and to 1e-4 px that of `Camera.project`. It is kept from the second time on that it is asked for:
-    where every frame has a K of its own, keeping it would cost more than making it.
+    OpenCV computes it; it agrees with `Camera.project` to 1e-4 px. It is kept from the second request on: where every
+    frame has its own K, keeping it would cost more than making it.
     """
     if next(_times_asked(camera, target, kx, ky)) == 0:
         return _make_strips(camera, target, kx, ky)
@@ -149,7 +150,7 @@ def _bytes(strips: tuple[LensStrip, ...]) -> int:
     return sum(strip.x_px.nbytes + strip.y_px.nbytes + strip.seen.nbytes for strip in strips)
 
 
-# Bounded by bytes: clients of a server choose their cameras.
+# Bounded in bytes, as the clients of a server choose the cameras and so the sizes.
 @cached(LRUCache[object, tuple[LensStrip, ...]](LENS_MAPS_BYTES, getsizeof=_bytes), lock=Lock())
 def _kept_strips(camera: Camera, target: Camera, kx: float, ky: float) -> tuple[LensStrip, ...]:
     return tuple(_make_strips(camera, target, kx, ky))
@@ -185,7 +186,7 @@ def _on_image(at_px: NDArray[np.float32], size: float) -> NDArray[np.bool_]:
 
 
 def _within_lens(camera: Camera, target: Camera) -> NDArray[np.bool_] | None:
-    """(H, W) False beyond the lens model, where OpenCV's polynomials go on; None where all is within."""
+    """(H, W) False beyond the lens model, where OpenCV's polynomials still give places; None if all is within."""
     x = (np.arange(target.width_px) - target.cx_px) / target.fx_px
     y = (np.arange(target.height_px) - target.cy_px) / target.fy_px
     x2, y2, largest2 = x * x, y * y, camera.largest_radius**2
