@@ -114,7 +114,9 @@ def diagnose_shards(
         _finding("schema", f"{len(chosen)} footers have the columns and counts they should", faults.schema),
         _finding("checksums", f"{summed} of {_count(manifest)} shards match their SHA-256", faults.checksum),
     ]
-    if not summed and not faults.checksum:
+    if chosen and len(faults.missing) == len(chosen):
+        findings[2] = Finding("checksums", Verdict.CANNOT_TELL, "no shard is there in full size", "see shards")
+    elif not summed:
         findings[2] = Finding("checksums", Verdict.CANNOT_TELL, "shards are too large to read in passing", "use --full")
     broken = frozenset([*faults.missing, *faults.schema])
     return ShardsReport(findings, broken)

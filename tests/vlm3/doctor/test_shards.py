@@ -75,6 +75,13 @@ def test_a_missing_shard_is_named(source: Path) -> None:
     assert f"{gone.name}: missing" in finding.figure and "--replace" in finding.advice
 
 
+def test_where_no_shard_is_there_none_is_called_too_large(source: Path) -> None:
+    for path in source.rglob("*.parquet"):
+        path.unlink()
+    (finding,) = [each for each in look(source).findings if each.check == "checksums"]
+    assert finding.verdict is Verdict.CANNOT_TELL and finding.figure == "no shard is there in full size"
+
+
 def test_a_shard_that_was_cut_short_is_named_with_both_sizes(source: Path) -> None:
     cut = shard(source)
     size = cut.stat().st_size
