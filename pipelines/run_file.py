@@ -20,6 +20,8 @@ PADDED = "padded"
 def claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
     """Check that the run may start: a new name must be unused, a resumed run must be of the same recipe.
 
+    Incomplete checkpoints of a resumed run are removed.
+
     Returns:
         Id of the MLflow run to continue; None for a new one.
 

@@ -115,7 +115,7 @@ def require_recipe(folder: Path, state: TrainState, fingerprint: str, recipe: Ma
         recipe: plain data that this fingerprint covers.
 
     Raises:
-        CheckpointError: naming both fingerprints and the first keys that differ.
+        CheckpointError: the recipes differ; the message names both fingerprints and the first keys that differ.
     """
     if state.recipe_fingerprint == fingerprint:
         return

@@ -48,7 +48,7 @@ def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> Ans
     """Ask about `points` seeded random labels of a frame; labels that cannot be asked about are marked so.
 
     Args:
-        predictor: knows the task that is evaluated in the loop.
+        predictor: a model that can answer the task evaluated during training.
         frame: a frame with labelled points.
         points: largest number of labels to ask about.
         seed: seed of the choice of labels.

@@ -20,7 +20,7 @@ def latest_checkpoint(run_dir: Path) -> Path | None:
     """The newest complete checkpoint of a run, None if there is none; incomplete ones are skipped and logged.
 
     Raises:
-        CheckpointError: a checkpoint cannot be read, or is of another version.
+        CheckpointError: a state file cannot be read, or is of another version.
     """
     for folder in sorted(run_dir.glob(f"{PREFIX}*"), reverse=True):
         try:
