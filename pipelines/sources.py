@@ -95,7 +95,7 @@ def components(
 
     Raises:
         ConfigError: the weights cannot be drawn (all are zero, a source with weight is marked `eval` or has no training
-            clips), or tasks that are trained together have different focal lengths, so that their metres disagree.
+            clips), or tasks trained together have different focal lengths and do not all name them in their questions.
     """
     tasks = recipe.tasks.parts()
     mixture = _mixture(recipe, {name: _drawn(recipe, name, source) for name, source in sources.items()})
