@@ -18,20 +18,20 @@ from vlm3.job import going_on, resume_command, run_job
 def main() -> None:
     """Parse the command line, evaluate or compare, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="who answers")
+    parser.add_argument("model", nargs="?", help="the model to measure, as described above")
     parser.add_argument("data", nargs="*", help="benchmarks: folders, .jsonl or .json files, ingested sources")
-    parser.add_argument("--name", help="name of the evaluation; an interrupted one goes on under its name")
+    parser.add_argument("--name", help="name of the evaluation; give it again to continue after an interruption")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two evaluations by name: how much better is B?")
     parser.add_argument("--list-items", type=Path, metavar="FILE.parquet", help="write what DATA asks, and stop")
     parser.add_argument("--ask", type=Path, metavar="YAML", help="how to ask a model that was trained elsewhere")
-    parser.add_argument("--endpoint-model", metavar="NAME", help="what an endpoint calls its model")
-    parser.add_argument("--images", type=Path, help="folder of a benchmark's images, where its file lies elsewhere")
+    parser.add_argument("--endpoint-model", metavar="NAME", help="name of the model on the endpoint's server")
+    parser.add_argument("--images", type=Path, help="folder of a benchmark's images, if they are not beside its file")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--replicas", type=int, default=1, help="copies of the model that answer side by side")
     parser.add_argument("--cpus", type=float, default=1.0, help="CPUs of each replica")
     parser.add_argument("--limit", type=int, help="rows of each benchmark, spread evenly (default: all)")
-    parser.add_argument("--allow-skip", action="store_true", help="leave bad rows of a benchmark out, and say so")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--allow-skip", action="store_true", help="leave out bad rows of a benchmark, with a warning")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.add_argument(
         "--runs", type=Path, help="folder of runs and the MLflow database (default: $VLM3_RUNS or ./runs)"
     )
@@ -56,7 +56,7 @@ def main() -> None:
         raise ConfigError(f"--cpus: expected a number above 0, found {arguments.cpus:g}")
     name = arguments.name or f"evaluation-{datetime.now():%Y%m%d-%H%M%S}"
     terminal.keep_log(runs_dir / "evaluation" / name / "log")
-    # Takes seconds, which nobody wants to wait for who misspelt a flag.
+    # Imported here because it takes seconds: a misspelt flag is reported at once.
     from pipelines.answerers import answerer_source
     from pipelines.benchmark import BenchmarkRequest, run_benchmark
     from pipelines.predict import Replicas
@@ -104,7 +104,7 @@ def _print_notes(notes: list[str]) -> None:
 
 
 def _list_items(paths: list[str], arguments: argparse.Namespace) -> None:
-    """Write the items of one benchmark, for who makes a file of predictions."""
+    """Write the items of one benchmark, for a user who makes a file of predictions."""
     import pyarrow.parquet as pq
 
     from vlm3.benchmarks.opening import open_benchmarks

@@ -1,4 +1,4 @@
-"""The whole path in minutes: data, train, evaluate, register, search, serve one answer. `make demo` runs it."""
+"""Run the whole path in minutes: data, train, evaluate, register, search, serve one answer. `make demo` runs it."""
 
 import argparse
 import time
@@ -33,7 +33,7 @@ TRIALS, TRIAL_STEPS = 2, 40
 
 @dataclass(slots=True)
 class Timer:
-    """Seconds of each part, in order."""
+    """Times the parts of the demo: seconds of each, in order."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -47,9 +47,9 @@ class Timer:
 
 
 def main() -> None:
-    """Run every part once and print what came out."""
+    """Run every part once and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of supported data (or of such folders): train on it too")
+    parser.add_argument("--data", type=Path, help="folder of supported data, or of such folders, to use as well")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
     terminal.add_verbose(parser)
     arguments = parser.parse_args()
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
-    """The recipe with the real sources of `folder` ingested: posed ones get half of the stream, others are asked."""
+    """Recipe with the sources of `folder` ingested: posed ones get half of the stream, others are only evaluated."""
     weights = {name: source.weight for name, source in recipe.sources.items()}
     real: dict[str, SourceConfig] = {}
     for name, path in find_sources(folder):
@@ -101,7 +101,7 @@ def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
 
 
 def show_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> None:
-    """A table of what there is to train on."""
+    """Print a table of the sources."""
     table = Table()
     for column in ("source", "role", "weight", "training frames", "held-out frames"):
         table.add_column(column)
@@ -112,7 +112,7 @@ def show_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> None:
 
 
 def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], timer: Timer, runs_dir: Path) -> None:
-    """The closing table."""
+    """Print the table of results."""
     metrics = result.metrics
     table = Table(title="demo", show_header=False)
     table.add_row("loss, first → last", f"{metrics['loss_first']:.3f} → {metrics['loss_last']:.3f}")

@@ -1,4 +1,4 @@
-"""Can a source be trusted? `python jobs/doctor.py URI_OR_FOLDER [--split eval] [--samples N] [--sheet FILE.png]`."""
+"""Check the data of a source: `python jobs/doctor.py URI_OR_FOLDER [--split eval] [--samples N] [--sheet FILE.png]`."""
 
 import argparse
 import json
@@ -33,12 +33,12 @@ from vlm3.storage.store import open_store
 STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.CANNOT_TELL: "dim"}
 SHEET_FRAMES = 8
 TOLERATED = 0.1
-"""Share of bad frames that an ingest leaves out; what was ingested has been checked and holds none."""
+"""Share of bad frames tolerated in foreign data, since an ingest leaves them out; an ingested source must have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A source as far as it was read."""
+    """A source under examination: its name, the samples read, and the findings so far."""
 
     name: str
     groups: list[Group]
@@ -46,19 +46,19 @@ class Patient:
 
 
 def main() -> None:
-    """Parse the command line, examine, print the table, write sheet and JSON; exit with 1 where a check failed."""
+    """Parse the command line, examine, print the table, write sheet and JSON; exit with 1 if a check failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="an ingested source (folder or s3://bucket/prefix), or a folder to be ingested")
     parser.add_argument(
-        "--split", choices=[split.value for split in Split], help="of an ingested source (default: train)"
+        "--split", choices=[split.value for split in Split], help="split of an ingested source (default: train)"
     )
     parser.add_argument("--samples", type=int, default=96, metavar="N", help="frames to look at (default: 96)")
     parser.add_argument(
         "--focal", type=float, default=1000.0, metavar="PX", help="focal_px of the recipe (default: 1000)"
     )
-    parser.add_argument("--full", action="store_true", help="look at every shard and its checksum")
+    parser.add_argument("--full", action="store_true", help="check every shard and its checksum")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a picture of samples")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings for machines")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings as JSON")
     arguments = parser.parse_args()
     terminal.start()
     if arguments.samples < 2 or not 0 < arguments.focal < 1e5:
@@ -79,10 +79,11 @@ def main() -> None:
 
 
 def examine(source: str, split: Split | None, samples: int, *, full: bool) -> Patient:
-    """Read samples of a source, with all findings but those on what frames say of each other.
+    """Read samples of a source, with the findings of all checks except those of its geometry.
 
     Raises:
-        DataError: nothing to examine is there.
+        ConfigError: `split` or `full` is given for a source that is not ingested.
+        DataError: there is nothing to examine.
         StorageError: the store does not answer.
     """
     store = open_store(source)
@@ -135,7 +136,7 @@ def _shown(groups: Iterable[Group], total: int | None) -> Iterator[Group]:
 
 
 def _samples(groups: list[Group]) -> Iterator[tuple[Frame, Frame | None]]:
-    """Frames from all over, each with the frame of its group whose camera stands nearest."""
+    """Yield frames spread over all groups, each with the frame of its scene whose camera is nearest, if any."""
     frames = [(item, group) for group in groups for item in group if isinstance(item, Frame)]
     for frame, group in (frames[i] for i in spread(len(frames), SHEET_FRAMES)):
         yield frame, _neighbour(frame, [item for item in group if isinstance(item, Frame)])
@@ -152,7 +153,7 @@ def _neighbour(frame: Frame, others: list[Frame]) -> Frame | None:
 
 
 def table(name: str, findings: Iterable[Finding]) -> Table:
-    """One row a check."""
+    """Table of the findings, one row per check."""
     rows = Table("check", "verdict", "figure", "what to do", title=f"source {name}", title_justify="left")
     for finding in findings:
         verdict = Text(finding.verdict.value, STYLES[finding.verdict])

@@ -17,14 +17,14 @@ from vlm3.storage.store import open_store
 
 
 def main() -> None:
-    """Parse the command line, ingest every source found, print what came out."""
+    """Parse the command line, ingest every source found, print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a source (frames.json or JSON lines), or a folder of sources")
     parser.add_argument("--to", metavar="URI", help="local folder or s3://bucket/prefix (default: RUNS/data/NAME)")
-    parser.add_argument("--source", metavar="NAME", help="name of the source (default: the folder's)")
-    parser.add_argument("--role", choices=("train", "eval"), help="eval: held out whole, cannot be given weight")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. clip_frames=32")
-    parser.add_argument("--replace", action="store_true", help="ingest anew although the source is there")
+    parser.add_argument("--source", metavar="NAME", help="name of the source (default: the folder's name)")
+    parser.add_argument("--role", choices=("train", "eval"), help="eval: the whole source is held out, never trained")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option, e.g. clip_frames=32")
+    parser.add_argument("--replace", action="store_true", help="ingest again even if the source is there")
     parser.add_argument("--runs", type=Path, help="folder of runs (default: $VLM3_RUNS or ./runs)")
     terminal.add_verbose(parser)
     arguments = parser.parse_args()
@@ -43,7 +43,7 @@ def main() -> None:
     readers = [open_reader(path, name) for name, path in found]
     places = [place(arguments.to, reader.source, len(readers), arguments.runs) for reader in readers]
     for uri in places:
-        open_store(uri).check()  # a wrong bucket costs no start of Ray
+        open_store(uri).check()  # before Ray starts, so that a wrong bucket is reported at once
     terminal.keep_log(runs_folder(arguments.runs) / "ingest" / source_name(folder.resolve()) / "log")
     with going_on(lambda: "the same command starts again; what is whole stays as it is"):
         connect()
@@ -52,14 +52,14 @@ def main() -> None:
 
 
 def place(to: str | None, name: str, sources: int, runs: Path | None) -> str:
-    """Where a source goes: one goes to URI itself, several below it."""
+    """Folder or s3:// prefix of a source: `to` itself if it is the only source, else NAME below `to`."""
     if to is None:
         return str(runs_folder(runs) / "data" / name)
     return to if sources == 1 else f"{to.rstrip('/')}/{name}"
 
 
 def report(done: IngestReport, role: str) -> None:
-    """Print what an ingest left behind, and how a recipe uses it."""
+    """Print what the source now holds, and how a recipe uses it."""
     table = Table(title=f"source {done.source}" + (" (was there already)" if done.reused else ""), show_header=False)
     for split, clips in done.clips.items():
         table.add_row(f"{split} clips (frames)", f"{clips} ({done.frames[split]})")

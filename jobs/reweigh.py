@@ -18,7 +18,7 @@ from vlm3.train.progress import SUMMARY_FILE
 
 
 def main() -> None:
-    """Parse the command line, ask the run, print from where on the new weights hold."""
+    """Parse the command line, ask the run, print from which position the new weights hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="name of the run, as jobs/train.py was given or printed it")
     parser.add_argument(
@@ -40,10 +40,10 @@ def main() -> None:
 
 
 def parse_weights(assignments: Sequence[str]) -> dict[str, float]:
-    """Weights of `--set` arguments.
+    """Component → weight from `--set` arguments.
 
     Raises:
-        ConfigError: one is not source/task=number.
+        ConfigError: an argument is not source/task=number.
     """
     weights = {}
     for assignment in assignments:
@@ -58,10 +58,10 @@ def parse_weights(assignments: Sequence[str]) -> dict[str, float]:
 
 
 def running_plan(run_dir: Path) -> MixturePlan:
-    """The plan of a run that may still be going on.
+    """The plan of a run that has not ended.
 
     Raises:
-        ConfigError: there is no such run, or it has ended.
+        ConfigError: there is no such run, it has ended, or it has not read samples yet.
     """
     if not run_dir.is_dir():
         names = [folder.name for folder in run_dir.parent.glob("*")]
@@ -75,7 +75,7 @@ def running_plan(run_dir: Path) -> MixturePlan:
 
 
 def report(run_dir: Path, outcome: WeightsOutcome | None, timeout_s: float) -> None:
-    """Print where the new weights begin and the shares around it.
+    """Print the position at which the new weights begin, and the shares before and after it.
 
     Raises:
         ConfigError: the request was refused, or is not answered yet.

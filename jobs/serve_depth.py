@@ -1,4 +1,4 @@
-"""Answer over HTTP: `python jobs/serve_depth.py [--model URI] [--host 127.0.0.1] [--port 8000] [--runs DIR]`."""
+"""Serve a model over HTTP: `python jobs/serve_depth.py [--model URI] [--host 127.0.0.1] [--port 8000] [--runs DIR]`."""
 
 import argparse
 import signal
@@ -43,7 +43,7 @@ def main() -> None:
         tracking=TrackingConfig(uri=arguments.tracking_uri),
         device=arguments.device,
     )
-    # A wrong name and a port that is taken cost no start of Ray.
+    # Checked before Ray starts, so that a wrong model or a port in use is reported at once.
     if starts_its_own():
         require_free_port(arguments.host, arguments.port)
     config.resolve()
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def example(model: str, url: str, runs_dir: Path) -> str:
-    """What to type to get an answer; leaves the image that it speaks of in the runs folder."""
+    """Text with commands that get an answer; writes the image that they use to the runs folder."""
     rooms = RoomsReader(RoomsConfig(scenes=1, frames_per_scene=1))
     frame = next(frame for frame in rooms.frames(rooms.scenes()[0]) if isinstance(frame, Frame))
     folder = runs_dir / "served"

@@ -19,7 +19,7 @@ DEFAULT_RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
 
 
 def main() -> None:
-    """Parse the command line, train, print what came out."""
+    """Parse the command line, train, print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "recipe", nargs="?", type=Path, default=DEFAULT_RECIPE, help="YAML recipe (default: rendered rooms)"
@@ -54,7 +54,7 @@ def main() -> None:
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
     terminal.keep_log(runs_dir / "train" / name / "log")
-    # Takes seconds, which nobody wants to wait for who misspelt a key.
+    # Imported here because it takes seconds: a misspelt key is reported at once.
     from pipelines.run_file import RUN_FILE
     from pipelines.train import run_training
 

@@ -20,14 +20,14 @@ def main() -> None:
     """Parse the command line, search, print the table and how to use the winner."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "search", nargs="?", type=Path, default=DEFAULT_SEARCH, help="YAML search (default: rendered rooms)"
+        "search", nargs="?", type=Path, default=DEFAULT_SEARCH, help="YAML file of the search (default: rendered rooms)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the search, e.g. trials=20"
     )
-    parser.add_argument("--recipe", type=Path, help="search this recipe instead of the one that the search names")
+    parser.add_argument("--recipe", type=Path, help="use this recipe instead of the one named in the search file")
     parser.add_argument("--name", help="name of the search (default: the recipe's name and the time)")
-    parser.add_argument("--resume", metavar="NAME", help="go on with this search; finished trials are kept")
+    parser.add_argument("--resume", metavar="NAME", help="continue this search; finished trials are kept")
     parser.add_argument("--runs", type=Path, default=None, help="folder of runs (default: $VLM3_RUNS or ./runs)")
     terminal.add_verbose(parser)
     arguments = parser.parse_args()
@@ -40,7 +40,7 @@ def main() -> None:
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
     terminal.keep_log(runs_dir / "search" / name / "log")
-    # Takes seconds, which nobody wants to wait for who misspelt a key.
+    # Imported here because it takes seconds: a misspelt key is reported at once.
     from pipelines.search import STATE_FILE, run_search
 
     begun = runs_dir / "search" / name / STATE_FILE
@@ -57,10 +57,10 @@ def main() -> None:
 
 
 def load_search(path: Path, overrides: list[str]) -> SearchConfig:
-    """Read a search, then `key=value` overrides.
+    """Read the file of a search, and apply `key=value` overrides.
 
     Raises:
-        ConfigError: naming file, key, what was expected and the nearest valid key.
+        ConfigError: a key or value is wrong; the message names file, key, what was expected and the nearest valid key.
     """
     data = load_yaml(path)
     if not isinstance(data, dict):

@@ -2,7 +2,7 @@
 
 import os
 
-# Ray reads its settings once, when it is imported, and every module of this package comes after this one.
+# Ray reads its settings once, when it is imported; this file runs before every module of this package.
 # With its default poll of 2 s, Ray Train loses a checkpoint reported just before a crash.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 if not os.environ.get("RAY_ADDRESS"):

@@ -1,4 +1,4 @@
-"""Who is measured: a model by directory, registry, hub or endpoint, or a file of predictions."""
+"""What is measured: a model by directory, registry, hub or endpoint, or a file of predictions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,33 +21,33 @@ from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.registry import ResolvedModel, resolve
 
 READING = 2
-"""Raised when answers are bounded or read in another way: those that were kept before are not mixed with new ones."""
+"""Version of how answers are bounded and read; raised at each change, so that kept answers never mix with new ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryAnswerer:
-    """A model in a directory that every node sees."""
+    """A model in a directory that every node can read."""
 
     directory: Path
     ask: AskSpec
     device: str
     version: ResolvedModel | None
-    """The registered version, if it is one."""
+    """The registered version; None for a model that is not registered."""
 
     @property
     def identity(self) -> str:
-        """Names the weights' files and the way of asking."""
+        """Hash of the directory's files, the device and the way of asking."""
         files = [path for path in visible(self.directory.iterdir()) if path.is_file()]
         state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return _hash(f"{state} {self.device} {_way(self.ask)}")
 
     def check(self) -> Callable[[Item], None]:
-        """What refuses an item that cannot be shown to the model, by DataError."""
+        """A function that raises DataError for an item that cannot be shown to the model."""
         bounds = VisionSpec.from_directory(self.directory).bounds
         return partial(check_shown, ask=self.ask, bounds=bounds)
 
     def build(self, threads: int) -> Answerer:
-        """Load the weights, for `threads` of torch."""
+        """Load the weights; torch computes with `threads` threads."""
         import torch
 
         from vlm3.infer.local_model import LocalModel
@@ -65,32 +65,32 @@ class EndpointAnswerer:
 
     @property
     def identity(self) -> str:
-        """Names the server's model and the way of asking; a server that has moved is the same."""
+        """Hash of the server's model, its bounds on images and the way of asking; its address does not count."""
         return _hash(f"{self.endpoint.model} {self.endpoint.bounds} {_way(self.ask)}")
 
     def check(self) -> Callable[[Item], None]:
-        """As of `DirectoryAnswerer`."""
+        """A function that raises DataError for an item that cannot be shown to the model."""
         return partial(check_shown, ask=self.ask, bounds=self.endpoint.bounds)
 
     def build(self, threads: int) -> Answerer:
-        """Connect; the server computes."""
+        """Wrap the endpoint; the server computes, whatever `threads` is."""
         return TextAnswerer(Predictor(EndpointModel(self.endpoint), self.ask))
 
 
 @dataclass(frozen=True, slots=True)
 class FileAnswerer:
-    """Predictions that were made elsewhere."""
+    """A file of predictions that were made elsewhere."""
 
     path: Path
 
     @property
     def identity(self) -> str:
-        """Names the file as it is."""
+        """Hash of the file's path, size and time of change."""
         state = self.path.stat()
         return _hash(f"{self.path} {state.st_size} {state.st_mtime_ns}")
 
     def check(self) -> Callable[[Item], None]:
-        """Nothing is shown to a file."""
+        """A function that accepts every item: nothing is shown to a file."""
         return _all_good
 
     def build(self, threads: int) -> Answerer:
@@ -104,16 +104,16 @@ AnswererSource = DirectoryAnswerer | EndpointAnswerer | FileAnswerer
 def answerer_source(
     model: str, endpoint_model: str | None, ask_file: Path | None, device: str, uri: str, runs_dir: Path
 ) -> AnswererSource:
-    """Find who is meant.
+    """Find the model or file that a user names.
 
     Args:
         model: an exported directory, `models:/NAME@ALIAS`, `hub:ORGANISATION/NAME`, an `http(s)://…/v1` endpoint, or a
             `.parquet` file of predictions.
-        endpoint_model: what an endpoint calls its model.
+        endpoint_model: name of the model on the endpoint's server.
         ask_file: YAML that says how to ask; default: what a model's directory says, else our own wordings.
         device: `cpu` or `cuda`, for models that are loaded here.
         uri: MLflow store of registered models.
-        runs_dir: where registered models are kept once fetched.
+        runs_dir: the runs folder, where fetched models are kept.
 
     Raises:
         ConfigError, DataError: there is no such model, or a flag does not go with it.
@@ -143,13 +143,13 @@ def answerer_source(
 
 
 def _way(ask: AskSpec) -> str:
-    """All that decides how questions are worded: also the shipped template sets that a spec only names."""
+    """Everything that decides how questions are worded and answers read, with the template sets that a spec names."""
     sets = [template_set(part.ask.templates).model_dump_json() for part in ask.parts]
     return f"{spec_json(ask)} {sets} {READING}"
 
 
 def _all_good(item: Item) -> None:
-    """Any item will do."""
+    """Accept any item."""
 
 
 def _hash(text: str) -> str:

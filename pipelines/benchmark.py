@@ -1,4 +1,4 @@
-"""An evaluation: benchmarks checked, asked about, scored beside baselines, and recorded."""
+"""An evaluation: benchmarks are checked, asked about, scored beside baselines, and recorded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ KIND: Literal["evaluation"] = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRequest:
-    """What is measured on what."""
+    """What an evaluation measures, and on which benchmarks."""
 
     name: str
-    """Of the evaluation; its folder below the runs folder."""
+    """Name of the evaluation and of its folder, `evaluation/NAME` in the runs folder."""
     model: str
-    """As the user called it, for the report."""
+    """The model as the user named it, for the report."""
     source: AnswererSource
     benchmarks: tuple[Benchmark, ...]
     runs_dir: Path
@@ -45,17 +45,17 @@ class BenchmarkRequest:
     replicas: Replicas
     allow_skip: bool = False
     limit: int | None = None
-    """Rows of each benchmark, spread evenly; None for all."""
+    """Number of rows of each benchmark, spread evenly; None for all."""
     seed: int = 0
 
 
 def run_benchmark(request: BenchmarkRequest) -> Report:
-    """Evaluate; answers, report and pictures are in the evaluation's folder and in MLflow.
+    """Evaluate; answers and report go to the evaluation's folder, and with pictures to MLflow.
 
-    Interrupted, it goes on where it was when it is called again with the same request.
+    After an interruption, a call with the same request continues where the last one stopped.
 
     Raises:
-        DataError: rows of a benchmark are bad and skipping is not allowed; nothing can be asked.
+        DataError: rows of a benchmark are bad and skipping is not allowed, or nothing can be asked.
         UserError: the model cannot be asked, or the folder holds another evaluation.
     """
     with only_driver(request.runs_dir, KIND, request.name):
@@ -93,9 +93,9 @@ def run_benchmark(request: BenchmarkRequest) -> Report:
 
 
 def _check(benchmark: Benchmark, request: BenchmarkRequest) -> Checked:
-    """Read every row once and see whether its images can be shown, before anything is asked.
+    """Read every row once and check that its images can be shown, before anything is asked.
 
-    An evaluation that ends in an error after hours helps nobody.
+    An evaluation would otherwise end in an error after hours of asking.
     """
     rows = _spread(benchmark.rows(), request.limit)
     found, check = [], request.source.check()

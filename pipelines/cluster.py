@@ -1,4 +1,4 @@
-"""Join the Ray cluster we are in, or start a private one on loopback."""
+"""Join the Ray cluster that RAY_ADDRESS names, or start a private one on loopback."""
 
 import atexit
 import logging
@@ -21,30 +21,30 @@ log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
 GCS_PORT = "RAY_GCS_SERVER_PORT"
 PROXY_PATIENCE_S = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
-"""Ray Serve starts its proxy anew when it is not there after 5 s, and gives it up in the end: on a busy machine that is
-how long one takes."""
+"""By default Ray Serve restarts a proxy that is not ready after 5 s, and gives up in the end. On a busy machine a proxy
+takes that long."""
 MIN_LOGICAL_CPUS = 4
 KNOCK_TIMEOUT_S = 5
 FOLDER = "RAY_TMPDIR"
 SHORT_FOLDER = Path("/tmp")
 PREFIX = "vlm3_"
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-"""The longest path of a socket that the system takes."""
+"""Longest path of a Unix socket that the system accepts."""
 
 
 def connect(num_cpus: int | None = None) -> None:
     """Connect this process to Ray; does nothing when it is connected already.
 
-    Where RAY_ADDRESS is set (by the user, or by Ray inside a submitted job) that cluster is joined. Otherwise a private
-    cluster starts on loopback, in its own folder below RAY_TMPDIR (default: the system's temporary folder, or /tmp
-    where that is too long a path for Ray's sockets), and ends with this process.
+    If RAY_ADDRESS is set (by the user, or by Ray inside a submitted job), that cluster is joined. Otherwise a private
+    cluster starts on loopback and ends with this process. It has its own folder below RAY_TMPDIR (default: the system's
+    temporary folder, or /tmp if that path is too long for Ray's sockets).
 
     Args:
-        num_cpus: logical CPUs of a private cluster. They bound how many tasks run at once, not how much each computes;
-            the default is the number of cores, at least 4, so that training workers and data tasks fit side by side.
+        num_cpus: logical CPUs of a private cluster. They bound how many tasks run at once, not how much each computes.
+            Default: the number of cores, at least 4, so that training workers and data tasks fit side by side.
 
     Raises:
-        ConfigError: no cluster answers at RAY_ADDRESS, or a private one has no folder.
+        ConfigError: no cluster answers at RAY_ADDRESS, or the folder of a private one cannot be made.
     """
     import ray
 
@@ -60,7 +60,7 @@ def connect(num_cpus: int | None = None) -> None:
 
 
 def starts_its_own() -> bool:
-    """Whether `connect` would start a private cluster: what this machine lacks, it would lack too."""
+    """Whether `connect` would start a private cluster, which has no more than this machine has."""
     import ray
 
     return not ray.is_initialized() and not os.environ.get(ADDRESS)
@@ -86,10 +86,10 @@ def _start(cpus: int) -> None:
 
 
 def new_folder() -> Path:
-    """A fresh folder for a private cluster, whose sockets lie some 60 bytes below it.
+    """Make a new folder for a private cluster; the paths of its sockets are some 60 bytes longer than its parent's.
 
     Raises:
-        ConfigError: RAY_TMPDIR is too long a path for sockets, or the folder cannot be made.
+        ConfigError: the path in RAY_TMPDIR is too long for sockets, or the folder cannot be made.
     """
     given = os.environ.get(FOLDER)
     parent = Path(given or tempfile.gettempdir()).absolute()
@@ -133,7 +133,7 @@ def _join(address: str) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep this process's handler of SIGTERM: Ray's would end it with exit code 15."""
+    """Keep this process's handler of SIGTERM: Ray's handler would end the process with exit code 15."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -144,12 +144,13 @@ def _own_signals() -> Iterator[None]:
 
 @contextmanager
 def _variables_of_processes(folder: Path) -> Iterator[None]:
-    """Start a cluster whose processes have its address in their environment, and patience with Ray Serve's proxy.
+    """Set the environment of a private cluster's processes while the block starts it.
 
-    Parts of Ray ask "the" cluster of their machine, such as the one that removes the placement groups of a training
-    whose controller died. Beside another Ray they would find that one, or none. The port is chosen here, since the
-    environment of a node's processes is what it is when the node starts. Ray's dashboard opens sockets in the temporary
-    folder as well: where that is too long a path, theirs is where the cluster's own folder is.
+    They get the cluster's address and a longer timeout for Ray Serve's proxy. Parts of Ray connect to whatever cluster
+    they find on their machine, for example the part that removes the placement groups of a training whose controller
+    died; beside another cluster they would find the wrong one, or none. The port is chosen here because the processes
+    of a node get their environment when the node starts. Ray's dashboard also opens sockets in the temporary folder: if
+    that path is too long, the parent of the cluster's folder serves as its temporary folder.
     """
     port = free_port()
     chosen = {name: os.environ.get(name, value) for name, value in PROXY_PATIENCE_S.items()}
@@ -170,7 +171,7 @@ def _variables_of_processes(folder: Path) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A loopback port that nothing uses at this moment."""
+    """Number of a loopback port that nothing uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -183,8 +184,8 @@ def _knock(address: str) -> None:
 
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdigit():
-        return  # "auto" and the like: Ray knows better
-    # Ray takes a loopback address to mean this machine, and may listen on its network address only.
+        return  # "auto" and the like, which Ray resolves itself
+    # To Ray a loopback address means this machine, and Ray may listen on the machine's network address only.
     hosts = [host, ray.util.get_node_ip_address()] if host in ("127.0.0.1", "localhost") else [host]
     for number, candidate in enumerate(hosts, start=1):
         try:
@@ -196,8 +197,8 @@ def _knock(address: str) -> None:
 
 
 def _quieten_ray_data() -> None:
-    """Ray Data's plans and notes go to its log file only; what it warns of is shown."""
-    import ray.data  # noqa: F401 - sets its loggers up
+    """Send Ray Data's plans and notes to its log file only; its warnings are still shown."""
+    import ray.data  # noqa: F401 - sets up its loggers
 
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):

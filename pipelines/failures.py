@@ -1,4 +1,4 @@
-"""The user's error inside Ray's: failures cross processes wrapped several layers deep."""
+"""Finds the user's error inside Ray's errors, which wrap it several layers deep on its way between processes."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from vlm3.errors import UserError
 
 
 def user_error(error: BaseException) -> UserError | None:
-    """The first UserError that `error` wraps (Ray task, worker group, controller), None if it is a bug."""
+    """The first UserError that `error` wraps (as a Ray task, worker group or controller does); None if it is a bug."""
     seen: set[int] = set()
     queue = [error]
     while queue:

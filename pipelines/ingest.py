@@ -32,27 +32,27 @@ log = get_logger(__name__)
 REPORT = "report.parquet"
 """Every rejected frame with its reason, beside the manifest."""
 OURS = re.compile(rf"{SHARD_NAME}|\.({SHARD_NAME}|{re.escape(MANIFEST)}|{re.escape(REPORT)})\.[0-9a-f]+\.tmp")
-"""Names that an ingest gives, and those of local files it had no time to finish."""
+"""Names of the shards that an ingest writes, and of unfinished temporary files that an interrupted one leaves."""
 GROUP = TypeAdapter(SceneGroup)
 RESULT = TypeAdapter(GroupResult)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest left behind."""
+    """What an ingest did, and what the source now holds."""
 
     source: str
     uri: str
     fingerprint: str
     reused: bool
-    """True when the source was there already and nothing was done."""
+    """True if the source was there already and nothing was done."""
     clips: dict[Split, int]
     frames: dict[Split, int]
-    """Rows of the shards; a frame that is in two clips counts twice."""
+    """Number of rows in the shards, by split; a frame that is in two clips counts twice."""
     shards: int
     size_bytes: int
     frames_read: int
-    """Frames read in this run, good and bad; 0 when reused."""
+    """Number of frames read in this run, good and bad; 0 if reused."""
     rejections: tuple[Rejection, ...]
     seconds: float
 
@@ -60,18 +60,17 @@ class IngestReport:
 def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool = False) -> IngestReport:
     """Write a source's shards and manifest on the connected Ray cluster.
 
-    The manifest is written last: an interrupted ingest leaves no source, and the next one clears its leftovers away. A
+    The manifest is written last: an interrupted ingest leaves no source, and the next one deletes its leftovers. A
     source that was ingested from the same scenes with the same config is left as it is. One writer per URI at a time.
 
     Args:
-        reader: where the frames come from; its files must be within reach of every node.
-        uri: local folder or `s3://bucket/prefix` of the source.
-        config: how it is cut into clips and shards.
-        replace: ingest although the source is there. Readers see the old shards until the new manifest is written.
+        reader: gives the frames; every node must be able to read its files.
+        uri: local folder or `s3://bucket/prefix` to write the source to.
+        config: how the source is cut into clips and shards.
+        replace: ingest even if the source is there. Readers see the old shards until the new manifest is written.
 
     Raises:
-        DataError: nothing usable to ingest, too many bad frames, or another source is there already; nothing is
-            committed.
+        DataError: there is no good frame, too many are bad, or another source is there already; nothing is committed.
         StorageError: the store does not answer.
     """
     started = time.monotonic()
@@ -113,7 +112,7 @@ def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool
 
 
 def _write_shards(writer: GroupWriter, groups: Sequence[SceneGroup]) -> list[GroupResult]:
-    """Every group's result, in order of split and number."""
+    """Results of all groups, in order of split and number."""
     if not groups:
         return []
     # Groups and results travel as JSON text: one row, one block, one task each.
@@ -134,7 +133,7 @@ def _write_shards(writer: GroupWriter, groups: Sequence[SceneGroup]) -> list[Gro
 
 
 def _shown(dataset: ray.data.Dataset, source: str, scenes: int) -> Iterator[GroupResult]:
-    """Results as they come, with a progress bar."""
+    """Yield results as they come, with a progress bar."""
     with Counting(f"ingest {source}: scene", scenes, lines=3) as counting:
         frames = rejected = 0
         for row in dataset.iter_rows():
@@ -169,7 +168,7 @@ def _require_good(
 
 
 def _clear(store: Store, manifest: Manifest | None) -> None:
-    """Remove shards that no manifest lists and files that were never finished."""
+    """Remove shards that the manifest does not list, and unfinished temporary files."""
     listed = {file.path for file in manifest.files} if manifest else set()
     for path in store.list():
         if OURS.fullmatch(path) and path not in listed:
@@ -188,7 +187,7 @@ def _scale(results: Sequence[GroupResult]) -> str:
 
 
 def _report(store: Store, manifest: Manifest, started: float) -> IngestReport:
-    """What is there now, as if nothing had been done."""
+    """Report on the source that is there, for an ingest that did nothing."""
     return IngestReport(
         source=manifest.info.source,
         uri=store.uri,

@@ -1,4 +1,4 @@
-"""Ctrl-C reaches our own code while Ray works."""
+"""Lets Ctrl-C reach our own code while Ray works."""
 
 import threading
 from collections.abc import Callable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 def interruptible(work: Callable[[], T]) -> T:
-    """The result of `work`, which runs in a thread of its own where this is the main thread.
+    """Run `work`, in a thread of its own if this is the main thread, and return its result.
 
-    Ray Train and Ray Tune take SIGINT over where they are started in the main thread, and then end the process with
-    exit code 0 or go on for a while. In another thread they leave it alone: Ctrl-C raises KeyboardInterrupt here, the
-    callers put away what they hold, and Ray's processes end with this one.
+    Ray Train and Ray Tune take over SIGINT if they are started in the main thread; Ctrl-C then ends the process with
+    exit code 0, or they go on for a while. In another thread they leave it alone: Ctrl-C raises KeyboardInterrupt here,
+    callers release what they hold, and Ray's processes end with this one.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()

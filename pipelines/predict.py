@@ -1,4 +1,4 @@
-"""Batch prediction: the rows of a benchmark over replicas of a model, with Ray Data; what is answered is kept."""
+"""Batch prediction with Ray Data: replicas of a model answer the rows of a benchmark, and answers are kept on disk."""
 
 import json
 import time
@@ -24,24 +24,25 @@ from vlm3.tasks import SCORED
 REQUEST_FILE = "request.json"
 PARTS = "parts"
 ROWS_A_BLOCK = 4
-"""Few, so that replicas end together."""
+"""Rows of a block; few, so that all replicas finish at about the same time."""
 KEEP_EVERY_S = 15.0
-"""Answers that a crash may cost."""
+"""Seconds between writes to disk: a crash loses at most the answers of this time."""
 _PART = pa.schema([("row", pa.string()), ("task", pa.string()), ("answers", pa.binary()), ("error", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """How much works side by side."""
+    """Number of replicas that work side by side, and the size of each."""
 
     count: int = 1
     cpus: float = 1.0
-    """Of each."""
+    """CPUs of each replica; its torch threads are the whole ones, at least 1."""
     gpus: float = 0.0
+    """GPUs of each replica."""
 
 
 class AnswerActor:
-    """One replica. A user's error comes back as data: Ray Data would lose it among its own."""
+    """One replica. It returns a UserError as data, because Ray Data would hide it among its own errors."""
 
     def __init__(self, benchmark: Benchmark, source: AnswererSource, threads: int) -> None:
         self._benchmark = benchmark
@@ -50,9 +51,10 @@ class AnswerActor:
         self._answerer: Answerer | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Rows named in; their answers out: a row for each table of each, an empty one where nothing is asked.
+        """Answer the rows of the benchmark that a block names.
 
-        The first error ends the block.
+        Each row gives one row of output per table of answers, or one without answers if nothing is asked about it. The
+        first UserError ends the block.
         """
         found: list[tuple[str, str, bytes, str | None]] = []
         for row in block["row"].to_pylist():
@@ -70,13 +72,13 @@ class AnswerActor:
 def predict(
     benchmark: Benchmark, rows: Sequence[str], source: AnswererSource, folder: Path, replicas: Replicas
 ) -> dict[str, AnswerTable]:
-    """Answers to rows of a benchmark, by task; on the connected Ray cluster.
+    """Answer rows of a benchmark on the connected Ray cluster; returns a table of answers per task.
 
-    Answers are kept in `folder` as they come: called again after an interruption it goes on with what is missing.
+    Answers are kept in `folder` as they come: a call after an interruption answers only the missing rows.
 
     Raises:
-        ConfigError: the folder holds answers of another model, to other data or asked otherwise.
-        UserError: the model cannot be asked, or a row is bad; what was answered until then is kept.
+        ConfigError: the folder holds answers of another model, about other data, or to questions asked differently.
+        UserError: the model cannot be asked, or a row is bad; the answers so far are kept.
     """
     _claim(folder, benchmark, source)
     done = _kept(folder)
@@ -108,7 +110,7 @@ def _answers(
 
 
 def _kept_in_time(folder: Path, blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The blocks, written to the folder every few seconds and at the end, also where that is an error.
+    """Yield the blocks, and write them to the folder every few seconds and at the end, even if that is an error.
 
     Raises:
         UserError: a replica met one.
@@ -154,7 +156,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _kept(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
-    """Row → its tables, packed, by task."""
+    """Answers in the folder: row → (task, packed table) of each of its tables."""
     found: dict[str, list[tuple[str, bytes]]] = {}
     for path in _parts(folder):
         part = pq.read_table(path)
@@ -166,7 +168,7 @@ def _kept(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
 
 
 def _joined(kept: dict[str, list[tuple[str, bytes]]], rows: Sequence[str]) -> dict[str, AnswerTable]:
-    """In the order of the rows, whichever replica was faster."""
+    """Join the tables of each task in the order of `rows`, whichever replica was faster."""
     by_task: dict[str, list[AnswerTable]] = {}
     for row in rows:
         for task, packed in kept[row]:

@@ -16,29 +16,29 @@ from vlm3.train.progress import Progress as RunProgress
 
 POLL_S = 0.5
 BAR_WIDTH = 14
-"""Leaves room for the figures in a terminal of 100 columns."""
+"""Characters; leaves room for the figures in a terminal of 100 columns."""
 
 
 @dataclass(slots=True)
 class Counting:
-    """A bar that its owner moves."""
+    """Progress of counted work: a bar on a terminal, lines elsewhere. Its owner reports what is done."""
 
     what: str
     total: int
     done: int = 0
     figures: str = ""
-    """Beside the numbers, such as how many rows were bad."""
+    """Text shown beside the numbers, for example how many rows were bad."""
     lines: int = 10
-    """Elsewhere than on a terminal."""
+    """How many lines to print over the whole work if there is no terminal."""
     _bar: Progress | None = field(init=False, default=None)
     _next: int = field(init=False, default=0)
     _told: int = field(init=False, default=-1)
 
     def __enter__(self) -> Self:
-        """Show it."""
+        """Show the bar."""
         self._told = self.done
         if terminal.err().is_terminal:
-            # What libraries print meanwhile goes to the log, not above the bar; with --verbose it does go there.
+            # What libraries print meanwhile goes to the log; with --verbose it appears above the bar.
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(BAR_WIDTH),
@@ -55,11 +55,11 @@ class Counting:
         return self
 
     def add(self, count: int, figures: str = "") -> None:
-        """So many more are done."""
+        """Count `count` more as done."""
         self.reach(self.done + count, figures)
 
     def reach(self, done: int, figures: str = "") -> None:
-        """So many are done."""
+        """Set how many are done in all."""
         self.done, self.figures = done, figures
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, figures=figures)
@@ -70,7 +70,7 @@ class Counting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave it as it stands."""
+        """Stop the bar as it stands."""
         if self._bar is not None:
             self._bar.stop()
         elif self._told != self.done and error is None:
@@ -83,12 +83,12 @@ class Counting:
 
 @contextmanager
 def watching(what: str, total: int, look: Callable[[], tuple[int, str] | None]) -> Iterator[None]:
-    """Show how far work is that goes on while the block runs.
+    """Show the progress of work that goes on elsewhere while the block runs.
 
     Args:
-        what: is done.
-        total: of it.
-        look: how much is done and the figures to show; None while there is nothing to tell.
+        what: name of the work and its unit, for example "training: step".
+        total: how many units there are.
+        look: returns how many are done and the figures to show; None while nothing is known.
     """
     stop = threading.Event()
 
@@ -124,7 +124,7 @@ def progress_bar(run_dir: Path, total_steps: int) -> Iterator[None]:
 
 
 def figures(now: RunProgress) -> str:
-    """What matters of a run at a glance."""
+    """The most important figures of a run, as short text."""
     if now.activity != TRAINING:
         return f"loss {now.loss:.3f}  {now.activity}"
     return f"loss {now.loss:.3f}  {now.samples_per_s:.0f} samples/s  waiting for data {now.data_wait_share:.0%}"

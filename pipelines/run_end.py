@@ -1,4 +1,4 @@
-"""The end of a training run: what it leaves is registered, and the best version becomes the champion."""
+"""The end of a training run: its export is registered, and the best version becomes the champion."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +21,19 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a finished run leaves."""
+    """Results of a finished run."""
 
     run_id: str
     metrics: dict[str, float]
     export_dir: Path
     version: int | None
-    """Registered model version, None when not registered."""
+    """Registered model version; None if not registered."""
     promoted: bool
-    """True when the alias `champion` moved to this version."""
+    """True if the alias `champion` moved to this version."""
 
 
 def is_trained(run_dir: Path, recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> bool:
-    """Whether all steps of a run are done, and its export and figures are there; workers write the figures last."""
+    """Whether all steps of a run are done and its figures are there; workers write them last, after the export."""
     saved = latest_checkpoint(run_dir)
     if saved is None or read_state(saved).step < recipe.train.steps or not (run_dir / SUMMARY_FILE).is_file():
         return False
@@ -44,7 +44,7 @@ def is_trained(run_dir: Path, recipe: Recipe, evaluated: tuple[ShardedSource, ..
 def complete(
     recipe: Recipe, request: RunRequest, run_dir: Path, run_id: str, evaluated: tuple[ShardedSource, ...]
 ) -> TrainResult:
-    """Register what a run left that was stopped before it could; otherwise there is nothing to do."""
+    """Register the export of a trained run that was stopped before it could; does nothing if that is not needed."""
     metrics, export_dir = read_summary(run_dir), run_dir / EXPORT_FOLDER
     version = version_of_run(recipe.tracking, tracking_uri(recipe.tracking, request.runs_dir), run_id)
     if version is not None or not request.register or _decisive(recipe, evaluated) is None:
@@ -64,7 +64,7 @@ def finish(
     export_dir: Path,
     evaluated: tuple[ShardedSource, ...],
 ) -> TrainResult:
-    """Register an export with its score, where that is wanted and something was evaluated; promote it if it is better.
+    """Register an export with its score if the request wants it and a source was evaluated; promote it if it is better.
 
     Raises:
         DataError: there is no export.
@@ -75,7 +75,7 @@ def finish(
         uri = tracking_uri(recipe.tracking, request.runs_dir)
         fingerprint = next(source.fingerprint for source in evaluated if source.name == primary)
         evaluation = recipe.evaluation
-        # Not in the summary of a run that an earlier version ended.
+        # The summary lacks it if an earlier version of this package finished the run.
         left_out = int(metrics.get(f"eval/{primary}/not_asked_count", 0))
         asked = evaluation_identity(fingerprint, evaluation.images, evaluation.points, recipe.seed, left_out)
         version = register(recipe.tracking, uri, run.run_id, export_dir, metric, metrics[metric], asked)
@@ -88,6 +88,6 @@ def _primary(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None
 
 
 def _decisive(recipe: Recipe, evaluated: tuple[ShardedSource, ...]) -> str | None:
-    """Name of the metric that decides about the champion; None where nothing is evaluated."""
+    """Name of the metric that decides about the champion; None if nothing is evaluated."""
     primary = _primary(recipe, evaluated)
     return None if primary is None else f"eval/{primary}/{IN_LOOP.table.headlines[0].metric}"

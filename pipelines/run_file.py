@@ -1,4 +1,4 @@
-"""What a run's folder says about the run: who may go on with it, and what its scores are of."""
+"""The run file in a run's folder: which recipe may continue the run, and what its scores were measured on."""
 
 import json
 from pathlib import Path
@@ -14,17 +14,19 @@ from vlm3.train.resume import discard_incomplete
 log = get_logger(__name__)
 RUN_FILE = "run.json"
 PADDED = "padded"
-"""How images end on whole tokens. Earlier versions cut them, and their runs do not say."""
+"""How images are fitted to whole tokens. Earlier versions cropped them, and their run files do not record it."""
 
 
 def claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
-    """Make the run's name ours: a new one must be unused, a resumed one must have been started by the same recipe.
+    """Check that the run may start: a new name must be unused, a resumed run must be of the same recipe.
+
+    Incomplete checkpoints of a resumed run are removed.
 
     Returns:
-        The MLflow run to continue, None for a new one.
+        Id of the MLflow run to continue; None for a new one.
 
     Raises:
-        ConfigError: a new run has the name of another.
+        ConfigError: a new run has the name of an existing one.
         CheckpointError: there is no such run to continue, or another recipe started it.
     """
     run_file = run_dir / RUN_FILE
@@ -52,14 +54,14 @@ def claim(run_dir: Path, recipe: Recipe, request: RunRequest) -> str | None:
 
 
 def write_run_file(run_dir: Path, run_id: str, recipe: Recipe) -> None:
-    """Say, atomically, which MLflow run of which recipe the folder is of."""
+    """Record in the folder which MLflow run and which recipe it belongs to; atomic."""
     state = {"run_id": run_id, "recipe_fingerprint": recipe.fingerprint(), "evaluation": _asked(recipe)}
     state["images"] = PADDED
     open_store(str(run_dir)).write_atomic(RUN_FILE, json.dumps(state).encode())
 
 
 def tell_of_cut_images(run_dir: Path) -> None:
-    """Warn that a run which an earlier version started goes on with other pixels."""
+    """Warn if an earlier version started the run: it continues with other pixels."""
     if json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("images") != PADDED:
         log.warning(
             "%s: this run began with images cut down to whole tokens; from here on they are filled up to them, as in"
@@ -69,10 +71,10 @@ def tell_of_cut_images(run_dir: Path) -> None:
 
 
 def require_same_scores(run_dir: Path, recipe: Recipe, request: RunRequest) -> None:
-    """Refuse to take a run's scores for those of a recipe that would have asked otherwise.
+    """Refuse to register a run's scores under a recipe that evaluates other numbers of images or points.
 
     Raises:
-        CheckpointError: saying what the run asked, or that this is not recorded.
+        CheckpointError: the recipe differs from what the run evaluated, or that is not recorded.
     """
     asked = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8")).get("evaluation")
     if asked is None:
@@ -88,5 +90,5 @@ def require_same_scores(run_dir: Path, recipe: Recipe, request: RunRequest) -> N
 
 
 def _asked(recipe: Recipe) -> dict[str, int]:
-    """What scores depend on that may differ between a run and its continuation."""
+    """Settings on which scores depend and which may differ between a run and its continuation."""
     return {"images": recipe.evaluation.images, "points": recipe.evaluation.points}

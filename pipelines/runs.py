@@ -18,7 +18,7 @@ VARIABLE = "VLM3_RUNS"
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Where a run lives and what becomes of it."""
+    """A run to start or to continue: its name and place, and whether its model is registered."""
 
     name: str
     runs_dir: Path
@@ -31,8 +31,8 @@ class RunRequest:
 def runs_folder(given: Path | None = None) -> Path:
     """The runs folder, made if missing: `given`, else $VLM3_RUNS, else ./runs.
 
-    In a job submitted with `--working-dir` the current folder is Ray's temporary copy, which goes with its node's
-    session; runs then go to ~/.vlm3/runs, and the log says so.
+    In a job submitted with `--working-dir` the current folder is Ray's temporary copy, which is deleted when Ray stops
+    on the node; runs then go to ~/.vlm3/runs, and the log says so.
     """
     named = given or os.environ.get(VARIABLE)
     folder = Path(named) if named else _default()
@@ -43,9 +43,9 @@ def runs_folder(given: Path | None = None) -> Path:
 
 @contextmanager
 def only_driver(runs_dir: Path, kind: str, name: str) -> Iterator[None]:
-    """Hold a run's name while it is driven: two drivers would spoil each other's checkpoints.
+    """Lock a run's name while the block runs: two drivers would overwrite each other's checkpoints.
 
-    The lock goes with its process, however that ends.
+    The lock is released when its process ends, however it ends.
 
     Raises:
         ConfigError: another process drives the run.
@@ -62,7 +62,7 @@ def only_driver(runs_dir: Path, kind: str, name: str) -> Iterator[None]:
                 " another --name"
             ) from None
         except OSError as error:
-            # Some shared file systems have none: not worth refusing to train.
+            # Some shared file systems have no locks, which is no reason to refuse to train.
             log.warning("%s cannot be locked (%s): take care that run %s is driven only once", file, error, name)
         held.truncate(0)
         held.write(f"process {os.getpid()} on {socket.gethostname()}")

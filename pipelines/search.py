@@ -1,4 +1,4 @@
-"""A mixture search: short trainings of one recipe under different weights, in one MLflow tree, and the best mixture."""
+"""A mixture search: short trainings of one recipe with different weights, in one MLflow tree, to find the best one."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ STATE_FILE = "search.json"
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search leaves."""
+    """Results of a search."""
 
     run_id: str
     folder: Path
@@ -46,7 +46,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class RecipeTrial:
-    """Trains the recipe with other weights; pickled into each trial's process."""
+    """Function that trains the recipe with the weights of one trial; pickled into each trial's process."""
 
     recipe: Recipe
     config: SearchConfig
@@ -55,8 +55,8 @@ class RecipeTrial:
     run_id: str
 
     def __call__(self, number: int, weights: dict[str, float]) -> TrialOutcome:
-        """Train, read the metric, and remove the trial's weights and checkpoints: only what it measured is kept."""
-        configure("WARNING")  # the search tells what its trials reach
+        """Train, read the metric, and remove the trial's folder: only its score and its MLflow run are kept."""
+        configure("WARNING")  # the search itself logs the scores of its trials
         name = f"{self.name}-{number:03d}"
         recipe = trial_recipe(self.recipe, self.config, weights)
         request = RunRequest(name, self.runs_dir, kind="trial", parent_run_id=self.run_id, register=False)
@@ -67,17 +67,17 @@ class RecipeTrial:
 
 
 def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, resume: bool = False) -> SearchResult:
-    """Search the mixture weights of a recipe; joins or starts a Ray cluster once all that can be refused is checked.
+    """Search the mixture weights of a recipe; joins or starts a Ray cluster once everything is checked.
 
     Args:
         config: what to try.
         recipe: what every trial trains.
-        name: of the search; its folder is `search/NAME` in the runs folder.
+        name: name of the search; its folder is `search/NAME` in the runs folder.
         runs_dir: the runs folder.
-        resume: go on with the search of that name; settled trials are kept.
+        resume: continue the search of that name; its finished trials are kept.
 
     Raises:
-        UserError: configuration, data or every single trial is at fault.
+        UserError: configuration or data are wrong, or every trial failed.
     """
     space = MixtureSpace.of(
         {source: entry.weight for source, entry in recipe.sources.items()}, config.sources, config.floor
@@ -88,7 +88,7 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
     folder = runs_dir / SEARCH_FOLDER / name
     identity = _identity(config, recipe)
     known = _claim(folder, identity, resume)
-    open_sources(recipe, runs_dir)  # renders what is missing once, before trials would each do it
+    open_sources(recipe, runs_dir)  # renders what is missing once; otherwise each trial would do it
     run_id = known.run_id if known else None
     with start_run(recipe.tracking, runs_dir, name, "search", run_id=run_id) as run:
         run.params({"search": config.model_dump(mode="json"), "recipe": recipe.plain()}, artifact="search.yaml")
@@ -104,7 +104,7 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
 
 
 def trial_recipe(recipe: Recipe, config: SearchConfig, weights: dict[str, float]) -> Recipe:
-    """The recipe of a trial: other weights, few steps, one evaluation at the end.
+    """The recipe of a trial: its own weights, few steps, one evaluation at the end.
 
     Raises:
         ConfigError: an override does not fit the recipe.
@@ -113,7 +113,7 @@ def trial_recipe(recipe: Recipe, config: SearchConfig, weights: dict[str, float]
     data["evaluation"]["every_steps"] = config.steps
     data["train"] |= {"steps": config.steps, "checkpoint_every_steps": config.steps, "gallery_samples": 0}
     if config.max_concurrent > 1:
-        # Actors keep their CPUs to the end of a run: the next trial would wait for those of the first.
+        # Actors keep their CPUs until their run ends, so a second trial would wait for the first to finish.
         data["stream"]["decode"] |= {"pool": "tasks", "actors": None}
     data = apply_overrides(data, config.overrides)
     for source, weight in weights.items():
@@ -122,7 +122,7 @@ def trial_recipe(recipe: Recipe, config: SearchConfig, weights: dict[str, float]
 
 
 class _Journal:
-    """Keeps the state file up to date and says how the search goes."""
+    """Keeps the state file up to date and logs finished trials."""
 
     def __init__(self, state: SearchState, path: Path) -> None:
         self.state, self._path = state, path
@@ -130,10 +130,10 @@ class _Journal:
         state.write(path)
 
     def __enter__(self) -> None:
-        """The search goes on."""
+        """Begin the search; nothing to prepare."""
 
     def __exit__(self, *error: object) -> None:
-        """The search is over, or was interrupted: trials that die with it have not failed, they are to be repeated."""
+        """Take no more updates: trials that an interruption ends have not failed, and will be repeated."""
         self._closed = True
 
     def update(self, trials: Sequence[Trial]) -> None:
@@ -148,7 +148,7 @@ class _Journal:
 
 
 def _reached(journal: _Journal, config: SearchConfig, trials_dir: Path, name: str) -> tuple[int, str]:
-    """Steps of all trials so far, and how the trials that run at the moment do."""
+    """Number of steps done in all trials, and text on the progress of those that are running."""
     trials = journal.state.trials
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     now = {trial.number: read_progress(trials_dir / f"{name}-{trial.number:03d}") for trial in running}
@@ -186,7 +186,7 @@ def _claim(folder: Path, identity: str, resume: bool) -> SearchState | None:
 
 
 def _check_decides(recipe: Recipe, space: MixtureSpace) -> None:
-    """Refuse to vary the weight of a source that a component's own weight overrules, at the start or later."""
+    """Refuse to vary the weight of a source if the recipe sets, at the start or later, the weight of its components."""
     for component in recipe.mixture.weights:
         if component.rpartition("/")[0] in space.names:
             raise ConfigError(
@@ -203,7 +203,7 @@ def _check_decides(recipe: Recipe, space: MixtureSpace) -> None:
 
 
 def _identity(config: SearchConfig, recipe: Recipe) -> str:
-    """Hash of all that makes scores comparable; more trials, or more at a time, are the same search."""
+    """Hash of everything that scores depend on; more trials, or more of them at a time, are the same search."""
     data = {"recipe": recipe.plain(), "search": config.model_dump(mode="json")}
     for key in ("recipe", "trials", "max_concurrent"):
         data["search"].pop(key)

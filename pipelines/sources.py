@@ -1,4 +1,4 @@
-"""The sources of a recipe, opened: rendered where they are to be, refused where they cannot be trained on."""
+"""Opens the sources of a recipe: renders those that need it, refuses those that cannot be trained on or evaluated."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,21 +24,22 @@ from vlm3.views.unify import UnifyPolicy
 
 log = get_logger(__name__)
 RENDERED = IngestConfig(clip_frames=8, slots_per_clip=2)
-"""Few samples a visit: the batches of a small run mix many rooms, at the price of reading each clip more often."""
+"""How rendered sources are ingested. Few slots a clip: the batches of a small run mix many rooms, but each clip is read
+more often."""
 LOOKED_AT = 8
-"""Clips, spread over a source."""
+"""Number of clips, spread over a source, in which labels are looked for."""
 
 
 def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
-    """Where a source's shards are: as the recipe says, else data/NAME below the runs folder."""
+    """Folder or s3:// prefix of a source's shards: from the recipe, else data/NAME below the runs folder."""
     return recipe.sources[name].uri or str(runs_dir / "data" / name)
 
 
 def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
-    """Every source that is trained on or evaluated, opened; joins or starts a Ray cluster once they are checked.
+    """Open every source of a recipe; joins or starts a Ray cluster once they are checked.
 
     Raises:
-        ConfigError, DataError: as `given_sources`.
+        ConfigError, DataError: as in `given_sources`; DataError also if a rendered source is damaged.
     """
     given = given_sources(recipe, runs_dir)
     connect()
@@ -46,14 +47,15 @@ def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
 
 
 def given_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
-    """The sources that are there already, opened. Nothing is rendered, and no cluster is needed.
+    """Open the sources that are not rendered; no cluster is needed.
 
     Args:
         recipe: names the sources.
         runs_dir: rendered sources lie below it.
 
     Raises:
-        ConfigError: an evaluated source is not in the recipe, the primary one is not evaluated, or as `components`.
+        ConfigError: an evaluated source is not in the recipe, the primary one is not evaluated, or for the reasons of
+            `components`.
         DataError: a source is missing, empty or damaged.
     """
     for name in recipe.evaluation.sources:
@@ -64,15 +66,15 @@ def given_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
         raise ConfigError(f"evaluation.primary: {primary!r} is not evaluated{nearest(primary, evaluated)}")
     uris = {name: source_uri(recipe, name, runs_dir) for name in recipe.sources}
     opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
-    # What is wrong with the weights is told before anything is rendered.
+    # Wrong weights are reported before anything is rendered.
     _mixture(recipe, {name: _drawn(recipe, name, opened.get(name)) for name in recipe.sources})
     return opened
 
 
 def with_rendered(recipe: Recipe, given: dict[str, ShardedSource], runs_dir: Path) -> dict[str, ShardedSource]:
-    """All sources of a recipe, in its order: rooms are rendered on the connected cluster where they are not there yet.
+    """All sources of a recipe, in its order; rooms that are not there yet are rendered on the connected cluster.
 
-    It takes a while: whatever can be refused is refused before.
+    Rendering takes a while: call this after all checks.
 
     Raises:
         DataError: a rendered source is damaged.
@@ -92,8 +94,8 @@ def components(
     """The components of the mixture and their weights, in the order of the recipe.
 
     Raises:
-        ConfigError: the weights cannot be drawn (all zero, a source marked `eval`, one without training clips), or
-            tasks that are trained together mean different metres.
+        ConfigError: the weights cannot be drawn (all are zero, a source with weight is marked `eval` or has no training
+            clips), or tasks trained together have different focal lengths and do not all name them in their questions.
     """
     tasks = recipe.tasks.parts()
     mixture = _mixture(recipe, {name: _drawn(recipe, name, source) for name, source in sources.items()})
@@ -110,24 +112,24 @@ def components(
 
 
 def task_names(names: Iterable[str]) -> frozenset[str]:
-    """The tasks of components that are named "source/task"."""
+    """Names of the tasks in component names "source/task"."""
     return frozenset(name.rpartition("/")[2] for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class LiveGate:
-    """Which components may be given weight while a run goes on: those that it was set up for."""
+    """Check of new weights in a running job: only components that it was set up for may have weight."""
 
     parts: tuple[Component, ...]
     tasks: frozenset[str]
-    """That the run trains anyway: its export, evaluation and focal lengths were settled for these when it started."""
+    """Names of the run's tasks; its export, evaluation and focal lengths were settled for these when it started."""
 
     def __call__(self, weights: Mapping[str, float]) -> None:
-        """Let weights pass.
+        """Refuse weights that the run was not set up for.
 
         Raises:
             ConfigError: a component with weight is of another task.
-            DataError: its source has none of what its questions are about.
+            DataError: the source of a component with weight lacks the labels that its questions are about.
         """
         for part in self.parts:
             if not weights.get(part.name):
@@ -141,12 +143,12 @@ class LiveGate:
 
 
 def require_labels(parts: Iterable[Component]) -> None:
-    """Look for poses in each source that is asked about pairs, and for boxes in each that is asked about objects.
+    """Check that sources asked about pairs of views have poses, and that those asked about objects have boxes.
 
-    Most often one clip tells; `LOOKED_AT` are looked at.
+    One clip with such labels is enough; up to `LOOKED_AT` clips are read to find it.
 
     Raises:
-        DataError: a source has none of what its questions are about.
+        DataError: a source lacks the labels that its questions are about.
         StorageError: the store does not answer.
     """
     for part in parts:
@@ -168,14 +170,14 @@ def _has(source: ShardedSource, column: str) -> bool:
         try:
             cells = source.read_table(Split.TRAIN, clip, (column,))[column]
         except DamagedError:
-            return True  # who knows: the stream quarantines what is damaged
+            return True  # unknown; the stream quarantines what is damaged
         if cells.null_count < len(cells):
             return True
     return clips == 0
 
 
 def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSource:
-    """How a source is drawn; one that is still to be rendered is a training source with clips."""
+    """What the mixture needs to know of a source; one not rendered yet counts as a training source with clips."""
     weight = recipe.sources[name].weight
     if source is None:
         return MixtureSource(weight=weight, role="train", clips=1)
@@ -183,7 +185,7 @@ def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSo
 
 
 def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[ComponentName, float], ...]:
-    """Components and their weights at the start. Raises ConfigError also where metres of what is trained disagree."""
+    """Components and their weights at the start. Raises ConfigError, also if the metres of trained tasks disagree."""
     resolved = resolve_weights(sources, recipe.tasks.weights(), recipe.mixture)
     trained = {task for _, task in ever_drawn(resolved, recipe.mixture, recipe.train.steps)}
     metric = [part.metres() for name, part in recipe.tasks.parts().items() if name in trained]
@@ -194,16 +196,16 @@ def _mixture(recipe: Recipe, sources: dict[str, MixtureSource]) -> tuple[tuple[C
 def evaluated_sources(
     recipe: Recipe, sources: dict[str, ShardedSource], trained: Collection[str]
 ) -> tuple[ShardedSource, ...]:
-    """Sources whose held-out split is evaluated; none where the task that is asked in the loop is not trained.
+    """Sources whose held-out split is evaluated; none if no trained task gives the answers that training evaluates.
 
     Args:
-        recipe: may name sources for evaluation; default: all that hold scenes out and are in metres.
-        sources: all of the recipe, opened.
+        recipe: may name sources for evaluation; default: all sources with held-out scenes and depth in metres.
+        sources: all sources of the recipe.
         trained: names of the tasks that the run trains.
 
     Raises:
-        ConfigError: sources are named for evaluation, and the task that is asked in the loop is not trained.
-        DataError: a source is named for evaluation but holds nothing out, or its depth is not in metres.
+        ConfigError: sources are named for evaluation, or a primary one, and no trained task gives such answers.
+        DataError: a source named for evaluation or as primary has no held-out scene, or its depth is not in metres.
     """
     task, headline = IN_LOOP.table.task, IN_LOOP.table.headlines[0].heading
     if task not in answering_rooms(recipe.tasks.spec(trained)):

@@ -1,7 +1,8 @@
 """The training stream as a Ray Data graph: the plan mixes, Ray Data executes.
 
-Two stages: reading waits for the store, and a task takes a long range, so that each clip is fetched once; decoding
-works on the CPU, and a task takes one parcel. Between them travel encoded images, an eighth of the bytes of pixels.
+There are two stages. Reading waits for the store; each task takes a long range, so that each clip is fetched once.
+Decoding works on the CPU; each task takes one parcel. Between the stages images stay encoded, an eighth of the bytes of
+their pixels.
 """
 
 from collections.abc import Iterator
@@ -22,22 +23,21 @@ from vlm3.stream.parcels import EncodedParcel
 from vlm3.stream.samples import SampleBuilder
 
 MOST_TASKS = 4096
-"""Reading tasks of a stream: each costs Ray a moment at its start. A longer run has more ranges a task."""
-
-
+"""Largest number of reading tasks of a stream: each costs Ray time at the start. In a longer run a task reads several
+ranges."""
 CPUS_PER_READER = 4
-"""A reader keeps some eight decoders busy; the other half is for stores that answer slowly."""
+"""One reader can feed about eight decoders; there are twice as many as that needs, for stores that answer slowly."""
 
 
 class PlanOwner(Protocol):
-    """Where the plan of a run is kept; picklable."""
+    """Keeps the plan of a run; picklable."""
 
     def issue(self, start: int, stop: int) -> MixturePlan:
-        """The plan to read positions [start, stop) by, which never changes there from now on."""
+        """The plan by which to read positions [start, stop); from now on it never changes there."""
         ...
 
     def plan(self) -> MixturePlan:
-        """The plan as it stands."""
+        """The current plan."""
         ...
 
 
@@ -48,31 +48,31 @@ class FixedPlan:
     fixed: MixturePlan
 
     def issue(self, start: int, stop: int) -> MixturePlan:
-        """The plan."""
+        """The fixed plan, whatever the positions."""
         return self.fixed
 
     def plan(self) -> MixturePlan:
-        """The plan."""
+        """The fixed plan."""
         return self.fixed
 
 
 @dataclass(frozen=True, slots=True)
 class RangeReader:
-    """The first stage: the number of a task in, encoded parcels out."""
+    """The first stage: from the number of a task to encoded parcels."""
 
     builder: SampleBuilder
     dealing: Dealing
     owner: PlanOwner
     range_positions: int
-    """Positions that are issued, and whose clips are read, together."""
+    """Number of positions that are issued together, and whose clips are read together."""
 
     @property
     def tasks(self) -> int:
-        """How many tasks read everything."""
+        """Number of tasks that together read all positions."""
         return -(-self._ranges // self._ranges_per_task)
 
     def __call__(self, task: int) -> Iterator[pa.Table]:
-        """Blocks of one parcel each."""
+        """Yield the parcels of a task, one a block."""
         first = task * self._ranges_per_task
         for number in range(first, min(first + self._ranges_per_task, self._ranges)):
             groups = list(self.dealing.parcels_of(number, self.range_positions))
@@ -90,23 +90,23 @@ class RangeReader:
 
 
 class PlannedSource(ray.data.Datasource):  # type: ignore[misc]  # Ray's class has no types
-    """The plan as Ray Data reads it: one task a range, or a few ranges."""
+    """The plan as a Ray Data source: a task for each range, or for a few ranges."""
 
     def __init__(self, reader: RangeReader) -> None:
         super().__init__()
         self._tasks = reader.tasks
-        # Once for all tasks: each would carry its own copy otherwise.
+        # Stored once for all tasks; otherwise each task would carry its own copy.
         self._reader = ray.put(reader)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ray.data.ReadTask]:
-        """All tasks, however many blocks Ray Data would like."""
+        """All reading tasks, whatever `parallelism` Ray Data asks for."""
         unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
         return [ray.data.ReadTask(partial(_read, self._reader, task), unknown) for task in range(self._tasks)]
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Unknown: nothing has been read."""
+        """None: the size is unknown before reading."""
         return None
 
 
@@ -116,13 +116,13 @@ def _read(reader: ray.ObjectRef[RangeReader], task: int) -> Iterator[pa.Table]:
 
 @dataclass(frozen=True, slots=True)
 class ParcelDecoder:
-    """The second stage: an encoded parcel in, training rows out."""
+    """The second stage: from an encoded parcel to training rows."""
 
     builder: SampleBuilder
     owner: PlanOwner
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """A block of one parcel."""
+        """Decode a block of one parcel into a block of training rows."""
         keep_freed_memory()
         return self.builder.build(EncodedParcel.from_block(block), self.owner.plan).to_block()
 
@@ -134,22 +134,22 @@ class DecoderActor:
         self._decoder = decoder
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """As the decoder."""
+        """Decode a block of one parcel into a block of training rows."""
         return self._decoder(block)
 
 
 def training_stream(
     builder: SampleBuilder, dealing: Dealing, owner: PlanOwner, config: StreamConfig
 ) -> ray.data.Dataset:
-    """The parcels of a dealing; dealt out in turn they are what each rank trains on.
+    """The stream of the decoded parcels of a dealing; dealt out to the ranks in turn, they are the training data.
 
-    In order, step k takes the k-th G positions. Otherwise parcels come as they are ready, and a step takes any G that
-    remain.
+    If `in_order`, step k takes the k-th G positions. Otherwise parcels come when they are ready, and a step takes any G
+    of the remaining positions.
     """
     labels = config.decode.node_labels or None
     cpus = _cpus(config.decode.node_labels)
     reader = RangeReader(builder, dealing, owner, config.read.positions)
-    # A reader for every CPU would leave none to decode.
+    # Readers on every CPU would leave none for decoding.
     readers = max(1, min(config.read.tasks or int(cpus) // CPUS_PER_READER, reader.tasks))
     encoded = ray.data.read_datasource(
         PlannedSource(reader),
@@ -182,22 +182,22 @@ def training_stream(
 
 
 def _pool(config: StreamConfig, free_cpus: float) -> ray.data.ActorPoolStrategy:
-    """The pool of decoders: of fixed size, or growing with what Ray Data sees that is free."""
+    """The pool of decoders: of fixed size, or growing with the CPUs that Ray Data finds free."""
     decode = config.decode
     if decode.actors:
         return ray.data.ActorPoolStrategy(size=decode.actors)
-    # Ray Data does not know that only labelled nodes count, and would take the readers' CPUs there.
+    # Ray Data does not know that only labelled nodes count, and would also take the CPUs that readers need there.
     most = max(1, int(free_cpus / decode.cpus)) if decode.node_labels else None
     return ray.data.ActorPoolStrategy(min_size=1, max_size=most)
 
 
 def _cpus(labels: dict[str, str]) -> float:
-    """CPUs of the nodes that have these labels, as they are now; of all nodes where none has them yet."""
+    """Number of CPUs of the live nodes that have these labels; of all live nodes if none has them yet."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     labelled = [node for node in nodes if labels.items() <= node["Labels"].items()]
     return float(sum(node["Resources"].get("CPU", 0) for node in labelled or nodes))
 
 
 def in_order(config: StreamConfig, shape: StepShape) -> bool:
-    """Whether parcels must come in their order: asked for, or needed since ranks take different numbers of them."""
+    """Whether parcels must come in order: the user asks for it, or they differ in size."""
     return config.deterministic or not shape.even

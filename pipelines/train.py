@@ -1,4 +1,4 @@
-"""A training run: sources, plan and model resolved, then Ray Train over the stream, then the registry."""
+"""A training run: resolves sources, plan and model, trains on the stream with Ray Train, and registers the result."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -50,13 +50,12 @@ log = get_logger(__name__)
 
 
 def run_training(recipe: Recipe, request: RunRequest) -> TrainResult:
-    """Train a recipe to its last step; evaluates, exports and registers.
+    """Train a recipe to its last step, then evaluate, export and register.
 
-    On the connected Ray cluster; where there is none, one is joined or started once everything was checked that can be
-    checked without.
+    Uses the connected Ray cluster. If there is none, one is joined or started, after every check that needs no cluster.
 
     Raises:
-        UserError: the recipe, its data or its checkpoint cannot be used as asked; nothing half-written remains.
+        UserError: the recipe, its data or its checkpoint cannot be used as asked.
         ray.train.TrainingFailedError: a worker failed for another reason.
     """
     step_shape(recipe)
@@ -78,12 +77,12 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     _check_sizes(recipe)
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
     vision, encoder = VisionSpec.from_directory(model_dir), ConversationEncoder.from_directory(model_dir)
-    # Last, since it takes a while: what is wrong with recipe, data, cluster or model is told before.
+    # Last, since rendering takes a while: errors in recipe, data, cluster or model are reported before it.
     sources = with_rendered(recipe, given, request.runs_dir)
     parts, weights = components(recipe, sources, vision)
     sizes = component_sizes([(part.name, part.source) for part in parts])
     saved = latest_checkpoint(run_dir)
-    # Other data under the same name is refused here.
+    # A checkpoint of other data under the same name is refused here.
     plan = start_plan(recipe, parts, weights) if saved is None else MixturePlan.from_json(read_state(saved).plan, sizes)
     drawn = plan.ever_drawn(recipe.train.steps * recipe.train.global_batch)
     evaluated = evaluated_sources(recipe, sources, task_names(drawn))
@@ -118,11 +117,12 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
 
 
 def _fit(worker: WorkerConfig, factory: StreamFactory) -> dict[str, float]:
-    """Train to the end; starts again from the last checkpoint where a restart may help.
+    """Train to the end; starts again from the last checkpoint, up to `max_restarts` times, if that may help.
 
-    It does not where the user has to put something right: only a store that failed may be well again.
+    A restart does not help after a UserError, which the user has to correct; a StorageError is an exception, since the
+    store may answer again.
     """
-    # Takes seconds, which nobody wants to wait for whose recipe is refused.
+    # Imported here because it takes seconds: a recipe that is refused is reported at once.
     import ray.train
 
     restarts = worker.recipe.train.max_restarts
@@ -195,7 +195,7 @@ def _describe(
     plan: MixturePlan,
     drawn: Sequence[str],
 ) -> None:
-    """What a reader of the MLflow run wants to see first: recipe, data, and samples as the model gets them."""
+    """Log to the MLflow run what its readers want to see first: recipe, data, and samples as the model gets them."""
     run.params(recipe.plain())
     run.text("recipe.yaml", dump_yaml(recipe.plain()))
     trained = {component.rpartition("/")[0] for component in drawn}

@@ -1,4 +1,4 @@
-"""What a run hands to Ray Train: its stream and its workers' function; light, since Ray's own actors import this."""
+"""What a run hands to Ray Train: its stream and its workers' function. Light, since Ray's own actors import it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from vlm3.train.worker_config import WorkerConfig
 
 @dataclass(frozen=True)
 class StreamFactory:
-    """Makes the stream anew for every start of the worker group, from the last committed checkpoint's ledger."""
+    """Makes a new stream at every start of the worker group, from the ledger of the last complete checkpoint."""
 
     builder: SampleBuilder
     owner: PlanOwner
@@ -25,7 +25,7 @@ class StreamFactory:
     recipe: Recipe
 
     def __call__(self) -> ray.data.Dataset:
-        """The stream of what is still to be consumed."""
+        """The stream of all positions that are not consumed yet."""
         train = self.recipe.train
         remaining = saved_ledger(self.run_dir).remaining(train.steps * train.global_batch)
         dealing = Dealing(remaining, step_shape(self.recipe))
@@ -33,18 +33,18 @@ class StreamFactory:
 
 
 def work(config: dict[str, WorkerConfig]) -> None:
-    """The function of every worker. What it needs is imported there: Ray's controller only passes it on."""
+    """The function that every worker runs. Imports inside: Ray's controller passes it on and needs none of them."""
     from vlm3.train.worker import train_worker
 
     train_worker(config)
 
 
 def step_shape(recipe: Recipe) -> StepShape:
-    """How the recipe's steps are shared. Raises ConfigError where they cannot be."""
+    """How each step of the recipe is shared among its workers. Raises ConfigError if it cannot be."""
     return StepShape(recipe.train.global_batch, recipe.train.workers, recipe.engine.micro_batch)
 
 
 def saved_ledger(run_dir: Path) -> Ledger:
-    """What the last complete checkpoint of a run holds as consumed."""
+    """Positions consumed at the last complete checkpoint of a run; none without a checkpoint."""
     folder = latest_checkpoint(run_dir)
     return Ledger.empty() if folder is None else read_state(folder).ledger

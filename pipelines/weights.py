@@ -1,4 +1,4 @@
-"""The plan of a running job, in an actor: what every read task asks before it reads, and where weights change."""
+"""The plan of a running job, kept in an actor that read tasks ask before they read, and that changes the weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from vlm3.train.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """A running job's plan as drivers and tasks reach it. Small when pickled; ends with the driver."""
+    """Handle of a running job's plan, for drivers and tasks. Small when pickled; the actor ends with the driver."""
 
     actor: ActorHandle
 
     def issue(self, start: int, stop: int) -> MixturePlan:
-        """The plan to read positions [start, stop) by: call it before reading them, in any order, again on a retry."""
+        """The plan by which to read positions [start, stop). Call before each read, in any order, also on a retry."""
         plan: MixturePlan = ray.get(self.actor.issue.remote(start, stop))
         return plan
 
     def plan(self) -> MixturePlan:
-        """The plan as it stands, with the log of every change so far: for checkpoints and tracking."""
+        """The current plan, with the log of every change so far."""
         plan: MixturePlan = ray.get(self.actor.plan.remote())
         return plan
 
@@ -41,7 +41,7 @@ def start_plan(recipe: Recipe, parts: Sequence[Component], weights: Sequence[flo
     """The plan that a recipe starts with: weights, schedule and caps.
 
     Raises:
-        ConfigError: weights that cannot be drawn, or caps that let the mixture run dry before the last step.
+        ConfigError: weights cannot be drawn, or caps on repetition leave no samples before the last step.
     """
     names = [part.name for part in parts]
     mixture, train = recipe.mixture, recipe.train
@@ -58,7 +58,7 @@ def start_plan(recipe: Recipe, parts: Sequence[Component], weights: Sequence[flo
 
 
 def component_sizes(parts: Sequence[tuple[str, ShardedSource]]) -> tuple[ComponentSize, ...]:
-    """What the plan knows of components (name, source): of a source marked `eval` it has nothing to draw."""
+    """Sizes of components, given as (name, source), for the plan; a source marked `eval` has no clips to draw."""
     return tuple(
         ComponentSize(name, 0 if source.role == "eval" else source.clips(Split.TRAIN), source.slots, source.fingerprint)
         for name, source in parts
@@ -73,21 +73,21 @@ def keep_plan(
     consumed: int = 0,
     admit: Callable[[Mapping[str, float]], None] | None = None,
 ) -> LivePlan:
-    """Start the keeper of a run's plan on this node, which sees the run's folder; it is restarted when it dies.
+    """Start the actor that keeps a run's plan, on this node, since it writes to the run's folder; Ray restarts it.
 
     Args:
         run_dir: the run's folder.
-        plan: of the checkpoint to continue from, or a new one.
-        steps: of the whole run.
-        global_batch: positions a step.
-        consumed: first position above all that the checkpoint consumed.
+        plan: plan of the checkpoint to continue from, or a new one.
+        steps: number of steps of the whole run.
+        global_batch: positions per step.
+        consumed: first position above all those that the checkpoint consumed.
         admit: raises a UserError for live weights that the run was not set up for.
 
     Raises:
         CheckpointError: the plan in the run's folder is damaged or contradicts the checkpoint's.
-        ConfigError: the mixture runs dry before the last step.
+        ConfigError: caps on repetition leave no samples before the last step.
     """
-    # Here as well as in the actor: an error of its constructor would reach us as the death of an actor.
+    # The actor's constructor checks this as well, but its errors would reach us only as the death of an actor.
     plan = newer_plan(plan, read_plan(run_dir))
     read_issued(run_dir)
     plan.require_steps(steps, global_batch)
@@ -99,7 +99,7 @@ def keep_plan(
 
 
 class _LoggingKeeper(PlanKeeper):
-    """The keeper in a process of its own."""
+    """The keeper in a process of its own, with logging set up."""
 
     def __init__(self, *arguments: Any) -> None:
         configure()

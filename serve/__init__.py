@@ -1,1 +1,1 @@
-"""Ray Serve application."""
+"""The Ray Serve application that answers questions over HTTP."""

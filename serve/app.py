@@ -34,7 +34,7 @@ log = get_logger(__name__)
 CHAMPION = "models:/vlm3-depth@champion"
 NOT_LOADED = "the model could not be loaded"
 MAX_WAITING = 32
-"""Requests that may wait at a replica; Serve answers 503 beyond them."""
+"""Requests that a replica holds at once, and as many more that wait in the proxy; beyond them Serve answers 503."""
 FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (413, 415, 422, 503)}
 
 api = FastAPI(title="VLM3 depth", docs_url=None, redoc_url=None)
@@ -42,10 +42,10 @@ api.add_middleware(UploadGuard)
 
 
 class ServeConfig(StrictModel):
-    """What is served, and on how much."""
+    """Which model is served, and with which resources."""
 
     runs_dir: str
-    """Folder of the MLflow database and of the models fetched from the registry; every replica must reach it."""
+    """Folder of the MLflow database and of the models fetched from the registry; every replica must see it."""
     model: str = CHAMPION
     """`models:/NAME@ALIAS`, `models:/NAME/VERSION`, or an exported model directory."""
     tracking: TrackingConfig = TrackingConfig()
@@ -53,12 +53,12 @@ class ServeConfig(StrictModel):
     replicas: Annotated[int, Field(ge=1)] = 1
 
     def resolve(self) -> ResolvedModel:
-        """The model at hand. Raises UserError, as `vlm3.tracking.registry.resolve`."""
+        """Find the model and fetch it if needed. Raises UserError, as `vlm3.tracking.registry.resolve`."""
         runs_dir = Path(self.runs_dir)
         return resolve(self.model, tracking_uri(self.tracking, runs_dir), runs_dir / "served")
 
     def pinned(self) -> "ServeConfig":
-        """This configuration with an alias replaced by the version it names now, so that all replicas agree."""
+        """Copy with an alias replaced by the version that it names now, so that all replicas serve the same model."""
         found = self.resolve()
         model = str(found.directory) if found.version == "local" else f"models:/{found.name}/{found.version}"
         return self.model_copy(update={"model": model})
@@ -87,12 +87,12 @@ async def _form_error(_: Request, error: RequestValidationError) -> JSONResponse
 
 @api.exception_handler(Exception)
 async def _bug(_: Request, __: Exception) -> JSONResponse:
-    # Ray Serve logs it, with its stack; a client gets none.
+    # Ray Serve logs the error with its stack, which a client must not see.
     return JSONResponse({"error": "internal error; the server's log says more"}, 500)
 
 
 async def declared_only(request: Request) -> None:
-    """Refuse what FastAPI would pass over: a name that is not declared, one that is sent twice, an empty value."""
+    """Refuse what FastAPI would ignore: a name that is not declared, a name sent twice, an empty value."""
     form = await request.form()
     fault = query_fault(request.query_params) or form_fault(form.multi_items())
     if fault is not None:
@@ -106,10 +106,10 @@ def _answer(predictor: Predictor, request: DepthRequest) -> tuple[DepthAnswer, .
         raise RequestError(422, f"image: {error}") from None
 
 
-# Serve copies `api` with its routes here: what they use must be defined above.
+# Serve copies `api` with its routes here, so handlers and dependencies must be defined above.
 @serve.ingress(api)
 class DepthService:
-    """One model. Its work runs in one thread, request after request, while the event loop goes on answering probes."""
+    """One replica with its model. One thread computes the answers one after another; the event loop answers probes."""
 
     def __init__(self, config: ServeConfig, instance: str) -> None:
         configure()
@@ -127,18 +127,21 @@ class DepthService:
         return predictor, ModelInfo(name=found.name, version=found.version)
 
     def check_health(self) -> None:
-        """Ray Serve asks: a replica that failed to load is replaced, unless the user has to put something right."""
+        """Called by Ray Serve: raises if the model failed to load, so that the replica is replaced.
+
+        It does not raise for a UserError, since a new replica would fail in the same way.
+        """
         if self._loaded.done() and not isinstance(self._loaded.exception(), UserError):
             self._loaded.result()
 
     @api.get("/healthz")
     async def healthz(self) -> dict[str, str]:
-        """200 while the process answers."""
+        """Answers 200 while the process runs."""
         return {"status": "ok"}
 
     @api.get("/readyz", responses={503: {"model": ErrorReply}})
     async def readyz(self) -> Health:
-        """200 once the model is loaded, 503 until then."""
+        """Answers 200 once the model is loaded, 503 until then."""
         return Health(model=self._ready()[1], instance=self._instance)
 
     @api.post(DEPTH_PATH, responses=FAULTS, dependencies=[Depends(declared_only)])
@@ -177,19 +180,19 @@ class DepthService:
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """The application, for `serve.run(build({...}))` or `serve run serve.app:build model=... runs_dir=...`.
+    """Make the application, for `serve.run(build({...}))` or `serve run serve.app:build model=... runs_dir=...`.
 
     Args:
         args: keys of `ServeConfig`.
 
     Raises:
-        UserError: wrong keys, or no such model.
+        UserError: a key is wrong, or there is no such model.
     """
     return application(ServeConfig.parse(args, "serve").pinned(), secrets.token_hex(8))
 
 
 def application(config: ServeConfig, instance: str) -> serve.Application:
-    """The application of a pinned configuration; `/readyz` says `instance`, so that who started it knows it."""
+    """Make the application for a pinned configuration; `/readyz` returns `instance`, so that a caller recognises it."""
     actor = {"num_cpus": 1, "num_gpus": 1 if config.device == "cuda" else 0}
     deployment = serve.deployment(
         DepthService,

@@ -1,4 +1,4 @@
-"""Bounds on what a client may upload, kept before the form is parsed."""
+"""Bounds on what a client may upload, enforced before the form is parsed."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -10,10 +10,10 @@ MAX_BODY_BYTES = 32 << 20
 
 
 class UploadGuard:
-    """ASGI middleware: 415 for a body that is no multipart form, 413 for one that is too large.
+    """ASGI middleware: answers 415 to a body that is not a multipart form, and 413 to one that is too large.
 
-    The declared length is checked first, and the bytes are counted as they come, so that neither a lying client nor a
-    chunked body fills the disk.
+    The declared length is checked first, and the bytes are counted as they arrive, so that neither a wrong length nor a
+    chunked body can fill the disk.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
@@ -21,7 +21,7 @@ class UploadGuard:
         self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it here."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http" or scope["path"] != DEPTH_PATH or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return

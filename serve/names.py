@@ -1,7 +1,7 @@
-"""Names of what a client sends: those that are declared, each once. Another one is refused with ours that it may mean.
+"""Checks the names in a request: only declared ones, each once. Others are refused, with the name probably meant.
 
-What a client means to say and no server reads is answered in wrong metres: a lens under another tool's key, a second
-`points`, a field of view in the query.
+If the server ignored what a client sends, its answers would be in wrong metres: for example a lens under another tool's
+key, a second `points`, or a field of view in the query.
 """
 
 import re
@@ -13,9 +13,9 @@ from serve.schemas import Intrinsics
 from vlm3.errors import closest, nearest
 
 FIELDS = ("image", "points", "intrinsics", "horizontal_fov_deg")
-"""Of the form."""
+"""Fields of the form."""
 KEYS = tuple(Intrinsics.model_fields)
-"""Of the JSON in `intrinsics`."""
+"""Keys of the JSON in `intrinsics`."""
 HOW_TO_GIVE_INTRINSICS = (
     'send intrinsics as JSON {"fx_px": …, "fy_px": …, "cx_px": …, "cy_px": …}, or horizontal_fov_deg as a number'
 )
@@ -32,14 +32,14 @@ _OTHERS = {
     "image": r"(image|img|photo|picture|rgb)(_?(file|path|url|bytes|data))?|images|files?|upload",
     "points": r"(points?|pixels?|coords?|coordinates?|uvs?|xys?)(_(px|2d|uv|xy))?|[uvxy]",
 }
-"""Names that other tools have for ours: patterns of the whole name, in snake case."""
+"""Our name → pattern of the names that other tools use for it; matches the whole name, in snake case."""
 _WORDS = {"focal_px": "fx_px", "camera_model": "distortion", "field_of_view_deg": "horizontal_fov_deg"}
-"""Some of them in letters, to know those that are misspelt."""
+"""Some of these other names spelt out → our name, to recognise them when misspelt."""
 _SIZE = re.compile(r"[wh]|(image_?|img_?)?(w|h|width|height|size|shape|resolution)(_px)?")
 
 
 def form_fault(parts: Iterable[tuple[str, str | UploadFile]]) -> str | None:
-    """What is wrong with the parts of a form; None when each is a declared one, sent once and as what it is."""
+    """What is wrong with the parts of a form; None if each is declared, sent once, and a file or text as expected."""
     seen: set[str] = set()
     for name, value in parts:
         if name not in FIELDS:
@@ -48,7 +48,7 @@ def form_fault(parts: Iterable[tuple[str, str | UploadFile]]) -> str | None:
             return f"form field {name!r} is sent twice: send it once"
         if name != "image" and not isinstance(value, str):
             return f"form field {name!r}: expected text, found a file (curl: -F '{name}=<FILE', with < and not @)"
-        # What a shell makes of a variable that is not set. Without a word it would be as if nothing had been sent.
+        # A shell variable that is not set gives an empty field, which FastAPI would treat as not sent.
         if name != "image" and not str(value).strip():
             return f"form field {name!r} is empty: give it a value, or leave it out"
         seen.add(name)
@@ -56,7 +56,7 @@ def form_fault(parts: Iterable[tuple[str, str | UploadFile]]) -> str | None:
 
 
 def query_fault(names: Iterable[str]) -> str | None:
-    """What is wrong with the query of a question's URL, None when there is none: it takes no parameter."""
+    """What is wrong with the query of a URL, which takes no parameters; None if it has none."""
     for name in names:
         if name in FIELDS:
             return f"query parameter {name!r}: only the form is read, send it as a form field"
@@ -65,13 +65,13 @@ def query_fault(names: Iterable[str]) -> str | None:
 
 
 def keys_fault(keys: Iterable[str]) -> str | None:
-    """What is wrong with the keys of the JSON in `intrinsics`; None when all are declared."""
+    """What is wrong with the keys of the JSON in `intrinsics`; None if all are declared."""
     name = next((key for key in keys if key not in KEYS), None)
     return None if name is None else unknown("key", name, KEYS)
 
 
 def unknown(what: str, name: str, valid: Collection[str]) -> str:
-    """One clause about a name that is not in `valid`: the one that it may mean, of the form or of its JSON."""
+    """Message about a name that is not in `valid`, with the form field or JSON key that was probably meant."""
     said = f"unknown {what} {name!r:.100}"
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.\-]+", "_", name[:100]).casefold()
     if _SIZE.fullmatch(snake):

@@ -20,13 +20,13 @@ TIMEOUT_S = 300.0
 
 
 def answer_once(tracking: TrackingConfig, runs_dir: Path, frame: Frame, points: int = 1) -> str:
-    """Serve the champion on a free loopback port of the connected Ray, ask it about a frame, and end the server.
+    """Serve the champion on the connected Ray cluster and a free loopback port, ask it about a frame, and stop it.
 
     Args:
-        tracking: names the registered model and its store.
+        tracking: gives the registered model's name and its store.
         runs_dir: the runs folder.
         frame: a frame with labelled points.
-        points: how many of them to ask about.
+        points: number of these points to ask about.
 
     Returns:
         One line: the points, the answers and the truth in metres along the ray, the model's version.

@@ -1,4 +1,4 @@
-"""Whether a port is ours to listen on, told before a model is loaded."""
+"""Checks that a port is free to listen on, before a model is loaded."""
 
 import errno
 import socket
@@ -11,11 +11,11 @@ KNOCK_TIMEOUT_S = 1.0
 def require_free_port(host: str, port: int) -> None:
     """Refuse a port of this machine that another process listens on.
 
-    Ray Serve's proxy shares its port (SO_REUSEPORT): beside another server that does, the kernel would deal connections
-    out between them. A socket that does not share finds any listener.
+    Ray Serve's proxy shares its port (SO_REUSEPORT). If another server does so as well, the kernel divides connections
+    between the two. A socket that does not share its port, as here, finds any other listener.
 
     Raises:
-        ConfigError: somebody listens there, or nobody can.
+        ConfigError: another process listens there, or host and port cannot be listened on.
     """
     if not 0 < port < 2**16:
         raise ConfigError(f"port {port}: expected 1 to 65535")
@@ -35,15 +35,15 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def port_in_use(host: str, port: int) -> ConfigError:
-    """What to say of a port that belongs to somebody else."""
+    """The error for a port that another process listens on."""
     return ConfigError(f"{host}:{port} is in use by another process: stop it or give --port")
 
 
 def _answers(host: str, port: int) -> bool:
-    """Whether a connection is taken: a forwarded port has no listener here."""
+    """Whether a connection is accepted: a forwarded port accepts them without a listener on this machine."""
     try:
         with socket.create_connection((host, port), timeout=KNOCK_TIMEOUT_S) as connection:
-            # The kernel may choose the port itself to connect from.
+            # If nothing listens, the kernel may choose this very port to connect from: the socket then meets itself.
             return bool(connection.getsockname() != connection.getpeername())
     except OSError:
         return False

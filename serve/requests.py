@@ -1,4 +1,4 @@
-"""From the fields of a form to an image with its camera and the points asked, bounded before anything is decoded."""
+"""Reads the fields of a form into an image, its camera and the points asked; checks bounds before decoding pixels."""
 
 import io
 import json
@@ -20,11 +20,12 @@ from vlm3.storage.image_headers import SIDEWAYS, ImageHeader
 from vlm3.storage.images import bounded_header
 
 MAX_PIXELS = 50_000_000
-"""Of an uploaded image: a PNG of this size takes 150 MB when decoded."""
+"""Largest size of an uploaded image; a PNG of this size takes 150 MB when decoded."""
 UNEQUAL_SIDES = 1.1
-"""Ratio of sides from which on the centres of a picture and of the turned one can be told apart."""
+"""Ratio of the longer side to the shorter, from which on the centre of a picture and that of the picture turned by 90°
+are clearly different."""
 DIAGONAL_35MM = math.hypot(36.0, 24.0)
-"""Millimetres; "35 mm equivalent" compares diagonals (CIPA DCG-001)."""
+"""Diagonal of a 35 mm film frame in millimetres; "35 mm equivalent" compares diagonals (CIPA DCG-001)."""
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -41,9 +42,9 @@ class DepthRequest:
     """A checked request."""
 
     encoded_image: bytes
-    """As it came: `vlm3.storage.images.upright` turns it."""
+    """The image as sent, not turned: `vlm3.storage.images.upright` turns it."""
     camera: Camera
-    """Of the picture as viewers show it, turned as EXIF says."""
+    """Camera of the picture as viewers show it, turned as EXIF says."""
     points_px: NDArray[np.float64]
     """(N, 2) in pixels of that picture."""
     intrinsics_source: IntrinsicsSource
@@ -84,10 +85,10 @@ def _header(encoded: bytes) -> ImageHeader:
 
 
 def _fault_of_the_turn(camera: Camera, header: ImageHeader) -> str | None:
-    """Why a K is most likely that of a picture before it is turned by 90°; None where it is not.
+    """Why K seems to belong to the picture before it is turned by 90°; None if it does not.
 
-    It may well be possible for the turned one: the centre of 4000x3000 px, (2000, 1500), lies inside 3000x4000 px, too.
-    A calibrated principal point is seldom farther from the centre than a few hundredths of the side.
+    Such a K may be possible for the turned picture: (2000, 1500), the centre of 4000x3000 px, also lies inside
+    3000x4000 px. A calibrated principal point is seldom farther from the centre than a few hundredths of the side.
     """
     sides = sorted((header.width_px, header.height_px))
     if header.orientation not in SIDEWAYS or sides[1] < UNEQUAL_SIDES * sides[0]:
@@ -103,7 +104,7 @@ def _fault_of_the_turn(camera: Camera, header: ImageHeader) -> str | None:
 
 
 def _how_it_is_turned(header: ImageHeader) -> str:
-    """What to know about a picture that lies on its side; empty for any other."""
+    """Text that explains how a picture stored on its side is turned; empty for any other picture."""
     if header.orientation not in SIDEWAYS:
         return ""
     return (
@@ -117,7 +118,7 @@ def _how_it_is_turned(header: ImageHeader) -> str:
 def _camera(
     encoded: bytes, width_px: int, height_px: int, intrinsics: str | None, horizontal_fov_deg: float | None
 ) -> tuple[Camera, IntrinsicsSource]:
-    """The camera, from the first of: intrinsics, field of view, EXIF."""
+    """The camera and where it comes from: the first of intrinsics, field of view, EXIF."""
     if intrinsics is not None and horizontal_fov_deg is not None:
         raise RequestError(422, "intrinsics and horizontal_fov_deg exclude each other: send only one of them")
     if intrinsics is not None:
@@ -145,7 +146,7 @@ def _read_intrinsics(text: str) -> Intrinsics:
         return Intrinsics.model_validate_json(json.dumps(data))
     except ValidationError as error:
         fault = first_fault(error)
-    except (ValueError, RecursionError) as error:  # no JSON, or nested without end
+    except (ValueError, RecursionError) as error:  # not JSON, or nested too deep
         fault = f"not JSON: {error}"
     raise RequestError(422, f"intrinsics: {fault}; {HOW_TO_GIVE_INTRINSICS}")
 
@@ -155,7 +156,7 @@ def _centred(width_px: int, height_px: int, focal_px: float) -> Camera:
 
 
 def _focal_35mm(encoded: bytes) -> float | None:
-    """Millimetres from EXIF; None where it says nothing useful."""
+    """35 mm equivalent focal length in millimetres from EXIF; None if EXIF has no usable value."""
     try:
         with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
             value = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)

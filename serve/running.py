@@ -1,4 +1,4 @@
-"""Start the application on the connected Ray cluster, wait until it answers, and end it."""
+"""Start the application on the connected Ray cluster, wait until it answers, and stop it."""
 
 import secrets
 import time
@@ -20,7 +20,7 @@ from vlm3.log import get_logger
 
 log = get_logger(__name__)
 READY_TIMEOUT_S = 600.0
-"""A large model takes minutes to load."""
+"""Generous, since a large model takes minutes to load."""
 POLL_S = 0.2
 APPLICATION = "vlm3-depth"
 HEAD = "node:__internal_head__"
@@ -28,13 +28,13 @@ HEAD = "node:__internal_head__"
 
 @contextmanager
 def running(config: ServeConfig, host: str, port: int) -> Iterator[str]:
-    """Serve while the block runs; gives the base URL once `/readyz` says 200. The gRPC proxy stays off.
+    """Serve while the block runs; yields the base URL once `/readyz` answers 200. The gRPC proxy stays off.
 
-    Where Ray Serve runs on the cluster already, the application is added to it, at its address and port; it and the
-    applications of others go on when the block ends.
+    If Ray Serve already runs on the cluster, the application is added to it, at its host and port. That Serve and its
+    other applications keep running when the block ends.
 
     Raises:
-        UserError: no such model, it cannot be loaded, the port is taken, or the Serve that runs has no place for it.
+        UserError: there is no such model, it cannot be loaded, the port is taken, or the running Serve has no place.
     """
     config = config.pinned()
     others = _serve_that_runs()
@@ -58,10 +58,10 @@ def running(config: ServeConfig, host: str, port: int) -> Iterator[str]:
 
 
 def wait_ready(url: str, instance: str, timeout_s: float = READY_TIMEOUT_S) -> None:
-    """Return once the server is ready.
+    """Wait until the server is ready.
 
     Raises:
-        ConfigError: it is not within `timeout_s`, its model cannot be loaded, or somebody else answers at `url`.
+        ConfigError: it is not ready within `timeout_s`, its model cannot be loaded, or another server answers at `url`.
     """
     deadline = time.monotonic() + timeout_s
     said = "nothing"
@@ -83,7 +83,7 @@ def wait_ready(url: str, instance: str, timeout_s: float = READY_TIMEOUT_S) -> N
 
 
 def base_url(host: str, port: int) -> str:
-    """Where a server on this host and port is asked."""
+    """URL of a server on this host and port."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -91,23 +91,23 @@ def _start(host: str, port: int) -> None:
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
     except RuntimeError as error:
-        # The head is another machine, or somebody was faster.
+        # The port was not checked, since the head is another machine, or another process took it since.
         if "Failed to bind" not in str(error):
             raise
         raise port_in_use(host, port) from None
 
 
 def _serve_that_runs() -> ServeInstanceDetails | None:
-    """The Serve of this cluster; None where there is none."""
+    """Details of the Serve that runs on this cluster; None if there is none."""
     client = _get_global_client(raise_if_no_controller_running=False)
     return None if client is None else ServeInstanceDetails(**client.get_serve_details())
 
 
 def _place_beside(others: ServeInstanceDetails, host: str, port: int) -> tuple[str, int]:
-    """Host and port of the Serve that runs.
+    """Host and port of the Serve that runs already.
 
     Raises:
-        ConfigError: it has no HTTP, or an application of this name or at this place.
+        ConfigError: it has no HTTP, or already an application with our name or our route.
     """
     options = others.http_options
     if options is None or others.proxy_location == "Disabled":
@@ -131,7 +131,7 @@ def _place_beside(others: ServeInstanceDetails, host: str, port: int) -> tuple[s
 
 
 def _head_is_here() -> bool:
-    """Whether the proxy will listen on this machine."""
+    """Whether this machine is the cluster's head, where the proxy will listen."""
     here = ray.get_runtime_context().get_node_id()
     return any(node["NodeID"] == here and HEAD in node["Resources"] for node in ray.nodes())
 

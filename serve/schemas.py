@@ -1,6 +1,6 @@
-"""What requests carry and what answers look like. Lengths are metres.
+"""Schemas of requests and answers. Lengths are in metres.
 
-Pixels, K and sizes are those of the uploaded picture as viewers show it: upright, turned as EXIF says.
+Pixels, K and sizes refer to the uploaded picture as viewers show it: upright, turned as EXIF says.
 """
 
 from typing import Annotated, Literal, Self
@@ -19,11 +19,11 @@ PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
 
 
 POINTS: TypeAdapter[list[Point]] = TypeAdapter(Annotated[list[Point], Field(min_length=1, max_length=MAX_POINTS)])
-"""Reads the form field `points`: (u, v) in pixels of the upright picture; pixel centres at integers."""
+"""Reads the form field `points`: (u, v) in pixels of the upright picture; pixel centres are at integers."""
 
 
 class Intrinsics(StrictModel):
-    """The form field `intrinsics`."""
+    """Content of the form field `intrinsics`."""
 
     fx_px: PositiveFloat
     fy_px: PositiveFloat
@@ -62,13 +62,13 @@ class PointDepth(BaseModel):
     """The answer for one point."""
 
     text: str
-    """The model's own words; empty for a point outside."""
+    """The model's answer as text; empty if `outside`."""
     status: Status | Literal["outside"]
-    """`cut`: the model had not ended its answer when it had said as much as it may; `outside`: no such point."""
+    """`cut`: the answer reached the bound on its length; `outside`: the point is not in the image or has no ray."""
     z_depth_m: float | None
-    """Along the optical axis; null unless `ok`."""
+    """Distance along the optical axis; null unless `ok`."""
     ray_depth_m: float | None
-    """Along the ray from the camera to the point: "how far"; null unless `ok`."""
+    """Distance along the ray from the camera to the point, "how far"; null unless `ok`."""
 
 
 class ModelInfo(BaseModel):
@@ -83,14 +83,14 @@ class DepthResponse(BaseModel):
     """Body of a successful `POST /v1/depth`."""
 
     points: list[PointDepth]
-    """One a point asked, in order."""
+    """One answer per point asked, in order."""
     width_px: int
-    """Of the upright picture, in whose pixels points and K are."""
+    """Width of the upright picture, in whose pixels points and K are."""
     height_px: int
     model: ModelInfo
     intrinsics_source: IntrinsicsSource
     seconds: float
-    """Spent on this answer, waiting in the queue included."""
+    """Time spent on this answer in the replica, with waiting for earlier answers."""
 
 
 class Health(BaseModel):
@@ -99,7 +99,7 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
     model: ModelInfo
     instance: str
-    """Of the deployment: tells it from another server on the same port."""
+    """Id of this start of the application, which distinguishes it from another server on the same port."""
 
 
 class ErrorReply(BaseModel):
@@ -110,7 +110,7 @@ class ErrorReply(BaseModel):
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first fault of a form field, as one clause."""
+    """Message about the first fault of a form field."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")

@@ -1,7 +1,7 @@
-"""What a checkpoint says about itself, and the file whose presence commits it.
+"""The state file of a checkpoint: what the checkpoint says about itself, and what commits it.
 
 A checkpoint is one folder. The engine writes its shards first; `train_state.json` comes last and lists every file of
-every rank with its size, so a folder without it, or with a file missing or cut short, is not a checkpoint.
+every rank with its size. A folder without it, or with a file missing or cut short, is not a checkpoint.
 """
 
 import json
@@ -20,7 +20,7 @@ SCHEMA = 2
 
 @dataclass(frozen=True, slots=True)
 class TrainState:
-    """Everything a run needs besides the engine's tensors to continue where it stood."""
+    """Everything that a run needs to continue, besides the engine's tensors."""
 
     step: int
     """Optimizer steps done."""
@@ -32,21 +32,21 @@ class TrainState:
     world_size: int
     zero_stage: int
     seen: tuple[int, ...]
-    """Samples received of each component."""
+    """Number of samples received of each component."""
     replaced: tuple[int, ...]
-    """Of those, how many stand in for a bad one."""
+    """How many of these stand in for a bad sample."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Plain data that the fingerprint covers; only read to say what differs."""
+    """Plain data that the fingerprint covers; used only to say what differs."""
 
 
 def commit(folder: Path, state: TrainState, files: Mapping[str, int]) -> None:
     """Write the state file of a checkpoint, atomically. Call it on one rank, after every rank has written its shards.
 
     Args:
-        folder: the checkpoint, as this rank sees it; ranks without a shared file system may each have their own, to be
+        folder: the checkpoint's folder on this rank; ranks without a shared file system may each have their own, to be
             merged later.
         state: what to write.
-        files: relative path and size in bytes of every other file of the checkpoint, over all ranks.
+        files: relative path → size in bytes of every other file of the checkpoint, over all ranks.
     """
     data = {
         "schema": SCHEMA,
@@ -68,7 +68,7 @@ def read_state(folder: Path) -> TrainState:
     """Read a checkpoint's state and check that all of its files are there.
 
     Raises:
-        CheckpointError: no checkpoint, written by another version, or incomplete.
+        CheckpointError: there is no checkpoint, or it is incomplete or of another version.
     """
     try:
         data = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
@@ -111,11 +111,11 @@ def require_recipe(folder: Path, state: TrainState, fingerprint: str, recipe: Ma
     Args:
         folder: where the checkpoint lies, for the message.
         state: the checkpoint's state.
-        fingerprint: of the recipe that would continue it.
+        fingerprint: fingerprint of the recipe that would continue it.
         recipe: plain data that this fingerprint covers.
 
     Raises:
-        CheckpointError: naming both fingerprints and the first keys that differ.
+        CheckpointError: the recipes differ; the message names both fingerprints and the first keys that differ.
     """
     if state.recipe_fingerprint == fingerprint:
         return

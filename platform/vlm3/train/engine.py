@@ -1,4 +1,4 @@
-"""DeepSpeed behind a few verbs: step, save, load, gather. Only this module imports it, when an engine is built."""
+"""DeepSpeed behind a few methods: step, save, load, gather. Only this module imports it, when an engine is built."""
 
 import logging
 import math
@@ -26,29 +26,29 @@ from vlm3.train.optimizer import OptimizerConfig
 __all__ = ["Engine", "EngineConfig", "StepStats", "require_device"]
 
 FOLDER = "engine"
-"""Where DeepSpeed's files lie in a checkpoint."""
+"""Folder of DeepSpeed's files in a checkpoint."""
 TAG = "states"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepStats:
-    """One optimizer step over all ranks."""
+    """Figures of one optimizer step over all ranks."""
 
     loss: float
-    """Mean cross entropy of an answer token, in nats."""
+    """Mean cross entropy per answer token, in nats."""
     grad_norm: float
-    """Global L2 norm before clipping."""
+    """Global L2 norm of the gradient before clipping."""
     learning_rate: float
     answer_tokens: int
     component_losses: NDArray[np.float64]
-    """(components, 2) of the mixture: cross entropy summed over the answer tokens of each, and their number."""
+    """(components, 2) per component of the mixture: cross entropy summed over answer tokens, and their number."""
 
 
 def require_device(name: str) -> torch.device:
-    """The torch device of this process: "cpu", or this process's GPU for "cuda" (by LOCAL_RANK).
+    """The torch device of this process: the CPU, or for "cuda" the GPU with number LOCAL_RANK.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is wanted and there is none.
     """
     if name == "cpu":
         return torch.device("cpu")
@@ -63,7 +63,7 @@ def require_device(name: str) -> torch.device:
 class Engine:
     """A model in training. Every method is collective: all ranks call it together.
 
-    `torch.distributed` must be initialised before, with one rank or many (gloo on CPU, NCCL on GPU).
+    `torch.distributed` must already be initialised, with one rank or many (gloo on CPU, NCCL on GPU).
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Engine:
             device: from `require_device`.
 
         Raises:
-            ConfigError: nothing to train, or DeepSpeed refuses the configuration.
+            ConfigError: no parameter is trained, or DeepSpeed refuses the configuration.
         """
         if not dist.is_initialized():
             raise RuntimeError("initialise torch.distributed before building an Engine, also for one process")
@@ -121,14 +121,14 @@ class Engine:
         return int(self._engine.global_steps)
 
     def train_step(self, micro_batches: Sequence[ModelBatch], components: int) -> StepStats:
-        """One optimizer step.
+        """Do one optimizer step.
 
         The loss is the cross entropy summed over the answer tokens of all ranks and micro-batches, divided by their
-        number: how samples fall into micro-batches and ranks changes nothing.
+        number. It does not depend on how samples are shared among micro-batches and ranks.
 
         Args:
-            micro_batches: this rank's share; as many on every rank, at least one.
-            components: of the mixture; samples are of components below it.
+            micro_batches: this rank's share; the same number on every rank, at least one.
+            components: number of components of the mixture; the indices in the micro-batches are below it.
 
         Raises:
             UserError: ranks differ in micro-batches, the step has no answer token, or loss or gradient is not finite
@@ -170,11 +170,11 @@ class Engine:
     def save(self, folder: Path) -> dict[str, int]:
         """Write weights, optimizer states and step count.
 
-        Each rank writes its own files below `folder`, which may be a different place on each rank; merged they are
-        what `load` reads once `vlm3.train.checkpoint.commit` has added the state file.
+        Each rank writes its own files below `folder`, which may be a different place on each rank. Merged into one
+        folder, with the state file that `vlm3.train.checkpoint.commit` adds, they are what `load` reads.
 
         Returns:
-            relative path → size in bytes of the files of all ranks.
+            Relative path → size in bytes of each file, over all ranks.
         """
         shards = folder / FOLDER
         shards.mkdir(parents=True, exist_ok=True)
@@ -186,10 +186,10 @@ class Engine:
         return {name: size for part in parts for name, size in part.items()}
 
     def load(self, folder: Path) -> None:
-        """Continue from a committed checkpoint; every rank sees all of its files. Call it before the first step.
+        """Continue from a committed checkpoint, all of whose files each rank can read. Call it before the first step.
 
         Raises:
-            CheckpointError: no whole checkpoint, another zero_stage, or sharded for another number of ranks.
+            CheckpointError: it is incomplete, of another zero_stage, or sharded over another number of ranks.
         """
         state = read_state(folder)
         if state.zero_stage != self._config.zero_stage:
@@ -224,9 +224,9 @@ class Engine:
 
     @contextmanager
     def evaluation(self) -> Iterator[torch.nn.Module]:
-        """The model in evaluation mode with whole weights on every rank, which may then each ask what they like.
+        """Context with the model in evaluation mode and whole weights on every rank; each rank may run it on its own.
 
-        With ZeRO-3 the weights are gathered for as long as the context lasts, so they must fit into one device.
+        With ZeRO-3 the weights stay gathered while the context lasts, so they must fit into one device.
         """
         sharding = self._engine.optimizer.parameter_offload if self._config.zero_stage == 3 else None
         self._engine.eval()
@@ -242,15 +242,15 @@ class Engine:
                 self._engine.train()
 
     def _gathered(self, tensors: Sequence[torch.Tensor]) -> Any:
-        """Context in which sharded weights are whole on every rank (read only); without ZeRO-3 they always are."""
+        """Context in which sharded weights are whole on every rank, read only; without ZeRO-3 they always are."""
         sharded = [tensor for tensor in tensors if hasattr(tensor, "ds_id")]
         return self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded))
 
     def _agree_on_step(self, micro_batches: Sequence[ModelBatch]) -> int:
-        """Check that all ranks have as many micro-batches (they would wait for each other for ever otherwise).
+        """Check that all ranks have the same number of micro-batches: otherwise they would wait for each other.
 
         Returns:
-            answer tokens of the whole step.
+            Number of answer tokens of the whole step.
         """
         tokens = sum(count_answer_tokens(micro_batch.labels) for micro_batch in micro_batches)
         own = torch.tensor([len(micro_batches), tokens], device=self._device)
@@ -268,7 +268,7 @@ class Engine:
         return int(answer_tokens)
 
     def _norm_of_whole_gradients(self) -> float | None:
-        """Gradient norm where DeepSpeed clips but does not report it: plain fp32 without ZeRO."""
+        """Gradient norm in fp32 without ZeRO, where DeepSpeed does not report it; None otherwise."""
         if self._config.zero_stage > 0 or self._config.precision != "fp32":
             return None
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
@@ -276,15 +276,15 @@ class Engine:
 
 
 def _import_deepspeed(device: torch.device) -> Any:
-    """DeepSpeed, set to our device and quiet.
+    """Import DeepSpeed, set up for our device and logging warnings only.
 
     Raises:
         RuntimeError: DeepSpeed was imported before, for another kind of device.
     """
-    # Two FutureWarnings of torch about DeepSpeed's collectives, per engine and rank.
+    # Torch would give two FutureWarnings about DeepSpeed's collectives for each engine and rank.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     os.environ.setdefault("DS_ACCELERATOR", device.type)
-    # It insists on the variable even where the process group exists.
+    # DeepSpeed needs this variable even if the process group exists.
     os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
     import deepspeed
 
@@ -294,17 +294,17 @@ def _import_deepspeed(device: torch.device) -> Any:
     if found != device.type:
         raise RuntimeError(f"DeepSpeed runs on {found!r} in this process, not on {device.type!r}: unset DS_ACCELERATOR")
     if device.type == "cpu":
-        # On CPU it would compile a shared-memory all-reduce at first use (a minute and a C++ compiler), for inference
-        # only. With no operator declared compatible it does not try.
+        # On CPU DeepSpeed would compile a shared-memory all-reduce at first use (a minute and a C++ compiler), only for
+        # inference. It does not try if no operator is declared compatible.
         deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
 
 
 def _import_muon() -> None:
-    """Import DeepSpeed's Muon optimizer uncompiled.
+    """Import DeepSpeed's Muon optimizer without torch's compiler.
 
-    DeepSpeed imports it to compare types, whatever optimizer it is given, and decorating its functions loads all of
-    torch's compiler: seconds in each worker, for an optimizer that is never used here.
+    DeepSpeed always imports this optimizer, to compare types. Its decorators would load all of torch's compiler, which
+    takes seconds in each worker, for an optimizer that is never used here.
     """
     from deepspeed.runtime import compiler
 

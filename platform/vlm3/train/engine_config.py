@@ -1,4 +1,4 @@
-"""What a user says about the engine, and the DeepSpeed JSON that follows from it."""
+"""Configuration of the engine in a recipe, and the DeepSpeed JSON made from it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -23,25 +23,25 @@ OWNED = {
     "zero_optimization.stage": "engine.zero_stage",
     "zero_optimization.offload_optimizer.device": "engine.offload",
 }
-"""DeepSpeed keys that the recipe's own fields decide, and which field."""
+"""DeepSpeed key → field of the recipe that decides it."""
 
 LARGEST_BUCKET = 200_000_000
-"""Elements reduced at once on large models (0.8 GB in fp32)."""
+"""Largest number of elements that are reduced at once (0.8 GB in fp32)."""
 
 
 class EngineConfig(StrictModel):
-    """How a step is computed and where its states live."""
+    """How a step is computed and where its states are kept."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
-    """What DeepSpeed ZeRO shards over ranks: 0 nothing, 1 optimizer states, 2 gradients too, 3 weights too."""
+    """What DeepSpeed ZeRO shards over ranks: 0 nothing, 1 optimizer states, 2 also gradients, 3 also weights."""
     offload: Literal["none", "cpu"] = "none"
-    """Where optimizer states and their fp32 weights live; "cpu" needs a zero_stage of at least 1."""
+    """Where optimizer states and their fp32 weights are kept; "cpu" needs a zero_stage of at least 1."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Of weights and activations; with bf16 the optimizer keeps fp32 weights."""
+    """Precision of weights and activations; with bf16 the optimizer keeps fp32 weights."""
     micro_batch: Annotated[int, Field(ge=1)] = 8
-    """Samples a rank puts through the model at once."""
+    """Number of samples that a rank puts through the model at once."""
     overrides: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further DeepSpeed JSON, nested or with dotted keys; keys that the recipe's own fields decide are refused."""
+    """More DeepSpeed JSON, nested or with dotted keys; keys that fields of the recipe decide are refused."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -54,8 +54,8 @@ class EngineConfig(StrictModel):
         """The whole DeepSpeed configuration.
 
         Args:
-            gradient_clip: largest gradient norm, 0 for none.
-            trained_parameters: size of the model, which bounds the communication buffers.
+            gradient_clip: largest gradient norm, 0 for no clipping.
+            trained_parameters: number of trained parameters, which bounds the communication buffers.
         """
         bucket = max(1, min(LARGEST_BUCKET, trained_parameters))
         flat: dict[str, Any] = {
@@ -64,7 +64,7 @@ class EngineConfig(StrictModel):
             "zero_optimization.allgather_bucket_size": bucket,
         }
         if self.precision == "bf16" and self.zero_stage > 0:
-            # Otherwise micro-batches would be summed in 8 bits of mantissa.
+            # Otherwise the gradients of micro-batches would be summed with 8 bits of mantissa.
             flat["data_types.grad_accum_dtype"] = "fp32"
         flat.update(flatten(self.overrides))
         flat |= {
@@ -83,7 +83,7 @@ class EngineConfig(StrictModel):
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `vlm3.config.flatten`."""
+    """Nested mappings from dotted keys: the inverse of `vlm3.config.flatten`."""
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split(".")
@@ -95,10 +95,10 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_set_once(overrides: Mapping[str, Any]) -> None:
-    """Refuse keys that are written both nested and dotted, and what the recipe's own fields decide.
+    """Refuse keys that are written both nested and dotted, and keys that fields of the recipe decide.
 
     Raises:
-        ConfigError: naming the key, and the field that sets it already.
+        ConfigError: a key is set twice; the message names it, and the field that sets it.
     """
     paths: list[str] = []
     for path, _ in flatten(overrides):

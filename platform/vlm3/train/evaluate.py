@@ -1,4 +1,4 @@
-"""Answers about held-out frames while training goes on, through the very code that serves answers."""
+"""Answers about held-out frames during training, through the same code that serves answers."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ log = get_logger(__name__)
 
 
 def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
-    """Up to `images` different frames of the held-out split, spread evenly over its clips."""
+    """Yield up to `images` different labelled frames of the held-out split, spread evenly over its clips."""
     clips = source.clips(Split.EVAL)
     seen: set[tuple[str, str]] = set()
     wanted = min(images, source.frames(Split.EVAL))
-    # One frame a clip first, more of each clip only when the split has too few clips.
+    # One frame per clip at first; more of a clip only if the split has too few clips.
     rounds = 0
     while len(seen) < wanted and rounds < wanted + 1:
         order = np.unique(np.linspace(0, clips - 1, min(clips, wanted - len(seen))).round().astype(int))
@@ -40,18 +40,18 @@ def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
 
 
 def image_id(frame: Frame) -> str:
-    """Names a frame among all sources."""
+    """Name of a frame that is unique over all sources."""
     return f"{frame.source}/{frame.scene}/{frame.frame}"
 
 
 def ask_frame(predictor: Predictor, frame: Frame, points: int, seed: int) -> AnswerTable:
-    """Ask about `points` seeded random labels of a frame, as far as they can be asked about.
+    """Ask about `points` seeded random labels of a frame; labels that cannot be asked about are marked so.
 
     Args:
-        predictor: knows the task that is evaluated in the loop.
-        frame: with labelled points.
-        points: most labels to ask about.
-        seed: of their choice.
+        predictor: a model that can answer the task evaluated during training.
+        frame: a frame with labelled points.
+        points: largest number of labels to ask about.
+        seed: seed of the choice of labels.
 
     Raises:
         DataError: the image cannot be read.

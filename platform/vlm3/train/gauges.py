@@ -1,4 +1,4 @@
-"""The figures of a step on Ray's Prometheus endpoint, beside Ray's own. With `worker.py` the only user of Ray here."""
+"""Publishes the figures of a step on Ray's Prometheus endpoint. Only this module and `worker.py` use Ray here."""
 
 import re
 
@@ -6,10 +6,10 @@ from ray.util.metrics import Gauge
 
 
 class StepGauges:
-    """One gauge a figure, named `vlm3_…`; figures of components share a gauge and are told apart by a tag."""
+    """One gauge per figure, named `vlm3_…`; the components share the gauge of a figure and differ by a tag."""
 
     def __init__(self, run: str) -> None:
-        """Gauges of the run with this name."""
+        """Make the gauges of the run with this name."""
         self._run = run
         self._gauges: dict[str, Gauge] = {}
 

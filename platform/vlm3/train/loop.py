@@ -1,4 +1,4 @@
-"""The training loop: exactly the steps asked for, every consumed position accounted for."""
+"""The training loop: runs exactly the given number of steps and records every consumed position."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -24,45 +24,45 @@ class StepOutcome:
     """What happened in one step, over all ranks."""
 
     step: int
-    """Steps done, this one included."""
+    """Number of steps done, this one included."""
     stats: StepStats
     received: NDArray[np.int64]
-    """(G, 3) position, component, attempt of every sample, sorted by position."""
+    """(G, 3) position, component and attempt of every sample, sorted by position."""
     faults: tuple[Fault, ...]
-    """What was bad on the way to these samples."""
+    """Bad samples that these samples replace."""
     cost: Cost
-    """Of getting the samples here, summed over tasks."""
+    """Cost of reading and decoding the samples, summed over tasks and ranks."""
     seconds: float
     data_wait_s: float
-    """Of `seconds`, how long this rank waited for data."""
+    """The part of `seconds` in which this rank waited for data."""
 
 
 class Callback(Protocol):
-    """Something that happens after steps. Every rank calls every callback at every step, in order."""
+    """Something to do after steps. Every rank calls every callback after every step, in order."""
 
     def after_step(self, outcome: StepOutcome, state: "LoopState") -> None:
-        """Called after each step."""
+        """Do something after a step."""
         ...
 
 
 @dataclass(slots=True)
 class LoopState:
-    """What a checkpoint must hold besides the engine."""
+    """State of a run, besides the engine's, that a checkpoint must hold."""
 
     step: int
     ledger: Ledger
     seen: NDArray[np.int64]
-    """(components,) samples received of each."""
+    """(components,) number of samples received."""
     replaced: NDArray[np.int64]
-    """(components,) of those, how many stand in for a bad one."""
+    """(components,) how many of these stand in for a bad sample."""
 
     @classmethod
     def fresh(cls, components: int) -> Self:
-        """Before the first step."""
+        """The state before the first step."""
         return cls(0, Ledger.empty(), np.zeros(components, np.int64), np.zeros(components, np.int64))
 
     def consume(self, received: NDArray[np.int64]) -> None:
-        """Account for the samples of a step."""
+        """Record the samples of a step, given as (G, 3) position, component and attempt."""
         self.step += 1
         self.ledger = self.ledger.add(received[:, 0])
         size = len(self.seen)
@@ -73,9 +73,9 @@ class LoopState:
 def run_steps(
     engine: Engine, inputs: Iterator[StepInput], state: LoopState, total_steps: int, callbacks: Sequence[Callback]
 ) -> None:
-    """Train until `total_steps`; all ranks call this together.
+    """Train until `total_steps` steps are done; all ranks call this together.
 
-    Every step's positions are gathered over ranks (24 bytes a sample): each rank holds the whole ledger.
+    The positions of each step are gathered over ranks (24 bytes a sample), so that each rank holds the whole ledger.
 
     Raises:
         DataError: the stream ended early.
@@ -97,7 +97,7 @@ def run_steps(
             step=state.step,
             stats=stats,
             received=received,
-            # A fault always ends in a replacement, so all ranks agree on whether there is something to tell.
+            # A fault always leads to a replacement, so all ranks agree on whether there are faults to gather.
             faults=_gather_faults(taken.faults) if replaced else (),
             cost=_sum_costs(taken.cost),
             seconds=time.perf_counter() - started,
@@ -108,7 +108,7 @@ def run_steps(
 
 
 def gather_samples(micro_batches: Sequence[ModelBatch]) -> NDArray[np.int64]:
-    """(G, 3) position, component, attempt of the step's samples over all ranks, sorted by position.
+    """Gather a step's samples over all ranks: (G, 3) position, component and attempt, sorted by position.
 
     Ranks may have different numbers of samples.
     """

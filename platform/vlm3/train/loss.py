@@ -17,14 +17,14 @@ class CausalModel(Protocol):
 
 
 def predicting_positions(labels: torch.Tensor) -> torch.Tensor:
-    """(B, L) bool: position t is true where token t + 1 belongs to an answer, so that its logits are scored."""
+    """(B, L) bool: true at position t if token t + 1 belongs to an answer, so that the logits at t are scored."""
     positions = torch.zeros_like(labels, dtype=torch.bool)
     positions[:, :-1] = labels[:, 1:] != IGNORED_LABEL
     return positions
 
 
 def count_answer_tokens(labels: torch.Tensor) -> int:
-    """How many tokens of (B, L) labels are scored. The first token of a row never is: nothing precedes it."""
+    """Number of tokens of (B, L) labels that are scored; the first of a row never is, since nothing precedes it."""
     return int((labels[:, 1:] != IGNORED_LABEL).sum())
 
 
@@ -32,11 +32,11 @@ class AnswerLoss(NamedTuple):
     """Cross entropy of the answer tokens of one micro-batch, in fp32."""
 
     total: torch.Tensor
-    """Sum over all of them; a scalar with gradient."""
+    """Scalar sum over all answer tokens, with gradient."""
     rows: torch.Tensor
-    """(B,) sum over those of each row, without gradient."""
+    """(B,) sum over the answer tokens of each row, without gradient."""
     tokens: torch.Tensor
-    """(B,) how many each row has."""
+    """(B,) number of answer tokens of each row."""
 
 
 def answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> AnswerLoss:

@@ -1,4 +1,4 @@
-"""AdamW and its schedule, as a user writes them."""
+"""AdamW and its learning rate schedule, as configured in a recipe."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -27,12 +27,12 @@ class OptimizerConfig(StrictModel):
     gradient_clip: Annotated[float, Field(ge=0)] = 0.02
     """Largest global L2 norm of the gradient; 0 switches clipping off. Models trained from scratch want about 1."""
     warmup_share: Share = 0.1
-    """Share of all steps in which the rate rises linearly."""
+    """Share of all steps during which the rate rises linearly."""
     floor_share: Share = 0.0
-    """Where the cosine ends, as a share of the peak."""
+    """Rate at the end of the cosine, as a share of the peak."""
 
     def learning_rate_at(self, step: int, total_steps: int) -> float:
-        """Rate of step `step` (from 0) of `total_steps`."""
+        """Learning rate of step `step` (from 0) of `total_steps`."""
         return learning_rate(step, total_steps, self.learning_rate, self.warmup_share, self.floor_share)
 
     def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.AdamW":
@@ -41,7 +41,7 @@ class OptimizerConfig(StrictModel):
         Raises:
             ConfigError: every parameter is frozen.
         """
-        # Recipes are read where no torch is wanted.
+        # Imported here, because many programs read recipes without needing torch.
         import torch
 
         trained = [parameter for parameter in parameters if parameter.requires_grad]

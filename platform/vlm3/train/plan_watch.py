@@ -9,15 +9,16 @@ from vlm3.mixture.plan import MixturePlan
 
 @dataclass(slots=True)
 class PlanWatch:
-    """Reads the plan again when its file was replaced: a `stat` otherwise.
+    """Returns the newest plan; reads its file again only if `stat` shows that it was replaced.
 
-    A change is written before a position under it is issued, so the file always covers what has arrived.
+    A change of weights is written before a position under it is issued, so the file covers all positions that arrived.
     """
 
     run_dir: Path
     plan: MixturePlan
-    """Where there is no file."""
+    """The plan last read; at first the one to use while there is no file."""
     seen_ns: int = field(default=-1)
+    """Time of change of the file that was read last."""
 
     def __call__(self) -> MixturePlan:
         """The newest plan."""

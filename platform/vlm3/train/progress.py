@@ -1,4 +1,4 @@
-"""How far a run is, and its figures at the end, in two small files: the driver shows them, anyone may read them."""
+"""Two small files in a run's folder: its progress, and its figures at the end. The driver shows them."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -22,16 +22,16 @@ class Progress:
     data_wait_share: float
     """Share of the step's time that the trainer waited for data."""
     activity: str = TRAINING
-    """What the workers do at the moment."""
+    """What the workers do now, for example "evaluating"."""
 
     def write(self, run_dir: Path) -> None:
         """Replace the run's progress file atomically."""
-        # Every step, and read only while the run goes on: not worth flushing a disk for.
+        # Written at every step and read only while the run goes on, so it need not be flushed to disk.
         replace_file(run_dir / FILE_NAME, json.dumps(asdict(self)).encode(), durable=False)
 
 
 def read_progress(run_dir: Path) -> Progress | None:
-    """The last written progress, None before the first step."""
+    """The progress written last; None before the first step."""
     try:
         return Progress(**json.loads((run_dir / FILE_NAME).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -39,19 +39,19 @@ def read_progress(run_dir: Path) -> Progress | None:
 
 
 def forget_progress(run_dir: Path) -> None:
-    """Nothing is done yet: a run that goes on from its last checkpoint may have been further before."""
+    """Delete the progress file: a run that continues from its last checkpoint may have got further before."""
     (run_dir / FILE_NAME).unlink(missing_ok=True)
 
 
 def tell_activity(run_dir: Path, activity: str) -> None:
-    """Say what the run does between two steps: evaluating, saving. The next step says "training" again."""
+    """Record what the run does between two steps, for example "evaluating". The next step sets "training" again."""
     now = read_progress(run_dir)
     if now is not None:
         replace(now, activity=activity).write(run_dir)
 
 
 def write_summary(run_dir: Path, figures: dict[str, float]) -> None:
-    """Leave the figures of a finished run: losses, shares, evaluation."""
+    """Write the figures of a finished run: losses, shares, scores."""
     replace_file(run_dir / SUMMARY_FILE, json.dumps(figures, indent=1).encode())
 
 

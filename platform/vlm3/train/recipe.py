@@ -28,29 +28,29 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class SourceConfig(StrictModel):
-    """One ingested source."""
+    """One source: ingested already, or rendered when the run starts."""
 
     uri: str | None = None
     """Folder or s3:// prefix of its manifest; default: data/NAME below the runs folder."""
     weight: Annotated[float, Field(ge=0)] = 0.0
     """Share of the stream, relative to the other sources."""
     render: RoomsConfig | None = None
-    """Rendered rooms: ingested at `uri` when the run starts, unless they are there already."""
+    """Rooms to render and ingest at `uri` when the run starts, unless they are there already."""
 
 
 class TasksConfig(StrictModel):
-    """The tasks that may be trained, with their weights; null for those that are not. A key for each task."""
+    """A key for each task: its settings and weight if it may be trained, null if not."""
 
     def parts(self) -> dict[str, Asked]:
-        """What the recipe says of each task that it may train, by name."""
+        """Settings of each task that may be trained, by name."""
         return {room.asked.task: part for room in TASKS if (part := getattr(self, room.asked.task)) is not None}
 
     def weights(self) -> dict[str, float]:
-        """Of these tasks."""
+        """Weights of these tasks, by name."""
         return {name: cast(Weighted, part).weight for name, part in self.parts().items()}
 
     def spec(self, trained: Collection[str]) -> AskSpec:
-        """How a model wants to be asked that was trained on the tasks of these names."""
+        """How to ask a model that was trained on the tasks with these names."""
         asked = {name: part for name, part in self.parts().items() if name in trained}
         plain = {name: part.model_dump(mode="json", exclude={"weight"}) for name, part in asked.items()}
         return parse_spec(plain, "tasks")
@@ -63,14 +63,14 @@ class TasksConfig(StrictModel):
 
 
 class Weighted(StrictModel):
-    """A task of a recipe."""
+    """Base of a task's settings in a recipe: its weight."""
 
     weight: Weight = 1.0
     """Share of the stream, relative to the other tasks."""
 
 
 def _tasks_of_recipes() -> type[TasksConfig]:
-    """The model with a key for each task. Its classes are names of this module: recipes travel between processes."""
+    """Make the model with a key for each task. Its classes are names of this module, so that recipes can be pickled."""
     fields: dict[str, Any] = {}
     for room in TASKS:
         name, bases = f"{room.asked.__name__}InRecipe", (room.asked, Weighted)
@@ -87,17 +87,17 @@ else:
 
 
 class EvaluationConfig(StrictModel):
-    """δ1 in the loop, on held-out scenes."""
+    """Evaluation during training: δ1 on held-out scenes."""
 
     sources: tuple[str, ...] = ()
-    """Sources whose held-out split is evaluated; default: every source that has one."""
+    """Sources whose held-out split is evaluated; default: every source that has one and whose depth is in metres."""
     every_steps: Count = 100
     images: Count = 64
     """Images per source, spread evenly over the split."""
     points: Count = 5
     """Points asked about per image."""
     primary: str | None = None
-    """Source whose δ1 decides about the champion; default: the first evaluated."""
+    """Source whose δ1 decides about the champion; default: the first one evaluated."""
 
 
 class TrainConfig(StrictModel):
@@ -114,20 +114,20 @@ class TrainConfig(StrictModel):
     checkpoint_every_steps: Count = 100
     keep_checkpoints: Count = 2
     max_restarts: Annotated[int, Field(ge=0)] = 1
-    """How often Ray Train may restart crashed workers from the last checkpoint."""
+    """How often training may start again from the last checkpoint after a failure."""
     gallery_samples: Annotated[int, Field(ge=0, le=64)] = 9
-    """Training samples pictured in MLflow."""
+    """Number of training samples shown as pictures in MLflow."""
 
 
 class Recipe(StrictModel):
-    """A whole run. Strict: an unknown key is an error that names the nearest valid one."""
+    """The recipe of a whole run. An unknown key is an error that names the nearest valid one."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     seed: Annotated[int, Field(ge=0)] = 0
     sources: dict[str, SourceConfig]
     tasks: RecipeTasks = RecipeTasks()
     mixture: MixtureConfig = MixtureConfig()
-    """Weights of single components, in place of source weight × task weight; when they change; caps on repetition."""
+    """Weights of single components (instead of source weight × task weight), their schedule, and caps on repetition."""
     model: ModelConfig
     stream: StreamConfig = StreamConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -142,10 +142,10 @@ class Recipe(StrictModel):
         return data
 
     def identity(self) -> dict[str, Any]:
-        """What is learned, as plain data: a checkpoint continues only under the same.
+        """What is learned, as plain data: a checkpoint may be continued only if this is the same.
 
-        Left out are the keys that may differ between a run and its continuation: where data and tracking live, how
-        often to evaluate and checkpoint, and how workers share the work.
+        Keys that may differ between a run and its continuation are left out: name and evaluation, where data and
+        tracking are stored, how often to checkpoint, and how workers share the work.
         """
         data = self.plain()
         for key in ("tracking", "evaluation", "name"):
@@ -165,10 +165,10 @@ class Recipe(StrictModel):
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = (), overlays: Sequence[Path] = ()) -> Recipe:
-    """Read a recipe, then overlays (YAML of the same shape, merged key by key), then `key=value` overrides.
+    """Read a recipe, merge overlays onto it (YAML of the same shape), then apply `key=value` overrides.
 
     Raises:
-        ConfigError: naming file, key, what was expected and the nearest valid key.
+        ConfigError: a key or value is wrong; the message names file, key, what was expected and the nearest valid key.
     """
     data = load_yaml(path)
     where = str(path)
@@ -181,7 +181,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), overlays: Sequence[Pa
 
 
 def merge(base: Any, overlay: Any) -> Any:
-    """`overlay` on `base`: mappings merge key by key, anything else replaces."""
+    """Put `overlay` onto `base`: mappings are merged key by key, anything else replaces the value in `base`."""
     if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
         return overlay
     return {**base, **{key: merge(base.get(key), value) for key, value in overlay.items()}}

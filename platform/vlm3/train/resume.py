@@ -12,15 +12,15 @@ PREFIX = "step-"
 
 
 def checkpoint_name(step: int) -> str:
-    """Folder name of the checkpoint after `step` steps; names sort like steps."""
+    """Folder name of the checkpoint after `step` steps; names sort in the order of steps."""
     return f"{PREFIX}{step:09d}"
 
 
 def latest_checkpoint(run_dir: Path) -> Path | None:
-    """The newest complete checkpoint of a run, None if there is none; incomplete ones are passed over and logged.
+    """The newest complete checkpoint of a run, None if there is none; incomplete ones are skipped and logged.
 
     Raises:
-        CheckpointError: a complete one cannot be read, or is of another version.
+        CheckpointError: a state file cannot be read, or is of another version.
     """
     for folder in sorted(run_dir.glob(f"{PREFIX}*"), reverse=True):
         try:

@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the step: linear warm-up, then a cosine."""
+"""Learning rate as a function of the step: linear warm-up, then a cosine."""
 
 import math
 
@@ -8,14 +8,14 @@ def learning_rate(
 ) -> float:
     """Learning rate of one step.
 
-    The warm-up rises linearly and its last step is at `peak`; the cosine would reach the floor one step after the
-    last, so that neither the first nor the last step is spent at rate zero.
+    The warm-up rises linearly and its last step has rate `peak`. The cosine would reach the floor one step after the
+    last step. So neither the first nor the last step has rate zero.
 
     Args:
         step: index of the step, 0 ≤ step < total_steps.
         total_steps: length of the run.
         peak: highest rate.
-        warmup_share: share of all steps spent rising; at least one step.
+        warmup_share: share of all steps in the warm-up; at least one step.
         floor_share: the floor as a share of `peak`.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What happens beside the steps of a run: a file for each callback."""
+"""Callbacks that run after the steps of a run, one in each file."""

@@ -1,4 +1,4 @@
-"""Scores on held-out frames while training goes on, with pictures."""
+"""Evaluation on held-out frames during training: scores and pictures."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,13 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Evaluation:
-    """All ranks: scores on held-out frames, each rank asking about its share of them."""
+    """Runs on all ranks: scores on held-out frames, with each rank asking about its share of them."""
 
     predictor: Callable[[], AbstractContextManager[Predictor]]
     frames: Mapping[str, Sequence[Frame]]
-    """This rank's frames by source."""
+    """This rank's share of the frames, by source."""
     pictured: Mapping[str, Sequence[Frame]]
-    """Frames by source whose answers rank 0 pictures."""
+    """Frames of which rank 0 draws pictures with the answers, by source."""
     points: int
     seed: int
     every_steps: int
@@ -36,23 +36,23 @@ class Evaluation:
     run: TrackedRun | None
     """Rank 0's run; None elsewhere."""
     tell: Callable[[str], None] = lambda _: None
-    """Says what goes on, on rank 0."""
+    """Reports what the run is doing; does nothing on ranks other than 0."""
     latest: dict[str, float] = field(default_factory=dict)
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
-        """Evaluate every `every_steps` steps and after the last."""
+        """Evaluate every `every_steps` steps and after the last one."""
         if self.frames and (outcome.step % self.every_steps == 0 or outcome.step == self.total_steps):
             self.tell("evaluating")
             self.evaluate(outcome.step)
 
     def conclude(self, step: int) -> dict[str, float]:
-        """Scores after the last step: asked for now where a run goes on that had done all its steps before."""
+        """Scores after the last step; evaluates now if a resumed run had done all its steps already."""
         if self.frames and not self.latest:
             self.evaluate(step)
         return self.latest
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Scores over all ranks' frames, the same on each rank; tables go from rank to rank, no images."""
+        """Scores over the frames of all ranks, equal on each rank; ranks exchange answer tables, not images."""
         metrics: dict[str, float] = {}
         with self.predictor() as predictor:
             mine = {
@@ -89,8 +89,8 @@ def _metrics(source: str, table: AnswerTable, asked: AnswerTable) -> dict[str, f
 
 
 def _tell_not_asked(source: str, table: AnswerTable) -> None:
-    """The line that the report of a benchmark would have; a warning where nothing is left to score."""
-    # A model that still learns says too much at times, which is no news.
+    """Log what was not asked, as the report of a benchmark says it; a warning if nothing is left to score."""
+    # Cut and refused answers are left out: a model in training often writes too much.
     found = replace(outcome(source, table), cut=0, refused=0)
     level = logging.INFO if found.questions > found.not_asked else logging.WARNING
     for note in found.notes():

@@ -1,4 +1,4 @@
-"""The quarantine table of a run: every bad sample by name, kept in step with the checkpoints."""
+"""The quarantine table of a run: names every bad sample, and is written with each checkpoint."""
 
 import io
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FILE_NAME = "quarantine.parquet"
 
 @dataclass(slots=True)
 class Quarantine:
-    """All ranks: stop when too much is bad. Rank 0: the table, in the run's folder and in MLflow."""
+    """On all ranks: stops the run if too much is bad. On rank 0: writes the table to the run's folder and to MLflow."""
 
     limit: QuarantineLimit
     component_names: Sequence[str]
@@ -29,9 +29,10 @@ class Quarantine:
     """Rank 0's run; None elsewhere."""
     faults: list[Fault] = field(default_factory=list)
     written: int = 0
+    """Number of faults in the table that this process wrote last."""
 
     def restore(self, ledger: Ledger) -> None:
-        """Take up the table of an interrupted run: what was bad on the way to the samples that the ledger holds."""
+        """Read the table of an interrupted run, and keep the faults at positions that the ledger holds as consumed."""
         if self.run is None:
             return
         known = read_quarantine(self.run_dir)
@@ -39,10 +40,10 @@ class Quarantine:
         self.faults = [fault for fault, kept in zip(known, held, strict=True) if kept]
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
-        """Note what was bad.
+        """Record the bad samples of a step.
 
         Raises:
-            DataError: too much of a component is bad; the table is written before.
+            DataError: too much of a component is bad; the table is written first.
         """
         if self.run is not None:
             self.faults += outcome.faults
@@ -53,7 +54,7 @@ class Quarantine:
             raise
 
     def write(self) -> None:
-        """Bring the files up to date; cheap when nothing is new."""
+        """Write the table if there are new faults."""
         if self.run is None or self.written == len(self.faults):
             return
         buffer = io.BytesIO()
@@ -64,7 +65,7 @@ class Quarantine:
 
 
 def read_quarantine(run_dir: Path) -> tuple[Fault, ...]:
-    """The bad samples of a run so far; none where no table was written.
+    """The bad samples of a run so far; empty if no table was written.
 
     Raises:
         CheckpointError: the table is damaged.

@@ -1,4 +1,4 @@
-"""Figures of every step: loss, rates, shares asked and realised, repetition, what the data cost."""
+"""Figures of every step: loss, rates, shares asked and realised, repetition, cost of the data."""
 
 import time
 from collections import deque
@@ -18,35 +18,35 @@ from vlm3.train.progress import Progress
 SHARE_WINDOW = 512
 MIXTURE_PERIOD_S = 5.0
 LOSS_STEPS = 10
-"""Steps over which losses of components are averaged: a step may hold few samples of one."""
+"""Number of steps over which the loss of a component is averaged: one step may hold few of its samples."""
 Publish = Callable[[dict[str, float]], None]
-"""Takes the figures of a step elsewhere as well."""
+"""Function that publishes the figures of a step elsewhere, beside MLflow."""
 
 
 @dataclass(slots=True)
 class ComponentLosses:
-    """Mean loss of an answer token of each component, over the first steps and over the last ones."""
+    """Mean loss per answer token of each component, over the first steps and over the last ones."""
 
     components: int
     start: list[NDArray[np.float64]] = field(default_factory=list)
     end: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=LOSS_STEPS))
 
     def add(self, losses: NDArray[np.float64]) -> None:
-        """Take a step's (components, 2) sums and numbers of tokens."""
+        """Add a step: (components, 2) sums of losses and numbers of tokens."""
         if len(self.start) < LOSS_STEPS:
             self.start.append(losses)
         self.end.append(losses)
 
     def first(self) -> NDArray[np.float64]:
-        """(components,) over the first steps; NaN where they have no token of it."""
+        """(components,) mean loss over the first steps; NaN for a component without tokens in them."""
         return self._means(self.start)
 
     def last(self) -> NDArray[np.float64]:
-        """The same over the last steps."""
+        """(components,) mean loss over the last steps; NaN for a component without tokens in them."""
         return self._means(self.end)
 
     def _means(self, steps: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-        # No step at all where a run that had ended is only exported again.
+        # There are no steps if a resumed run had done them all and is only exported again.
         sums, tokens = sum(steps, np.zeros((self.components, 2))).T
         means: NDArray[np.float64] = np.where(tokens > 0, sums / np.maximum(tokens, 1), np.nan)
         return means
@@ -54,7 +54,7 @@ class ComponentLosses:
 
 @dataclass(slots=True)
 class StepMetrics:
-    """Rank 0: figures of every step in MLflow, in the progress file and where `publish` takes them."""
+    """On rank 0: sends the figures of every step to MLflow, to the progress file and to `publish`."""
 
     run: TrackedRun
     run_dir: Path
@@ -62,7 +62,7 @@ class StepMetrics:
     global_batch: int
     component_names: Sequence[str]
     plan: Callable[[], MixturePlan]
-    """The plan as it stands: weights may change while the run goes on."""
+    """Returns the current plan: weights may change while the run goes on."""
     publish: Publish
     watch: ShareWatch = field(default_factory=lambda: ShareWatch(SHARE_WINDOW))
     first_loss: float = float("nan")
@@ -70,7 +70,7 @@ class StepMetrics:
     component_losses: ComponentLosses = field(init=False)
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
     told: MixturePlan | None = None
-    """The plan whose changes were told last."""
+    """The plan whose changes were logged last."""
     mixture_logged_s: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class StepMetrics:
         Progress(outcome.step, self.total_steps, outcome.stats.loss, samples_per_s, wait_share).write(self.run_dir)
 
     def summary(self, state: LoopState) -> dict[str, float]:
-        """Figures of the whole run, and the mixture chart."""
+        """Figures of the whole run; also logs the chart of the mixture."""
         from vlm3.pictures.drawing import mixture_chart
 
         plan = self.plan()
@@ -104,7 +104,7 @@ class StepMetrics:
         self.run.figure("mixture.png", mixture_chart(list(self.component_names), asked, realised))
         result = {"samples_replaced": float(state.replaced.sum())}
         if self.losses:
-            # A run that had done all its steps and is only evaluated and exported saw none of them.
+            # A resumed run that had done all its steps, and is only evaluated and exported, has no losses.
             result |= {
                 "loss_first": self.first_loss,
                 "loss_last": float(np.mean(self.losses)),
@@ -119,7 +119,7 @@ class StepMetrics:
         return result
 
     def _mixture_is_due(self, step: int) -> bool:
-        """Figures of dozens of components take MLflow longer than small steps: they are logged every few seconds."""
+        """Whether to log the mixture now: every few seconds, since MLflow takes long over dozens of components."""
         now_s = time.monotonic()
         due = now_s - self.mixture_logged_s >= MIXTURE_PERIOD_S or step == self.total_steps
         if due:
@@ -145,7 +145,7 @@ class StepMetrics:
         }
 
     def _mixture(self, outcome: StepOutcome, state: LoopState, plan: MixturePlan, reached: int) -> dict[str, float]:
-        """Per component: shares of this step, what was asked, how often its data was gone through, its rate."""
+        """Per component: shares asked and realised, epochs, samples per second, replaced samples, loss."""
         counts = np.bincount(outcome.received[:, 1], minlength=len(self.component_names))
         asked, epochs, losses = plan.asked_at(reached), plan.epochs(reached + 1), self.component_losses.last()
         figures: dict[str, float] = {}
@@ -162,7 +162,7 @@ class StepMetrics:
         return figures
 
     def _tell_changes(self, plan: MixturePlan) -> None:
-        """Every change of the weights is an artifact of the run: from which position, why, and the shares."""
+        """Log each change of the weights as an artifact of the run: from which position, why, and the shares."""
         if plan is self.told:
             return
         self.told = plan
@@ -176,6 +176,6 @@ class StepMetrics:
 
 
 def _by_segment(received: NDArray[np.int64], plan: MixturePlan) -> list[NDArray[np.int64]]:
-    """Rows of `received`, sorted by position, apart at every change of the weights."""
+    """Rows of `received`, sorted by position, split at every change of the weights."""
     borders = [segment.from_position for segment in plan.segments]
     return [part for part in np.split(received, np.searchsorted(received[:, 0], borders)) if len(part)]
