@@ -92,7 +92,8 @@ def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
         trained = role == "train"
         real[name] = SourceConfig(uri=uri, weight=1.0 if trained else 0.0)
     total = sum(weights.values())
-    count = sum(source.weight > 0 for source in real.values())
+    # Without a posed source all real weights are 0.
+    count = max(1, sum(source.weight > 0 for source in real.values()))
     mixed = {
         name: source.model_copy(update={"weight": source.weight / total}) for name, source in recipe.sources.items()
     }

@@ -108,7 +108,9 @@ def _examine_shards(uri: str, split: Split | None, samples: int, *, full: bool) 
         raise
     except DataError as error:
         return Patient(uri, [], [Finding("manifest", Verdict.FAIL, str(error), "ingest the source again")])
-    split = split or next(split for split in Split if source.clips(split))
+    split = split or next((split for split in Split if source.clips(split)), None)
+    if split is None:
+        raise DataError(f"{uri}: the source holds no clip: ingest it again")
     if not source.clips(split):
         raise DataError(f"{uri}: split {split} has no clip; leave out --split to look at the other one")
     clips = chosen_clips(source, split, samples)

@@ -23,20 +23,20 @@ def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
     seen: set[tuple[str, str]] = set()
     wanted = min(images, source.frames(Split.EVAL))
     # One frame per clip at first; more of a clip only if the split has too few clips.
-    rounds = 0
-    while len(seen) < wanted and rounds < wanted + 1:
-        order = np.unique(np.linspace(0, clips - 1, min(clips, wanted - len(seen))).round().astype(int))
-        added = 0
-        for index in order:
-            for frame in source.read_clip(Split.EVAL, int(index), DEPTH_COLUMNS):
-                if (frame.scene, frame.frame) not in seen and len(frame.points):
-                    seen.add((frame.scene, frame.frame))
-                    added += 1
-                    yield frame
-                    break
-        rounds += 1
-        if added == 0:
-            return
+    count = min(clips, wanted)
+    while count:
+        found = len(seen)
+        for index in np.unique(np.linspace(0, clips - 1, count).round().astype(int)):
+            frames = source.read_clip(Split.EVAL, int(index), DEPTH_COLUMNS)
+            new = next((f for f in frames if (f.scene, f.frame) not in seen and len(f.points)), None)
+            if new is not None and len(seen) < wanted:
+                seen.add((new.scene, new.frame))
+                yield new
+        if len(seen) > found:
+            count = min(clips, wanted - len(seen))
+        else:
+            # The clips in this round have nothing left: try all of them before giving up.
+            count = clips if count < clips else 0
 
 
 def image_id(frame: Frame) -> str:

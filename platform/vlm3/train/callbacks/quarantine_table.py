@@ -38,6 +38,7 @@ class Quarantine:
         known = read_quarantine(self.run_dir)
         held = ledger.holds([fault.position for fault in known])
         self.faults = [fault for fault, kept in zip(known, held, strict=True) if kept]
+        self.written = len(known)
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Record the bad samples of a step.
