@@ -65,7 +65,11 @@ class RgbdFolder:
         return tuple(self.shown)
 
     def read(self, row: str) -> tuple[Item, ...]:
-        """Depth of a frame, or pose and correspondence of a pair. Raises DataError or ConfigError: what is bad."""
+        """Depth of a frame, or pose and correspondence of a pair.
+
+        Raises:
+            DataError, ConfigError: the row is bad; the message says why.
+        """
         shown = self.shown[row]
         frame1 = self._frame(shown.scene, shown.frame1)
         if shown.frame2 is None:

@@ -45,7 +45,7 @@ class DepthMap:
 
 @dataclass(frozen=True, slots=True)
 class FullDepth:
-    """The complete depth image as stored in the dataset; read only by evaluation."""
+    """The complete depth image of the dataset; training and evaluation do not read it."""
 
     encoded_png: bytes
     """16-bit PNG, 0 = invalid."""

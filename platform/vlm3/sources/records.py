@@ -189,7 +189,7 @@ def read_index(file: Path, records: str, keys: Keys) -> tuple[Index, dict[str, A
 
 
 def unread(entries: Iterable[Mapping[str, Any]], keys: Keys) -> frozenset[str]:
-    """Keys of some records that are not read."""
+    """Keys of these records that are not read."""
     return frozenset[str]().union(*(keys.unknown(entry) for entry in entries))
 
 
@@ -211,9 +211,9 @@ def _in_all(entries: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _merged(shared: Mapping[str, Any], entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A record, with the shared value of each key that it lacks. Its own lens replaces the shared one as a whole.
+    """A record, with the shared value of each key that it lacks.
 
-    Only coefficients alone keep the shared model of the lens.
+    A lens of its own replaces the shared one as a whole; coefficients alone keep the shared model.
     """
     said = {key: value for key, value in entry.items() if value is not None}
     if shared.keys() & LENS and any(key in entry and entry[key] is None for key in LENS):

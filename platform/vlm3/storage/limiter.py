@@ -46,7 +46,7 @@ class AdaptiveLimit:
                 self._changed.notify()
 
     def succeeded(self) -> None:
-        """Raise the limit, as a request was answered."""
+        """Let the limit grow, as a request was answered."""
         with self._changed:
             if self._limit < self._most:
                 self._set(min(self._limit + 1 / self._limit, self._most))

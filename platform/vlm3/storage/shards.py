@@ -111,7 +111,7 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
 
     Args:
         store: store at the source's root.
-        file: the shard.
+        file: shard to read from.
         clip: number of the clip in this shard.
         columns: top-level column names.
 

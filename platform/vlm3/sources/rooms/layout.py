@@ -26,7 +26,7 @@ CLEARANCE_M = 0.7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Furniture:
-    """One oriented box."""
+    """A piece of furniture: one oriented box."""
 
     label: str
     center_m: Array
@@ -36,7 +36,7 @@ class Furniture:
 
     @property
     def world_R_object(self) -> Array:
-        """(3, 3); columns are the object's axes."""
+        """(3, 3) rotation; columns are the object's axes in the world."""
         from scipy.spatial.transform import Rotation
 
         rotation: Array = Rotation.from_euler("y", self.yaw_rad).as_matrix()

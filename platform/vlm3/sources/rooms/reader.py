@@ -40,7 +40,7 @@ class RoomsConfig(StrictModel):
     width_px: Annotated[int, Field(ge=32, le=4096)] = 160
     height_px: Annotated[int, Field(ge=32, le=4096)] = 120
     focal_range_px: tuple[float, float] = (70.0, 180.0)
-    """Shortest and longest of the source's four cameras, at 160 px of width; scaled with the width."""
+    """Shortest and longest focal length of the source's four cameras, at 160 px of width; scaled with the width."""
     size_range_m: tuple[float, float] = (2.5, 10.0)
     """Shortest and longest side of a room."""
     extra_furniture: Annotated[int, Field(ge=0, le=50)] = 0

@@ -112,7 +112,7 @@ def _wall_colour(
 def _item_colour(
     base: Floats, inside: NDArray[np.float64], size_m: NDArray[np.float64], axis: NDArray[np.intp]
 ) -> Floats:
-    """A face with a dark rim of three centimetres."""
+    """Colours of points on a box, whose faces have a dark rim of three centimetres."""
     rim = np.abs(np.abs(inside) - size_m / 2) < 0.03
     rim[np.arange(len(axis)), axis] = False
     return base * np.where(rim.any(axis=1), 0.55, 1.0)[:, None].astype(np.float32)
