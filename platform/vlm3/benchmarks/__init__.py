@@ -1,1 +1,1 @@
-"""Benchmarks as they are published: frames, and what is true of them."""
+"""Benchmarks as they are published: frames and their ground truth."""

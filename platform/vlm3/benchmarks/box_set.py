@@ -27,7 +27,7 @@ Three = Annotated[tuple[Number, ...], Field(min_length=3, max_length=3)]
 
 
 class ListedObject(Listed):
-    """An object of a frame."""
+    """An object that a frame lists."""
 
     category: str
     center_cam_m: Three
@@ -40,14 +40,14 @@ class ListedObject(Listed):
 
 
 class ListedFrame(SizedRecord):
-    """A frame of the index."""
+    """A frame that the index lists."""
 
     objects: tuple[ListedObject, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BoxSet:
-    """A row is a frame."""
+    """Images with oriented boxes; a row is a frame."""
 
     name: str
     folder: Path
@@ -59,7 +59,7 @@ class BoxSet:
         """Read the index.
 
         Raises:
-            DataError: no such file, it lists no frames, or two frames of a scene have one name.
+            DataError: no such file, it lists no frames, or two frames of a scene have the same name.
         """
         path = folder / INDEX
         index, content = read_index(path, "frames", KEYS)
@@ -72,11 +72,11 @@ class BoxSet:
         return cls(name, folder, index, dict(zip(rows.values(), frames, strict=True)))
 
     def rows(self) -> tuple[str, ...]:
-        """Frames, by their ids."""
+        """Names of the frames, made from their ids."""
         return tuple(self.frames)
 
     def read(self, row: str) -> tuple[Item, ...]:
-        """The objects of a frame; nothing where none of them can be named. Raises DataError naming what is bad."""
+        """The objects of a frame; empty where none can be named. Raises DataError or ConfigError naming what is bad."""
         entry = self.index.parse(ListedFrame, self.frames[row])
         for number, thing in enumerate(self.frames[row]["objects"]):
             fault = OBJECT_KEYS.fault(thing)
@@ -108,7 +108,7 @@ class BoxSet:
 
 
 def _shows(region_px: tuple[float, float, float, float]) -> bool:
-    """Whether anything is left of a region that is cut to the image."""
+    """Whether a region that was cut to the image is still at least one pixel wide and high."""
     x0, y0, x1, y1 = region_px
     return x1 - x0 >= 1 and y1 - y0 >= 1
 

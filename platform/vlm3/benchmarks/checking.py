@@ -1,4 +1,4 @@
-"""Every row of a benchmark is read once before anything is asked: bad ones are named and counted."""
+"""Reads every row of a benchmark once before anything is asked: bad rows are named and counted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A bad row."""
+    """A row that cannot be used, and why."""
 
     row: str
     reason: str
@@ -22,26 +22,26 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What became of the rows."""
+    """The rows of a benchmark after the check."""
 
     rows: tuple[str, ...]
-    """That can be asked about."""
+    """Rows that can be asked about."""
     faults: tuple[BadRow, ...]
 
     @classmethod
     def of(cls, found: Sequence[str | BadRow | None]) -> Self:
-        """From what `check_row` gave."""
+        """Sort the results of `check_row` for all rows; rows with nothing to ask about are left out."""
         rows = tuple(entry for entry in found if isinstance(entry, str))
         return cls(rows, tuple(entry for entry in found if isinstance(entry, BadRow)))
 
 
 def check_row(benchmark: Benchmark, row: str, check: Callable[[Item], None] | None = None) -> str | BadRow | None:
-    """The row, if it is good; its fault; or None where it is sound and has nothing to ask about.
+    """The row's name if it is good, its fault if it is bad, None if it is sound but has nothing to ask about.
 
     Args:
-        benchmark: of the row.
-        row: its name.
-        check: raises DataError for an item that cannot be shown to who is measured.
+        benchmark: benchmark that has the row.
+        row: name of the row.
+        check: raises DataError for an item that cannot be shown to the model that is measured.
 
     Raises:
         StorageError: the store does not answer, which says nothing about the row.
@@ -59,7 +59,7 @@ def check_row(benchmark: Benchmark, row: str, check: Callable[[Item], None] | No
 
 
 def refusal(name: str, checked: Checked) -> str:
-    """What a user has to know about the bad rows of a benchmark."""
+    """Message for the user about the bad rows of a benchmark."""
     total = len(checked.rows) + len(checked.faults)
     shown = "; ".join(f"{fault.row}: {fault.reason}" for fault in checked.faults[:SHOWN])
     more = f"; and {len(checked.faults) - SHOWN} more" if len(checked.faults) > SHOWN else ""

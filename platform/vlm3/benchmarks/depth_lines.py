@@ -13,7 +13,7 @@ from vlm3.sources.jsonl import JsonLinesReader
 
 @dataclass(frozen=True, slots=True)
 class DepthLines:
-    """A row is a line."""
+    """Depth labels in JSON lines; a row is a line."""
 
     name: str
     reader: JsonLinesReader
@@ -24,7 +24,7 @@ class DepthLines:
         return cls(name, JsonLinesReader.open(file, name))
 
     def rows(self) -> tuple[str, ...]:
-        """Lines, called as their images."""
+        """Names of the lines: those of their images."""
         return self.reader.scenes()
 
     def read(self, row: str) -> tuple[Item, ...]:
@@ -38,5 +38,5 @@ class DepthLines:
             raise DataError(f"{self.reader.file.name} line {self.reader.lines[row].number}: {error}") from None
 
     def identity(self) -> str:
-        """Of labels and images."""
+        """Hash of the labels and of the sizes of all images."""
         return self.reader.identity()

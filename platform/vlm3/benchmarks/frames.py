@@ -1,4 +1,4 @@
-"""Frames of benchmarks: sound or refused, with poses and labels as items want them."""
+"""Frames of benchmarks: checked, with poses and labels in the form that items need."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,18 @@ from vlm3.views.pair_sample import source_correspondences
 
 Array = NDArray[np.float64]
 AGREES_DEG, AGREES_SHARE = 0.5, 0.02
-"""How far a listed relative pose may lie from the poses of its frames: files round."""
+"""Allowed difference of a listed relative pose from its frames' poses: degrees, share of the distance. Files round."""
 NOTHING = np.empty((0, 2))
-"""Points of a pair that is asked about its pose only."""
+"""Points of a pair that is asked for its pose only."""
 NO_POINTS = np.empty((0, 3), np.float32)
 """Labels of a frame that has none."""
 
 
 def sound(frame: Frame) -> Frame:
-    """The frame, if it is sound: `vlm3.scenes.checks.check_frame`.
+    """The frame, if it is sound by `vlm3.scenes.checks.check_frame`.
 
     Raises:
-        DataError: saying why it is not.
+        DataError: it is not sound; the message says why.
     """
     fault = check_frame(frame)
     if fault is not None:
@@ -36,7 +36,7 @@ def sound_image(frame: Frame) -> Frame:
     """A frame without labels of its own, if its camera, image and pose are sound.
 
     Raises:
-        DataError: saying why they are not.
+        DataError: one of them is not sound; the message says why.
     """
     fault = image_fault(frame)
     if fault is not None:
@@ -45,15 +45,15 @@ def sound_image(frame: Frame) -> Frame:
 
 
 def depth_item(item: str, group: str, frame: Frame, most: int | None = None) -> DepthItem:
-    """All labelled points of a frame, or the first `most`: they are in random order where there were more."""
+    """An item about all labelled points of a frame, or only about the first `most`."""
     points = frame.points[:most].astype(np.float64)
     return DepthItem(item, group, frame, points[:, :2], points[:, 2])
 
 
 def pair_item(item: str, group: str, frame1: Frame, frame2: Frame) -> PairItem:
-    """Pose and corresponding points of two posed frames, those found by depth; hidden points have NaN.
+    """Pose and corresponding points of two posed frames; points are found by depth, NaN if frame 2 does not see them.
 
-    Points of which the depth of frame 2 cannot tell are left out, and at most `MOST_POINTS` are kept.
+    Points for which the depth of frame 2 cannot decide this are left out, and at most `MOST_POINTS` are kept.
     """
     assert frame1.world_T_cam is not None and frame2.world_T_cam is not None
     cam1_T_cam2 = relative(frame1.world_T_cam, frame2.world_T_cam)
@@ -65,10 +65,10 @@ def pair_item(item: str, group: str, frame1: Frame, frame2: Frame) -> PairItem:
 
 
 def rigid(rows: tuple[tuple[float, ...], ...], name: str) -> Array:
-    """A 4×4 matrix of a file as a rigid transform, its rounding undone.
+    """A 4×4 matrix from a file as a rigid transform, with the file's rounding undone.
 
     Raises:
-        DataError: it is no rigid transform.
+        DataError: it is not a rigid transform.
     """
     if len(rows) != 4 or any(len(row) != 4 for row in rows):
         raise DataError(f"{name}: expected 4 rows of 4 numbers, found rows of {[len(row) for row in rows]}")
@@ -83,7 +83,7 @@ def check_agrees(listed: Array, computed: Array, name: str) -> None:
     """Refuse a listed transform that the poses of its frames contradict.
 
     Raises:
-        DataError: with both.
+        DataError: the two differ; the message says by how much.
     """
     turned = listed[:3, :3].T @ computed[:3, :3]
     angle_deg = float(np.rad2deg(np.arccos(np.clip((np.trace(turned) - 1) / 2, -1, 1))))

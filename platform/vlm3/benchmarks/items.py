@@ -1,13 +1,13 @@
-"""What a benchmark is: rows that name items."""
+"""What a benchmark is: named rows, each of which gives items."""
 
 from typing import Protocol
 
 from vlm3.asking.items import Item
 
 MOST_POINTS = 50
-"""Points of an image or pair that are asked about where its depth would give any number of them."""
+"""Most points that are asked about in an image or pair whose depth image would give any number of them."""
 FEWEST_SCENES = 10
-"""From so many scenes on the bootstrap draws scenes; of fewer it would say little, and draws the items themselves."""
+"""With at least so many scenes the bootstrap draws scenes; with fewer, which would say little, it draws items."""
 
 
 class Benchmark(Protocol):
@@ -15,7 +15,7 @@ class Benchmark(Protocol):
 
     @property
     def name(self) -> str:
-        """Used in tables and file names."""
+        """Name of the benchmark in tables and file names."""
         ...
 
     def rows(self) -> tuple[str, ...]:
@@ -26,10 +26,10 @@ class Benchmark(Protocol):
         """The items of a row: one for each kind of question that it can answer.
 
         Raises:
-            DataError: the row is bad; the message names it and says what was expected and found.
+            DataError, ConfigError: the row is bad; the message says what was expected and found.
         """
         ...
 
     def identity(self) -> str:
-        """Changes when the data do."""
+        """A text that changes when the data change."""
         ...

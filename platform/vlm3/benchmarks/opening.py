@@ -1,4 +1,4 @@
-"""Which reader fits a benchmark."""
+"""Opens benchmarks, each with the reader that fits it."""
 
 import json
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ SUPPORTED = (
 
 
 def open_benchmarks(paths: Sequence[str], images: Path | None) -> tuple[Benchmark, ...]:
-    """Several benchmarks; where two would have the same name, the later one's gets a number.
+    """Open several benchmarks; where two would have the same name, a number is added to the later one's.
 
     Args:
         paths: folders, files, or URIs of ingested sources.
-        images: folder of the images of published questions; default: beside their file.
+        images: folder of the images of published questions; default: the folder of their file.
 
     Raises:
-        DataError: one of them is nothing that can be read.
+        DataError: there is nothing that can be read at one of the paths.
         ConfigError: a path is given twice.
     """
     if len(set(paths)) != len(paths):
@@ -56,7 +56,7 @@ def open_benchmark(path: str, name: str, images: Path | None = None) -> Benchmar
     """The benchmark at a path, called `name`.
 
     Raises:
-        DataError: nothing that can be read is there; the message says what could be.
+        DataError: nothing that can be read is there; the message says what is supported.
     """
     if "://" in path:
         return HeldOut.open(path, name)

@@ -26,13 +26,13 @@ PAIR_KEYS = Keys(PAIR)
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """A row is a pair."""
+    """Listed image pairs; a row is a pair."""
 
     name: str
     folder: Path
     index: Index
     images: Mapping[str, Any]
-    """Path of the image → its entry."""
+    """Path of an image → its entry."""
     pair_index: Index
     pairs: Mapping[str, Any]
     by_scene: bool
@@ -43,7 +43,7 @@ class PairSet:
         """Read the index.
 
         Raises:
-            DataError: no such file, it lists no images or no pairs, or one image twice and not alike.
+            DataError: no such file, or it lists no images, no pairs, or one image twice with different entries.
         """
         path = folder / INDEX
         index, content = read_index(path, "images", KEYS)
@@ -63,11 +63,11 @@ class PairSet:
         return cls(name, folder, index, by_path, pair_index, rows, len(scenes) >= FEWEST_SCENES)
 
     def rows(self) -> tuple[str, ...]:
-        """Pairs, called by their place and images."""
+        """Names of the pairs: place in the file, and images."""
         return tuple(self.pairs)
 
     def read(self, row: str) -> tuple[Item, ...]:
-        """One pair. Raises DataError naming what is bad."""
+        """One pair. Raises DataError or ConfigError naming what is bad."""
         pair = self.pair_index.parse(ListedPair, self.pairs[row])
         scale = Scale.RELATIVE if pair.scale is None else _scale(pair.scale)
         frame1, frame2 = (self._frame(image, scale, pair.scene or self.name) for image in (pair.a, pair.b))

@@ -1,4 +1,4 @@
-"""Posed images without depth (`frames.json`): the pose between frames that follow each other."""
+"""Posed images without depth (`frames.json`): the relative pose of frames that follow each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vlm3.sources.rgbd import INDEX, KEYS
 
 
 class Following(NamedTuple):
-    """Entries of two frames of a scene as they stand in the file."""
+    """Two frames of a scene that follow each other: their entries as they stand in the file."""
 
     scene: str
     first: Any
@@ -28,7 +28,7 @@ class Following(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PosedImages:
-    """A row is a pair of frames that follow each other."""
+    """Posed images; a row is a pair of frames that follow each other."""
 
     name: str
     folder: Path
@@ -40,7 +40,7 @@ class PosedImages:
         """Read the index; `"scale": "metric"` at its top says that translations are metres.
 
         Raises:
-            DataError: no such file, fewer than two posed frames in it, or two frames of a scene have one name.
+            DataError: no such file, fewer than two frames in it, or two frames of a scene have the same name.
         """
         path = folder / INDEX
         index, content = read_index(path, "frames", KEYS)
@@ -57,11 +57,11 @@ class PosedImages:
         return cls(name, folder, index, pairs)
 
     def rows(self) -> tuple[str, ...]:
-        """Pairs, called by their place and images."""
+        """Names of the pairs: place in the file, and images."""
         return tuple(self.pairs)
 
     def read(self, row: str) -> tuple[Item, ...]:
-        """One pair. Raises DataError naming what is bad."""
+        """One pair. Raises DataError or ConfigError naming what is bad."""
         pair = self.pairs[row]
         listed = [self.index.parse(SizedRecord, entry) for entry in (pair.first, pair.second)]
         scale = Scale.METRIC if all(entry.scale is Scale.METRIC for entry in listed) else Scale.RELATIVE

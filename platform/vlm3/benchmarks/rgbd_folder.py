@@ -1,4 +1,4 @@
-"""RGB-D folders (`frames.json`): depth of each frame; pose and correspondence of pairs where frames have poses."""
+"""RGB-D folders (`frames.json`): depth of each frame, and pose and correspondence of pairs if frames have poses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vlm3.sources.rgbd import INDEX, RgbdReader
 from vlm3.views.pairs import clip_pairs
 
 CHOSEN_FRAMES = 40
-"""Frames of a scene among which pairs are sought where the file lists none."""
+"""Most frames of a scene among which pairs are chosen where the file lists none."""
 CHOSEN_PAIRS = 100
 PAIRS = Index(INDEX, {}, Keys(PAIR))
 
@@ -31,12 +31,12 @@ class FolderRow(NamedTuple):
     frame1: str
     frame2: str | None
     listed: object
-    """The pair as it stands in the file."""
+    """The pair as it stands in the file; None for a frame or a chosen pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class RgbdFolder:
-    """A row is a frame or a pair."""
+    """An RGB-D folder; a row is a frame or a pair."""
 
     name: str
     reader: RgbdReader
@@ -47,7 +47,7 @@ class RgbdFolder:
         """Read the index, and choose pairs where it lists none.
 
         Raises:
-            DataError: as `RgbdReader.open`, or a listed pair names a frame that is not there.
+            DataError: as `RgbdReader.open`, or a listed pair is bad, e.g. names a frame that is not there.
         """
         reader = RgbdReader.open(folder, name)
         rows = row_names((scene, frame) for scene, frames in reader.entries.items() for frame in frames)
@@ -61,15 +61,20 @@ class RgbdFolder:
         return cls(name, reader, {row: shown[place] for place, row in distinct(wanted).items()})
 
     def rows(self) -> tuple[str, ...]:
-        """Frames, then pairs."""
+        """Names of the frames, then of the pairs."""
         return tuple(self.shown)
 
     def read(self, row: str) -> tuple[Item, ...]:
-        """Depth of a frame, or pose and correspondence of a pair. Raises DataError naming what is bad."""
+        """Depth of a frame, or pose and correspondence of a pair.
+
+        Raises:
+            DataError, ConfigError: the row is bad; the message says why.
+        """
         shown = self.shown[row]
         frame1 = self._frame(shown.scene, shown.frame1)
         if shown.frame2 is None:
-            # Frames of a video are alike, but a file of one scene would give a single group, and so no interval at all.
+            # A frame is its own group although frames of a video are alike: with scenes as groups, a file of one scene
+            # would have a single group, and so no interval.
             return (depth_item(row, row, frame1, MOST_POINTS),)
         item = pair_item(row, row, frame1, self._frame(shown.scene, shown.frame2))
         if shown.listed is not None:
@@ -79,7 +84,7 @@ class RgbdFolder:
         return (item,)
 
     def identity(self) -> str:
-        """Of the index and its files."""
+        """Hash of the index and of the sizes of its files."""
         return self.reader.identity()
 
     def _frame(self, scene: str, name: str) -> Frame:
@@ -115,7 +120,7 @@ def _of_which_scene(frame: str, frames: Mapping[str, FolderRow]) -> str:
 
 
 def _chosen(reader: RgbdReader) -> list[FolderRow]:
-    """Pairs that see enough of the same, spread evenly over all such pairs of each scene; bad frames are in none."""
+    """Pairs with enough overlap, spread evenly over all such pairs of each scene; bad frames are left out."""
     rows = []
     for scene, entries in reader.entries.items():
         names = list(entries)

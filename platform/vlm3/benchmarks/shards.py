@@ -27,30 +27,30 @@ Place = tuple[str, str, str | None]
 
 
 class ShardRow(NamedTuple):
-    """What a row shows."""
+    """What a row shows: a clip by number, and frames by their places in the clip."""
 
     clip: int
     frame1: int
     frame2: int | None
-    """Places in the clip."""
+    """None for a single frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A row is a frame or a pair of a held-out clip, spread evenly over the clips."""
+    """The held-out split of a source; a row is a frame or a pair of a clip, spread evenly over the clips."""
 
     name: str
     source: ShardedSource
     shown: Mapping[str, ShardRow]
     by_scene: bool
-    """Whether there are scenes enough for the bootstrap to draw them."""
+    """Whether there are scenes enough for the bootstrap to draw them; else it draws rows."""
 
     @classmethod
     def open(cls, uri: str, name: str | None) -> Self:
         """Choose frames and pairs.
 
         Raises:
-            DataError: no such source, or it holds nothing out.
+            DataError: no such source, or it has no held-out scene.
         """
         source = ShardedSource.open(uri)
         clips = source.clips(Split.EVAL)
@@ -76,7 +76,7 @@ class HeldOut:
         return cls(name or source.name, source, rows, len(scenes) >= FEWEST_SCENES)
 
     def rows(self) -> tuple[str, ...]:
-        """Frames, then pairs."""
+        """Names of the frames, then of the pairs."""
         return tuple(self.shown)
 
     def read(self, row: str) -> tuple[Item, ...]:
@@ -89,7 +89,7 @@ class HeldOut:
         if shown.frame2 is not None:
             return (pair_item(row, group, frame1, sound(frames[shown.frame2])),)
         items: list[Item] = []
-        # Metres of a scene without scale are nobody's to know.
+        # In a scene of relative scale, depth in metres is unknown.
         if len(frame1.points) and frame1.scale is Scale.METRIC:
             items.append(depth_item(row, group, frame1, MOST_POINTS))
         if frame1.boxes:

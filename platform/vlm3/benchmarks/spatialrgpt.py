@@ -2,7 +2,7 @@
 
 Entries hold `id`, `image_info` (`file_path`, `width`, `height`), `bbox`, `qa_info` (`type`, `category`), `text_q` and
 `conversations`; regions are numbered in the order of `bbox`. Questions are asked in the words of the model's own
-template set; the published answers are the truth. Masks are not used: regions are named by their boxes.
+template set; the published answers are the ground truth. Masks are not used: regions are named by their boxes.
 """
 
 import ast
@@ -29,7 +29,7 @@ from vlm3.scenes.schema import Frame, IntrinsicsSource, Scale
 from vlm3.sources.foreign import MAX_IMAGE_BYTES, MAX_INDEX_BYTES, Number, path_inside, read_bounded
 
 HORIZONTAL_FOV_DEG = 60.0
-"""Where an entry has no intrinsics: that of common cameras. Only the scale of what the model sees hangs on it."""
+"""Field of view of entries without intrinsics: that of common cameras. Only the scale of the view depends on it."""
 Side = Annotated[int, Field(ge=1, le=65536)]
 _LENGTH = re.compile(r"(?<![0-9.,])([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\b", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"\b(1[0-2]|[1-9])(?::00)?\s*o['’]?\s*clock", re.ASCII | re.IGNORECASE)
@@ -48,7 +48,7 @@ class ImageInfo(StrictModel):
 
 
 class QuestionInfo(StrictModel):
-    """Kind of an entry."""
+    """The kind of question of an entry."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
@@ -56,7 +56,7 @@ class QuestionInfo(StrictModel):
 
 
 class Said(StrictModel):
-    """One part of a conversation."""
+    """One turn of a conversation."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
@@ -75,12 +75,12 @@ class Entry(StrictModel):
     ]
     conversations: Annotated[tuple[Said, ...], Field(min_length=2)]
     intrinsics: Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)] | None = None
-    """fx, fy, cx, cy, where somebody has added them."""
+    """fx, fy, cx, cy, where somebody has added them to the published file."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpatialRgptBench:
-    """A row is a question."""
+    """SpatialRGPT-Bench; a row is a question."""
 
     name: str
     file: Path
@@ -93,8 +93,8 @@ class SpatialRgptBench:
         """Read the questions of a JSON list or of JSON lines.
 
         Args:
-            file: of the questions.
-            name: of the benchmark.
+            file: file of the questions.
+            name: name of the benchmark.
             images: folder below which images lie; default: that of the file.
 
         Raises:
@@ -111,11 +111,11 @@ class SpatialRgptBench:
         return cls(name, file, images or file.parent, named)
 
     def rows(self) -> tuple[str, ...]:
-        """Questions, called by their place and id."""
+        """Names of the questions: place in the file, and id."""
         return tuple(self.entries)
 
     def read(self, row: str) -> tuple[Item, ...]:
-        """One question with its image. Raises DataError naming what is bad."""
+        """One question with its image. Raises DataError or ConfigError naming what is bad."""
         found = self.entries[row]
         if not isinstance(found, dict):
             raise DataError(f"expected a mapping, found {type(found).__name__}")
@@ -169,7 +169,7 @@ def published_value(question: ObjectQuestion, answer: str) -> float:
     """The number of `AnswerForm` that a published answer in free text states.
 
     Raises:
-        DataError: it states none.
+        DataError: it states none, or more than one length.
     """
     match question.form:
         case AnswerForm.YES_NO:
@@ -199,7 +199,7 @@ def _question(category: str) -> ObjectQuestion:
 
 def _check_region(region: tuple[float, float, float, float], info: ImageInfo) -> None:
     x0, y0, x1, y1 = region
-    # The published boxes may end a pixel beyond the last one.
+    # Published boxes may reach one pixel beyond the image.
     inside = -1 <= x0 < x1 <= info.width and -1 <= y0 < y1 <= info.height
     if not inside:
         raise DataError(f"region {region} does not lie inside the image of {info.width}x{info.height} px")
@@ -219,7 +219,7 @@ def _entries(file: Path) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Tables on the hub hold nested values as texts of Python literals."""
+    """A value; the text of a Python list or dictionary is evaluated, as tables on the hub hold nested values so."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return ast.literal_eval(value)

@@ -18,23 +18,23 @@ def check_frame(frame: Frame) -> Rejection | None:
     """The first fault of a frame, None when it is sound.
 
     Checked: camera (finite, positive focal, principal point inside the image), image (JPEG or PNG, upright, of the
-    camera's size, every pixel decodes), pose (finite, rigid), labels (some, inside the image, within the reach of the
-    lens, 0 < depth ≤ 1000 m), small depth map (has pixels and a possible K).
+    camera's size, every pixel decodes), pose (finite, rigid), labels (at least a point, box or pose; points inside the
+    image, within the reach of the lens, 0 < depth ≤ 1000 m), small depth map (has pixels and a possible K).
     """
     reason = image_fault(frame) or _label_fault(frame) or _lens_fault(frame) or _small_depth_fault(frame)
     return Rejection(frame.source, frame.scene, frame.frame, reason) if reason else None
 
 
 def stored_fault(frame: Frame) -> str | None:
-    """What is wrong with a stored frame, None when it is sound: `check_frame` without what making its sample shows.
+    """What is wrong with a stored frame, None when it is sound: `check_frame` without what making a sample covers.
 
-    Decoding finds damaged pixels; labels beyond the reach of the lens are left out of the view.
+    Decoding then finds damaged pixels, and labels beyond the reach of the lens are left out of the view.
     """
     return frame.camera.fault() or _pose_fault(frame) or _label_fault(frame) or _small_depth_fault(frame)
 
 
 def image_fault(frame: Frame) -> str | None:
-    """What is wrong with a frame's camera, image or pose, None when they are sound; labels are not looked at."""
+    """What is wrong with a frame's camera, image or pose, None when they are sound; labels are not checked."""
     return frame.camera.fault() or _image_fault(frame) or _pose_fault(frame)
 
 
@@ -73,7 +73,7 @@ def _label_fault(frame: Frame) -> str | None:
     if points.ndim != 2 or points.shape[1] != 3 or len(points) > MAX_POINTS:
         return f"expected at most {MAX_POINTS} points of u, v, depth; found shape {points.shape}"
     if len(points) == 0:
-        # A pose alone is a label, for questions about pose; an empty depth image is a fault of the sensor.
+        # A pose alone is a label, for questions about pose; a depth image without valid depth is a sensor's fault.
         useful = frame.boxes or (frame.world_T_cam is not None and frame.small_depth is None)
         return None if useful else "no label: not one valid depth"
     depth_m = points[:, 2]

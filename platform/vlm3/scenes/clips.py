@@ -1,4 +1,4 @@
-"""Clips: the groups of frames that are stored and drawn from together; and the split of scenes."""
+"""Clips, the groups of frames that are stored together and drawn from together; and the split of scenes."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ FrameIndices = tuple[int, ...]
 
 
 def split_of_scene(source: str, scene: str, heldout_share: float, seed: int) -> Split:
-    """The split of a whole scene, by a hash of its name: it never changes as scenes are added."""
+    """The split of a whole scene, by a hash of its name: it does not change when other scenes are added."""
     return Split.EVAL if derive_seed(seed, "split", source, scene) / 2**64 < heldout_share else Split.TRAIN
 
 
@@ -32,9 +32,9 @@ def posed_clips(frames: Sequence[Frame], clip_frames: int, seed: int) -> tuple[F
     may sit in several clips, so that all have the same number of frames and nothing is left over.
 
     Args:
-        frames: of one scene, all with a pose, in the order of time.
+        frames: frames of one scene, all with a pose, in the order of time.
         clip_frames: frames of a clip; fewer only where the scene has fewer.
-        seed: of the order in which clips are started.
+        seed: decides the order in which clips are started.
     """
     if not frames:
         return ()
@@ -56,8 +56,8 @@ def single_view_clips(scene_of_frame: Sequence[str], clip_frames: int, seed: int
 
     Args:
         scene_of_frame: name of each frame's scene, all of one split.
-        clip_frames: least number of frames of a clip; the remainder is spread over all.
-        seed: of the shuffle.
+        clip_frames: least number of frames of a clip, if there are so many; the remainder is spread over all clips.
+        seed: decides the shuffle.
     """
     if not scene_of_frame:
         return ()
@@ -86,7 +86,7 @@ def _grow(
             pool = fits & free if (fits & free).any() else fits
             chosen = int(np.where(pool, spread, -1.0).argmax())
         else:
-            # Too few links left: fill up with what is linked best, so that the clip may still come to half in the end.
+            # Too few links left: add the frame with most links, so that the clip may still reach half in the end.
             chosen = int(np.lexsort((-spread, free, gained, open_to))[-1])
         members.append(chosen)
         links += int(gained[chosen])

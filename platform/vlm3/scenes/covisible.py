@@ -15,20 +15,20 @@ from vlm3.scenes.schema import Frame
 LINKED = 0.25
 """Symmetric covisibility above which a pair can be asked about (VLM3, arXiv 2605.30561, pairs)."""
 NEIGHBOURS = 24
-"""Pairs compared for each frame: its nearest by view."""
+"""Number of nearest views that each frame is compared with."""
 COMPARED_LONG_SIDE_PX = 64
 """Depth maps are compared at this size, without distortion: cheap, and exact enough to choose neighbours by."""
 STRIDE = 2
-"""Of the pixels of such a map whose points are looked for in the others."""
+"""Step between the rows and columns of such a map whose points are looked for in the other maps."""
 TURN_M_PER_RAD = 3.0
-"""A turn of 1 rad moves what is seen 3 m away by 3 m: how views are ordered by nearness."""
+"""Distance that a turn of 1 rad counts as when views are ordered by nearness: it moves what is 3 m away by 3 m."""
 
 
 def covisibility_graph(frames: Sequence[Frame]) -> NDArray[np.float64]:
     """(n, n) symmetric covisibility; 0 for pairs too far apart to be compared.
 
     Args:
-        frames: of one scene, all posed. Pairs of frames with depth are compared by depth, others by their frusta.
+        frames: frames of one scene, all posed. Pairs with depth are compared by depth, others by their frusta.
     """
     poses = [_pose(frame) for frame in frames]
     views = [_compared(frame, pose) for frame, pose in zip(frames, poses, strict=True)]
@@ -51,7 +51,7 @@ def _pose(frame: Frame) -> NDArray[np.float64]:
 
 
 def _candidates(poses: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n, n) symmetric: each frame with its nearest views, by distance between centres and angle between axes."""
+    """(n, n) symmetric mask: each frame with its nearest views, by distance of the centres and angle of the axes."""
     centers, axes = poses[:, :3, 3], poses[:, :3, 2]
     distance = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
     distance += TURN_M_PER_RAD * np.arccos(np.clip(axes @ axes.T, -1, 1))
@@ -59,12 +59,12 @@ def _candidates(poses: NDArray[np.float64]) -> NDArray[np.bool_]:
     nearest = np.argsort(distance, axis=1, kind="stable")[:, 1 : NEIGHBOURS + 1]
     near = np.zeros(distance.shape, bool)
     np.put_along_axis(near, nearest, True, axis=1)
-    mutual: NDArray[np.bool_] = near | near.T
-    return mutual
+    either: NDArray[np.bool_] = near | near.T
+    return either
 
 
 def _compared(frame: Frame, world_T_cam: NDArray[np.float64]) -> PosedDepth | None:
-    """Nearest samples of the small depth map in a smaller pinhole without distortion."""
+    """The small depth map, resampled (nearest) to a smaller camera without distortion; None without depth."""
     if frame.small_depth is None:
         return None
     source, z_depth_m = depth_camera(frame.small_depth, frame.camera), frame.small_depth.z_depth_m

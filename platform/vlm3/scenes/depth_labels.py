@@ -9,16 +9,16 @@ from vlm3.scenes.schema import MAX_POINTS, SMALL_DEPTH_LONG_SIDE_PX, DepthMap
 
 
 def random_labels(z_depth_m: NDArray[np.floating], camera: Camera, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(≤ 1024, 3) of u_px, v_px, z_m: random valid pixels of a depth image, from which the lens has a ray.
+    """(≤ 1024, 3) of u_px, v_px, z_m: random valid pixels of a depth image for which the lens model has a ray.
 
     Args:
         z_depth_m: (H, W) metres, NaN where invalid.
-        camera: of the depth image. Beyond its lens model nothing can be asked, whatever the sensor says.
-        rng: decides which pixels.
+        camera: camera of the depth image. Nothing can be asked beyond its lens model, even where there is depth.
+        rng: decides which pixels, and their order.
     """
     order = rng.permutation(np.flatnonzero(np.isfinite(z_depth_m)))
     found = np.empty((0, 3), np.float32)
-    # Most often all of the first have a ray; undoing a lens for every pixel would cost a hundred times as much.
+    # Mostly all of the first 1024 have a ray; undoing the lens for every pixel would cost a hundred times as much.
     for first in range(0, len(order), MAX_POINTS):
         chosen = order[first : first + MAX_POINTS]
         v, u = np.divmod(chosen, z_depth_m.shape[1])
@@ -31,15 +31,15 @@ def random_labels(z_depth_m: NDArray[np.floating], camera: Camera, rng: np.rando
 
 
 def shrink_depth(z_depth_m: NDArray[np.floating], camera: Camera) -> DepthMap:
-    """Nearest samples of a depth image, never averages across edges, with `SMALL_DEPTH_LONG_SIDE_PX`.
+    """A small depth map of nearest samples, never averages across edges; long side ≤ `SMALL_DEPTH_LONG_SIDE_PX`.
 
     Args:
-        z_depth_m: (H, W) metres, NaN where invalid.
-        camera: of the depth image; one that is smaller already keeps its size.
+        z_depth_m: (H, W) metres, NaN where invalid; an image that is small enough keeps its size.
+        camera: camera of the depth image.
 
     Returns:
-        A map whose K follows c' = (c + 0.5)·s − 0.5. Samples lie within half a source pixel of where it says. It shares
-        the lens of `camera`: see `depth_camera`.
+        A map whose K follows c' = (c + 0.5)·s − 0.5. Samples lie within half a source pixel of where K puts them. The
+        lens is that of `camera`: see `depth_camera`.
     """
     height, width = z_depth_m.shape
     scale = min(1.0, SMALL_DEPTH_LONG_SIDE_PX / max(height, width))
@@ -57,7 +57,7 @@ def shrink_depth(z_depth_m: NDArray[np.floating], camera: Camera) -> DepthMap:
 
 
 def depth_camera(depth: DepthMap, camera: Camera) -> Camera:
-    """The camera of a small depth map: its own K and size, the lens of its frame's `camera`."""
+    """The camera of a small depth map: the map's own K and size, and the lens of its frame's `camera`."""
     height, width = depth.z_depth_m.shape
     intrinsics = (depth.fx_px, depth.fy_px, depth.cx_px, depth.cy_px)
     return Camera(width, height, *intrinsics, camera.distortion, camera.coefficients)

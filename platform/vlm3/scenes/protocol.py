@@ -22,20 +22,20 @@ class SceneReader(Protocol):
 
     @property
     def source(self) -> str:
-        """Name of the dataset here."""
+        """Name of the dataset."""
 
     @property
     def posed(self) -> bool:
-        """True when the frames of a scene share a world; False for single views, each a scene of its own."""
+        """True when the frames of a scene have poses in one world; False for single views."""
 
     def scenes(self) -> tuple[str, ...]:
         """Names of all scenes, in order; cheap."""
 
     def frames(self, scene: str) -> Iterator[Frame | Rejection]:
-        """The frames of a scene, read one by one; a bad one comes as a Rejection and ends nothing."""
+        """The frames of a scene, read one by one; in place of a bad one comes a Rejection, and reading goes on."""
 
     def same_pictures(self) -> Mapping[str, str]:
         """Scenes that show a picture of an earlier scene → that scene: no picture may be in both splits."""
 
     def identity(self) -> str:
-        """Changes when the data do: what was ingested from the same identity need not be ingested again."""
+        """A text that changes when the data change: a source of the same identity need not be ingested again."""

@@ -1,4 +1,4 @@
-"""Frames as rows of a shard, and back, exactly."""
+"""Converts frames to rows of a shard and back, without loss."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ _SMALL_DEPTH = pa.struct(
 )
 _FULL_DEPTH = pa.struct([("metres_per_unit", pa.float64()), ("encoded_png", pa.binary())])
 
-# In file order: what training on depth reads comes first and together, so that one request fetches it.
+# In file order: the columns that training on depth reads come first, so that one request fetches them all.
 SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -70,11 +70,11 @@ ENCODED_COLUMNS = ("encoded_image", "full_depth.encoded_png")
 POINT_COLUMNS = ("points_u_px", "points_v_px", "points_depth_m")
 HEAVY_COLUMNS = (*POINT_COLUMNS, "encoded_image", "small_depth", "full_depth", "boxes")
 LIGHT_COLUMNS = tuple(name for name in SCHEMA.names if name not in HEAVY_COLUMNS)
-"""What every Frame has: ids, time, camera, pose, scale."""
+"""Columns that every Frame needs: ids, time, camera, pose, scale."""
 
 
 class _LightRow(NamedTuple):
-    """The light columns of a row, by name: a dictionary a row would cost three times as much."""
+    """The light columns of a row, by name; a dictionary per row would cost three times as much."""
 
     source: str
     scene: str
@@ -97,7 +97,7 @@ class _LightRow(NamedTuple):
 
 
 def frames_to_table(frames: Sequence[Frame], clip: int) -> pa.Table:
-    """Rows of one clip.
+    """A table with the rows of one clip.
 
     Args:
         frames: the clip's frames, in order.
@@ -117,10 +117,10 @@ def frames_to_table(frames: Sequence[Frame], clip: int) -> pa.Table:
 
 
 def table_to_frames(table: pa.Table) -> list[Frame]:
-    """Frames of rows; what was not read is None or empty.
+    """The frames of a table's rows; fields whose columns were not read are None or empty.
 
     Args:
-        table: at least `LIGHT_COLUMNS` of `SCHEMA`.
+        table: has at least `LIGHT_COLUMNS` of `SCHEMA`.
     """
     columns = {name: _chunk(table[name]) for name in table.column_names}
     light = zip(*(columns[name].to_pylist() for name in _LightRow._fields), strict=True)
@@ -157,7 +157,7 @@ def _fields(item: object, kind: pa.StructType) -> dict[str, Any]:
 
 
 def _small_depths(maps: Sequence[DepthMap | None]) -> pa.StructArray:
-    # Built from whole arrays: Arrow takes arrays inside structs apart number by number.
+    # Built column by column: from a list of structs Arrow would convert the arrays inside number by number.
     rows = [None if depth is None else np.asarray(depth.z_depth_m, np.float32) for depth in maps]
     columns = {
         "width_px": [None if z is None else z.shape[1] for z in rows],
@@ -205,7 +205,7 @@ def _frame(row: _LightRow, columns: dict[str, pa.Array], i: int) -> Frame:
 
 
 def _chunk(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece; joining chunks copies, even a single one."""
+    """A column as one array; a single chunk is returned as it is, because joining copies even that."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 

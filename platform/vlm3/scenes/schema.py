@@ -23,7 +23,7 @@ class Scale(StrEnum):
 
 
 class IntrinsicsSource(StrEnum):
-    """Where K came from, in the order of trust."""
+    """Where K came from, the most trusted first."""
 
     GIVEN = "given"
     FIELD_OF_VIEW = "field_of_view"
@@ -45,7 +45,7 @@ class DepthMap:
 
 @dataclass(frozen=True, slots=True)
 class FullDepth:
-    """The complete depth image as stored in the dataset; read only by evaluation."""
+    """The complete depth image of the dataset; training and evaluation do not read it."""
 
     encoded_png: bytes
     """16-bit PNG, 0 = invalid."""
@@ -54,7 +54,7 @@ class FullDepth:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An oriented 3D box in the camera frame and the region that names it."""
+    """An oriented 3D box in the camera frame, and the image region by which questions name it."""
 
     label: str
     center_cam_m: tuple[float, float, float]
@@ -68,14 +68,17 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One posed image. Pixels are those of the original image, metres and OpenCV axes throughout."""
+    """One image with its camera, its labels and perhaps its pose.
+
+    Pixels are those of the original image, axes OpenCV's; lengths are metres, or right up to a factor (`scale`).
+    """
 
     source: str
     scene: str
     frame: str
     camera_id: str
     encoded_image: bytes
-    """JPEG or PNG bytes exactly as the dataset has them, EXIF orientation normal."""
+    """JPEG or PNG bytes exactly as the dataset has them; EXIF orientation upright."""
     camera: Camera
     intrinsics_source: IntrinsicsSource
     world_T_cam: NDArray[np.float64] | None
@@ -90,4 +93,4 @@ class Frame:
     boxes: tuple[Box, ...] | None = None
     time_s: float | None = None
     dynamic: bool = False
-    """True when things move between the times of a scene: no correspondence across times then."""
+    """True when things move in the scene over time: then no correspondence is asked across times."""

@@ -18,9 +18,9 @@ ColumnSet = tuple[str, ...]
 DEPTH_COLUMNS: ColumnSet = (*LIGHT_COLUMNS, *POINT_COLUMNS, "encoded_image")
 """Ids, camera, pose, scale, labelled points and the image: all that training on depth reads."""
 PAIR_COLUMNS: ColumnSet = (*DEPTH_COLUMNS, "small_depth")
-"""Also what tells which frames see the same, and what hides what."""
+"""Adds the small depth map, which tells which frames see the same things and which points are hidden."""
 BOX_COLUMNS: ColumnSet = (*LIGHT_COLUMNS, "encoded_image", "boxes")
-"""What questions about objects read."""
+"""Columns that questions about objects read."""
 ALL_COLUMNS: ColumnSet = tuple(SCHEMA.names)
 
 
@@ -63,11 +63,11 @@ class ShardedSource:
         return cls(uri, info.source, info.role, manifest.fingerprint, info.slots, info.scale, counts)
 
     def clips(self, split: Split) -> int:
-        """Clips of a split."""
+        """Number of clips of a split."""
         return next(clips for name, clips, _ in self.counts if name is split)
 
     def frames(self, split: Split) -> int:
-        """Rows of a split; a frame that is in two clips counts twice."""
+        """Number of rows of a split; a frame that is in two clips counts twice."""
         return next(frames for name, _, frames in self.counts if name is split)
 
     def read_clip(self, split: Split, index: int, columns: ColumnSet = ALL_COLUMNS) -> tuple[Frame, ...]:
@@ -79,7 +79,7 @@ class ShardedSource:
         return tuple(table_to_frames(self.read_table(split, index, columns)))
 
     def read_table(self, split: Split, index: int, columns: ColumnSet = ALL_COLUMNS) -> pa.Table:
-        """Rows of clip `index`, as they are stored.
+        """The rows of clip `index`, as they are stored.
 
         Raises:
             IndexError: there is no such clip.

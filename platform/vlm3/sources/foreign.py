@@ -1,4 +1,4 @@
-"""Reading of files that others wrote: sizes are bounded, and paths named inside them never leave their folder."""
+"""Reads files that others wrote: sizes are bounded, and paths named inside them never leave their folder."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def path_inside(folder: Path, name: object) -> Path:
     """The file that an index calls `name`, which must be a relative path that stays inside `folder`.
 
     Raises:
-        DataError: `name` is not a path, is absolute, climbs out by `..` or leaves by a symbolic link.
+        DataError: `name` is not a path, is absolute, holds `..`, cannot be followed, or leaves by a symbolic link.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise DataError(f"expected a relative path, found {name!r:.200}")
@@ -42,7 +42,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
         DataError: it is missing, not a file, cannot be read, or larger than `most_bytes`.
     """
     try:
-        # A pipe or a device could be read for ever.
+        # Reading a pipe or a device might never end.
         if not path.is_file():
             raise DataError(f"{path}: no such file")
         with path.open("rb") as file:
@@ -55,7 +55,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """The plain data of a JSON text; `json` alone would keep the last of two values of one key.
+    """The plain data of a JSON text; `json` alone would silently keep the last of two values of one key.
 
     Raises:
         ValueError: it is not JSON, or an object in it has a key twice.

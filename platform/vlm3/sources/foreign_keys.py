@@ -1,7 +1,7 @@
-"""Keys that an index holds and no reader acts on: those that were meant for a key that is read are refused.
+"""Unknown keys in an index: those that were meant for a key that is read are refused.
 
-What decides metres, rays and poses is too dear to be passed over: a misspelt key, one at another level of the file, or
-the name that another tool has for it. Keys that have nothing to do with any of these are left alone.
+A key that decides metres, rays or poses must not be ignored only because it is misspelt, stands at another level of the
+file, or has the name that another tool uses. Keys that have nothing to do with any of these are ignored.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 LENS = ("distortion", "coefficients", "distortion_k1k2p1p2")
 FEWEST_LETTERS = 5
-"""Of a key of which one letter may be wrong: of shorter ones too little is left to know them by."""
+"""Letters of the shortest key that is still recognised with one wrong letter."""
 PINHOLES = ("pinhole", "simple_pinhole", "perspective")
 
 
@@ -23,17 +23,17 @@ def _no_lens(value: Any) -> bool:
 
 
 class Other(NamedTuple):
-    """What other tools call something."""
+    """Names that other tools use for something that an index says."""
 
     pattern: re.Pattern[str]
-    """Of the whole key, in snake case."""
+    """Matches the whole key, in snake case."""
     concerns: tuple[str, ...]
-    """Our keys for it: it means nothing to a reader that acts on none of them."""
+    """Our keys for the same thing: a reader that acts on none of them ignores the other name."""
     settled_by: tuple[str, ...]
-    """Keys of ours beside which it says nothing more."""
+    """Our keys that settle the matter: beside one of them the other name is ignored."""
     advice: str
     harmless: Callable[[Any], bool] = lambda _: False
-    """Whether a value says what holds anyway."""
+    """Whether a value says only what holds anyway."""
 
 
 def _other(pattern: str, ours: str, advice: str) -> Other:
@@ -108,18 +108,18 @@ class Keys:
     """The keys of one kind of record."""
 
     read: frozenset[str]
-    """Those its reader acts on."""
+    """Keys that its reader acts on."""
     elsewhere: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Key that is read at another level of the file → where."""
     below: frozenset[str] = frozenset()
-    """Those that are read in the records below it."""
+    """Keys that are read in the records below this one."""
 
     def fault(self, entry: Mapping[str, Any], given: Collection[str] = ()) -> str | None:
         """Why a record cannot be read as it stands, None where every key is read or has no meaning here.
 
         Args:
-            entry: the record; null says nothing.
-            given: keys that are said for it elsewhere.
+            entry: the record; keys with null count as missing.
+            given: keys that are given elsewhere for this record, e.g. at the top of the file.
         """
         for key, value in entry.items():
             if key in self.read or value is None:
@@ -130,7 +130,7 @@ class Keys:
         return None
 
     def unknown(self, entry: Mapping[str, Any]) -> frozenset[str]:
-        """Keys that are not read."""
+        """Keys of a record that are not read."""
         return frozenset(entry.keys() - self.read)
 
     def _fault(self, key: str, value: Any, entry: Mapping[str, Any], given: Collection[str]) -> str | None:
@@ -154,7 +154,7 @@ def _other_name(key: str) -> Other | None:
 
 @lru_cache(maxsize=4096)
 def _misspelt(key: str, valid: frozenset[str]) -> str | None:
-    """The key that was meant: the same but for case and separators, or with one slip of the hand."""
+    """The valid key that was meant: the same but for case and separators, or for one or two slips in typing."""
     return next((each for each in sorted(valid) if _near(_snake(key), _snake(each))), None)
 
 
@@ -171,7 +171,7 @@ def _near(key: str, valid: str) -> bool:
 
 
 def _slips(one: str, other: str) -> int:
-    """Letters left out, put in, replaced or swapped with their neighbour (Damerau 1964); 9 where it is many."""
+    """Number of letters left out, put in, replaced or swapped with their neighbour (Damerau 1964); 9 for many."""
     if abs(len(one) - len(other)) > 2:
         return 9
     before: list[int] = []

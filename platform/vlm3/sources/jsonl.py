@@ -1,4 +1,4 @@
-"""Reader of depth labels in JSON lines, as iBims-1 and other sets are published for DepthLM: one image a line.
+"""Reader of depth labels in JSON lines, as iBims-1 and other sets are published for DepthLM: one image per line.
 
 Depth is along the optical axis, in metres. Each line is a scene of its own.
 """
@@ -34,7 +34,7 @@ from vlm3.sources.records import Lens, Whole, say_unread
 Size = Annotated[Whole, Field(ge=1, le=65536)]
 KEYS = Keys(frozenset((*LENS, "image", "intrinsics", "pixel_coords", "depth", "scene")))
 READING = 2
-"""Raised when the same lines give other frames, or go to other splits."""
+"""Version of this reader: goes up when the same lines give other frames, or go to other splits."""
 
 
 class Labels(Lens):
@@ -46,12 +46,12 @@ class Labels(Lens):
     pixel_coords: tuple[tuple[Number, Number], ...]
     """x (column), y (row), counted from 0."""
     depth: tuple[Number, ...]
-    """Metres, one a pixel."""
+    """Metres, one for each pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Where a line is in its file."""
+    """Where a line is in its file, and the image and scene that it names."""
 
     number: int
     offset: int
@@ -59,9 +59,9 @@ class Line:
     image: str | None
     """None where the line cannot be read."""
     scene: str | None
-    """What it says of its scene: lines of one are held out together."""
+    """The scene that the line names: lines of the same scene are held out together."""
     read_anew: bool
-    """Whether reading 1 gave another frame."""
+    """Whether version 1 of this reader gave another frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class JsonLinesReader:
 
     @property
     def posed(self) -> bool:
-        """Single views have no poses."""
+        """False: single views have no poses."""
         return False
 
     def scenes(self) -> tuple[str, ...]:
-        """One a line, called as its image."""
+        """One scene per line, named after its image."""
         return tuple(self.lines)
 
     def frames(self, scene: str) -> Iterator[Frame | Rejection]:
@@ -119,7 +119,7 @@ class JsonLinesReader:
             yield Rejection(self.source, scene, scene, f"{self.file.name} line {line.number}: {error}")
 
     def same_pictures(self) -> Mapping[str, str]:
-        """As `vlm3.sources.names.same_pictures`; lines that name one scene are as good as lines of one picture."""
+        """As `vlm3.sources.names.same_pictures`; lines that name the same scene count as lines with one picture."""
         shown = ((name, line.image) for name, line in self.lines.items())
         told = {name: line.scene for name, line in self.lines.items() if line.scene is not None}
         return same_pictures(self.file.parent, shown, told)
@@ -168,7 +168,7 @@ class JsonLinesReader:
 
 
 def _said(text: bytes) -> dict[str, Any]:
-    """What a line says; nothing where it is no JSON object: the fault is told when the line is read."""
+    """The object on a line; empty where there is no JSON object: that fault is reported when the line is read."""
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Names of frames and scenes: a frame is its place in the index, and no two places of a scene have one name."""
+"""Names of frames and scenes: a frame is one entry of the index, and no two entries of a scene share a name."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -12,24 +12,24 @@ K = TypeVar("K", bound=Hashable)
 
 
 def given(entry: Any, key: str) -> str | None:
-    """The text under a key of an entry that has not been checked yet; None where there is none."""
+    """The text under a key of an entry that has not been checked yet; None where there is no text."""
     text = entry.get(key) if isinstance(entry, dict) else None
     return text if isinstance(text, str) else None
 
 
 def frame_names(entries: Sequence[Any], scenes: Sequence[Hashable], where: str) -> tuple[str, ...]:
-    """The name of each entry, of which no two of a scene have the same.
+    """The name of each entry; no two entries of a scene share a name.
 
-    A frame is called by its `id`, else by its image's name without folder and ending; where another frame of the scene
+    A frame is named by its `id`, else by its image's name without folder and ending; where another frame of the scene
     has that name, by the path of its image without the ending, or with it.
 
     Args:
-        entries: as they stand in the file.
-        scenes: of each of them.
+        entries: entries as they stand in the file.
+        scenes: scene of each entry.
         where: file and list, for messages.
 
     Raises:
-        DataError: two entries of a scene have one `id`, or show the same image without one.
+        DataError: two entries of a scene have the same `id`, or have none and show the same image.
     """
     choices = [_choices(entry, number) for number, entry in enumerate(entries)]
     level = [0] * len(entries)
@@ -48,7 +48,7 @@ def frame_names(entries: Sequence[Any], scenes: Sequence[Hashable], where: str) 
 
 
 def first_names(entries: Iterable[Any]) -> tuple[str, ...]:
-    """What each entry is called where no other has its name."""
+    """The name that each entry gets where no other entry wants it."""
     return tuple(_choices(entry, number)[0] for number, entry in enumerate(entries))
 
 
@@ -63,7 +63,7 @@ def _choices(entry: Any, number: int) -> tuple[str, ...]:
 
 
 def _clashes(scenes: Sequence[Hashable], choices: Sequence[tuple[str, ...]], level: Sequence[int]) -> list[list[int]]:
-    """Places of a scene that have one name."""
+    """Groups of entries, by their numbers, that have the same scene and the same name."""
     places: dict[tuple[Hashable, str], list[int]] = defaultdict(list)
     for place, names in enumerate(choices):
         places[scenes[place], names[level[place]]].append(place)
@@ -71,7 +71,7 @@ def _clashes(scenes: Sequence[Hashable], choices: Sequence[tuple[str, ...]], lev
 
 
 def row_names(frames: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """(scene, frame) → its name in the whole file: that of the frame, with its scene where several scenes have it."""
+    """(scene, frame) → name in the whole file: the frame's name, after its scene's where several scenes have it."""
     frames = list(frames)
     scenes_of: dict[str, int] = defaultdict(int)
     for _, frame in frames:
@@ -80,7 +80,7 @@ def row_names(frames: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 def distinct(wanted: Mapping[K, str]) -> dict[K, str]:
-    """The names that are wanted, in order; one that is taken gets the first free `~2`, `~3`, … behind it."""
+    """The wanted names, in order; a name that is taken gets the first free suffix of `~2`, `~3`, …"""
     names: dict[K, str] = {}
     taken: dict[str, int] = {}
     for key, name in wanted.items():
@@ -96,12 +96,12 @@ def distinct(wanted: Mapping[K, str]) -> dict[K, str]:
 def same_pictures(
     folder: Path, shown: Iterable[tuple[str, str | None]], told: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Scenes that have a picture in common with an earlier one → the earliest of them: they go to the same split.
+    """Each scene that shares a picture with an earlier one → the earliest of them: they go to the same split.
 
     Args:
-        folder: of the images.
+        folder: folder of the images.
         shown: (scene, image), in the order of scenes.
-        told: scene → what else it may have in common with others.
+        told: scene → a name; scenes with the same name go together as if they shared a picture.
     """
     earlier: dict[str, str] = {}
     """Scene → itself, or an earlier one that it goes with."""
@@ -126,7 +126,7 @@ def same_pictures(
 
 
 def _file(folder: Path, image: str) -> Hashable:
-    """What a file is known by under all of its names, links among them."""
+    """An identity of a file that is the same for all its names, links included."""
     try:
         found = path_inside(folder, image).stat()
     except (DataError, OSError, ValueError):

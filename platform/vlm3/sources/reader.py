@@ -1,4 +1,4 @@
-"""Opening of foreign datasets: which reader fits a folder."""
+"""Opens foreign datasets with the reader that fits the folder."""
 
 import re
 from pathlib import Path
@@ -23,10 +23,10 @@ def open_reader(path: Path, source: str | None = None) -> SceneReader:
 
     Args:
         path: a folder, or a `.jsonl` file.
-        source: name to give it; default: the name of the folder.
+        source: name of the dataset; default: the name of the folder.
 
     Raises:
-        DataError: nothing supported is there; the message says what is.
+        DataError: nothing supported is there; the message says what is supported.
     """
     if path.suffix == ".jsonl" and path.is_file():
         return JsonLinesReader.open(path, source or source_name(path.resolve().parent))

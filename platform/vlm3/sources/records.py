@@ -1,4 +1,4 @@
-"""What an index says of one image, and what it says once, at its top, of all of them."""
+"""Records of an index: what it says about each image, and what it says once, at its top, about all of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vlm3.sources.foreign_keys import LENS, Keys
 log = get_logger(__name__)
 R = TypeVar("R", bound=StrictModel)
 SHARED = frozenset(("scene", "K", "width", "height", *LENS, "depth_scale", "scale"))
-"""Keys that may stand at the top of an index, for all records that do not say otherwise."""
+"""Keys that may stand at the top of an index and hold for all records that do not give them."""
 RECORD = frozenset((*SHARED, "id", "image", "depth", "T_world_cam"))
 PAIR = frozenset(("a", "b", "scene", "scale", "T_b_from_a", "correspondences"))
 LISTS = ("frames", "images", "pairs")
@@ -37,13 +37,13 @@ MatrixRows = tuple[tuple[Number, ...], ...]
 
 
 class Listed(StrictModel):
-    """Base of what an index lists; keys without a meaning here are left alone (see `Keys`)."""
+    """Base of the entries that an index lists; unknown keys are ignored here (see `Keys`)."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=True)
 
     @classmethod
     def parse(cls, data: object, where: str) -> Self:
-        """As `StrictModel.parse`; null says nothing."""
+        """As `StrictModel.parse`, but a key with null counts as missing."""
         if isinstance(data, dict):
             data = {key: value for key, value in data.items() if value is not None}
         return super().parse(data, where)
@@ -71,14 +71,14 @@ class Lens(Listed):
         return self
 
     def lens(self) -> tuple[Distortion, tuple[float, ...]]:
-        """Model and coefficients."""
+        """The distortion model and its coefficients."""
         if self.distortion_k1k2p1p2:
             return Distortion.BROWN, self.distortion_k1k2p1p2
         return self.distortion or Distortion.NONE, self.coefficients
 
 
 class Shared(Lens):
-    """What an index says of all its records."""
+    """What the top of an index says about all its records."""
 
     scene: str | None = None
     K: Four | None = None
@@ -91,7 +91,7 @@ class Shared(Lens):
 
 
 class Record(Shared):
-    """An image of an index."""
+    """An image that an index lists."""
 
     image: str
     K: Four
@@ -108,18 +108,18 @@ class Record(Shared):
 
 
 class SizedRecord(Record):
-    """An image whose size is said."""
+    """An image that must be listed with its size."""
 
     width: Whole
     height: Whole
 
     def sized_camera(self) -> Camera:
-        """Its camera."""
+        """The camera of this image."""
         return self.camera(self.width, self.height)
 
 
 class ListedPair(Listed):
-    """A pair of images of an index."""
+    """A pair of images that an index lists."""
 
     a: str
     b: str
@@ -129,25 +129,25 @@ class ListedPair(Listed):
     T_b_from_a: tuple[Four, ...] | None = None
     """X_b = T · X_a."""
     correspondences: tuple[Annotated[tuple[Number, ...], Field(min_length=4)], ...] = ()
-    """x, y in image a, x, y in image b; further columns are left alone."""
+    """x, y in image a, then x, y in image b; further columns are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What stands at the top of an index file, and how its records are read."""
+    """What the top of an index file says, and how its records are read."""
 
     name: str
     shared: Mapping[str, Any]
     """Plain values of the keys in `SHARED`."""
     keys: Keys
-    """Of its records."""
+    """Keys of its records."""
 
     def parse(self, model: type[R], entry: object) -> R:
-        """A record with what holds for all.
+        """A record, completed by what holds for all records.
 
         Raises:
-            DataError: a key was meant for another one.
-            ConfigError: a key is missing, or its value is none that it can have.
+            DataError: an unknown key was meant for a known one, or a lens is null although all records have one.
+            ConfigError: a key is missing or has an invalid value.
         """
         if not isinstance(entry, dict):
             return model.parse(entry, self.name)
@@ -158,15 +158,15 @@ class Index:
 
 
 def read_index(file: Path, records: str, keys: Keys) -> tuple[Index, dict[str, Any]]:
-    """An index file: what holds for all of its records, and its whole content.
+    """Read an index file: what holds for all of its records, and its whole content.
 
     Args:
-        file: of JSON.
-        records: the key of the list of its records.
-        keys: of the records.
+        file: a JSON file.
+        records: key of the list of its records.
+        keys: keys of the records.
 
     Raises:
-        DataError: as `read_json`, or what stands at its top has no meaning there.
+        DataError: as `read_json`, or a key at its top does not belong there or has an invalid value.
     """
     content = read_json(file)
     if not isinstance(content, dict):
@@ -189,12 +189,12 @@ def read_index(file: Path, records: str, keys: Keys) -> tuple[Index, dict[str, A
 
 
 def unread(entries: Iterable[Mapping[str, Any]], keys: Keys) -> frozenset[str]:
-    """Keys of some records that are not read."""
+    """Keys of these records that are not read."""
     return frozenset[str]().union(*(keys.unknown(entry) for entry in entries))
 
 
 def say_unread(file: str, *found: Iterable[str]) -> None:
-    """One line in the log for the keys of a file that are left alone; none where there are none."""
+    """Log one line that names the keys of a file that are ignored; nothing where there are none."""
     names = sorted(set[str]().union(*found))
     if names:
         _say(f"{file}: {len(names)} keys are not read: {', '.join(names)[:300]}")
@@ -206,12 +206,15 @@ def _say(text: str) -> None:
 
 
 def _in_all(entries: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """Keys of ours that every record gives."""
+    """Known keys that every record gives."""
     return RECORD.intersection(*entries) if entries else frozenset()
 
 
 def _merged(shared: Mapping[str, Any], entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A record with what holds for all where it does not say otherwise. A lens is said whole, or not at all."""
+    """A record, with the shared value of each key that it lacks.
+
+    A lens of its own replaces the shared one as a whole; coefficients alone keep the shared model.
+    """
     said = {key: value for key, value in entry.items() if value is not None}
     if shared.keys() & LENS and any(key in entry and entry[key] is None for key in LENS):
         raise DataError(f'{name}: null for a lens where all have one: write "distortion": "none", or leave the key out')

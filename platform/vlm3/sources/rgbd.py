@@ -1,7 +1,7 @@
 """Reader of RGB-D folders: `frames.json` beside colour images and 16-bit depth PNGs.
 
-Depth is along the optical axis and aligned with colour; 0 and 65535 mean none. Frames with poses make one scene, or
-as many as they name; frames without are scenes of their own.
+Depth is along the optical axis and aligned with colour; 0 and 65535 mean no depth. A frame belongs to the scene that it
+or the top of the file names. Where none is named, the frames of a file with poses make one scene, else each its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ MILLIMETRES = 1000.0
 NO_DEPTH = (0, 65535)
 KEYS = Keys(RECORD, dict.fromkeys(LISTS, "the top of the file"))
 READING = 2
-"""Raised when the same index gives other frames."""
+"""Version of this reader: goes up when the same index gives other frames."""
 
 
 class Entry(Record):
@@ -55,15 +55,15 @@ class RgbdReader:
     entries: Mapping[str, Mapping[str, Any]]
     """Scene → name of the frame → its entry as it stands in the file."""
     read_anew: bool
-    """Whether reading 1 gave other frames."""
+    """Whether version 1 of this reader gave other frames."""
 
     @classmethod
     def open(cls, folder: Path, source: str) -> Self:
         """Read the index; images are read later.
 
         Raises:
-            DataError: `frames.json` is missing, is no such file, lists no frame with depth, says something at its top
-                that has no meaning there, or two frames of a scene have one name.
+            DataError: `frames.json` is missing or not JSON, lists no frame with depth, has a key at its top that does
+                not belong there, or two frames of a scene have the same name.
         """
         path = folder / INDEX
         index, content = read_index(path, "frames", KEYS)
@@ -102,7 +102,8 @@ class RgbdReader:
         """Read one frame.
 
         Raises:
-            DataError: it is bad.
+            DataError: the frame or one of its files is bad.
+            ConfigError: its entry lacks a key, or a key has an invalid value.
         """
         return self._frame(scene, name, self.index.parse(Entry, self.entries[scene][name]))
 
@@ -143,7 +144,7 @@ class RgbdReader:
 
 
 def has_depth(entry: Any) -> bool:
-    """Whether an entry is one of an RGB-D frame."""
+    """Whether an entry names a depth image."""
     return isinstance(entry, dict) and entry.get("depth") is not None
 
 
@@ -171,7 +172,7 @@ def _pose(rows: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
     if len(rows) != 4 or any(len(row) != 4 for row in rows):
         raise DataError(f"T_world_cam: expected 4 rows of 4 numbers, found rows of {[len(row) for row in rows]}")
     world_T_cam = np.array(rows, np.float64)
-    # What was rounded when it was written becomes a rotation again; what never was one is left to the checks.
+    # Rounding in the file is undone; a matrix that was never rigid is left to the checks.
     return orthonormalize(world_T_cam) if check_rigid(world_T_cam) is None else world_T_cam
 
 

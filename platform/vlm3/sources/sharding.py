@@ -19,7 +19,7 @@ from vlm3.storage.split import Split
 from vlm3.storage.store import Store
 
 MIN_GROUPS = 8
-"""Groups of a split that has so many scenes: small sources are ingested in parallel too."""
+"""Fewest groups of a split (if it has as many scenes), so that small sources are ingested in parallel too."""
 CLIPS_PER_SINGLE_VIEW_GROUP = 4
 
 
@@ -52,7 +52,7 @@ class SceneGroup:
 
 @dataclass(slots=True)
 class GroupResult:
-    """What a task reports."""
+    """What a task reports about its group."""
 
     group: SceneGroup
     shards: list[Shard] = field(default_factory=list)
@@ -90,7 +90,7 @@ class GroupWriter:
         result.shards.append(writer.commit(self.store, path))
 
     def _windows(self, group: SceneGroup, result: GroupResult) -> Iterator[list[Frame]]:
-        """Good frames in portions: of one scene if posed, across scenes if single views."""
+        """Good frames in portions: of one scene if posed, across scenes if they are single views."""
         buffer: list[Frame] = []
         for scene in group.scenes:
             for item in self.reader.frames(scene):
@@ -102,7 +102,7 @@ class GroupWriter:
                 buffer.append(item)
                 result.frames_kept += 1
                 result.scales.add(item.scale.value)
-                # A clip's worth more than the window is awaited, so that no scrap of a scene is left over.
+                # Waits for a whole clip beyond the window, so that what is left of a scene always fills a clip.
                 if len(buffer) >= self.config.window_frames + self.config.clip_frames:
                     yield buffer[: self.config.window_frames]
                     buffer = buffer[self.config.window_frames :]
@@ -127,7 +127,7 @@ def scene_groups(reader: SceneReader, config: IngestConfig) -> tuple[SceneGroup,
     for scene in scenes:
         splits[_split_of(reader.source, first.get(scene, scene), config)].append(scene)
     if config.role == "train" and not splits[Split.TRAIN]:
-        # So few scenes that chance holds all of them out: nothing would be left to train on.
+        # Chance can hold out all of a few scenes, which would leave nothing to train on.
         splits = {Split.TRAIN: list(scenes), Split.EVAL: []}
     scene_bytes = _first_scene_bytes(reader, scenes, config.shard_bytes)
     groups: list[SceneGroup] = []
@@ -153,7 +153,7 @@ def _group_count(scenes: int, scene_bytes: int, posed: bool, config: IngestConfi
 
 
 def _first_scene_bytes(reader: SceneReader, scenes: Sequence[str], enough: int) -> int:
-    """Size of the first scene in a shard, counted up to `enough`."""
+    """Bytes that the first scene takes in a shard; counting stops once there are `enough`."""
     total = 0
     for item in reader.frames(scenes[0]) if scenes else ():
         if isinstance(item, Frame):

@@ -1,4 +1,4 @@
-"""Local files and folders that appear whole or not at all, whoever looks or dies meanwhile."""
+"""Local files and folders that appear whole or not at all, even to other processes and after a crash."""
 
 import os
 import secrets
@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file in the place of what is there; its folder is made where it is missing.
+    """Write a file, replacing one that is there; a missing folder is created.
 
     Args:
-        path: the file.
-        data: all of it.
+        path: path of the file.
+        data: whole content of the file.
         durable: after this call the file also survives a loss of power, which costs two flushes of the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,10 +28,10 @@ def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def create_file(path: Path, data: bytes) -> None:
-    """Write a file where there is none.
+    """Write a new file.
 
     Raises:
-        FileExistsError: there is one; it stays as it is.
+        FileExistsError: there is a file already; it stays as it is.
     """
     with _written_beside(path, data, durable=True) as temporary:
         # Unlike a rename, a link does not replace what is there.
@@ -40,10 +40,10 @@ def create_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """An empty folder to fill, which becomes `path` at the end of the block, or nothing where the block fails.
+    """An empty folder to fill, which becomes `path` at the end of the block and is removed if the block fails.
 
     Args:
-        path: where; the folder above it is made where it is missing.
+        path: final place of the folder; a missing parent folder is created.
         replace: remove what is at `path`; otherwise it is kept, see `publish_directory`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
 def publish_directory(finished: Path, path: Path) -> None:
     """Rename the folder `finished` to `path`, on the same file system.
 
-    A folder at `path`, which another process has published meanwhile, is kept.
+    A folder that another process has already published at `path` is kept.
     """
     # Temporary folders and safetensors files are private; what is published follows the user's umask.
     umask = os.umask(0)
@@ -76,7 +76,7 @@ def publish_directory(finished: Path, path: Path) -> None:
 
 @contextmanager
 def _written_beside(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
-    """A file with `data` in the folder of `path`, gone after the block."""
+    """A temporary file with `data` in the folder of `path`, removed after the block."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:

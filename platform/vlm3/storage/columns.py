@@ -1,7 +1,7 @@
 """Columns of a Parquet file's row groups, fetched in as few requests as their places in the file allow.
 
-Bytes are fetched first and decoded then: an exception of the store never passes through Arrow, so that a store that
-fails and bytes that are damaged cannot be confused; and requests wait in the caller's thread, not in Arrow's few.
+Bytes are fetched first and decoded afterwards. So no exception of the store passes through Arrow, and a failing store
+is never confused with damaged bytes; and requests wait in the caller's thread, not in one of Arrow's few threads.
 """
 
 import io
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from vlm3.storage.store import Store
 
 PARSED_KEPT = 16
-"""Parsed footers a process keeps: 2 MB each for 64 clips."""
+"""Parsed footers that a process keeps: 2 MB each for 64 clips."""
 GAP_BYTES = 64 << 10
-"""Unwanted bytes between two wanted ranges that are fetched along: cheaper than another request's latency."""
+"""Longest gap between two wanted ranges that is fetched with them: cheaper than the latency of another request."""
 
 
 def read_columns(
@@ -28,15 +28,15 @@ def read_columns(
     columns: Collection[str],
     row_groups: Iterable[int] | None = None,
 ) -> pa.Table:
-    """Top-level `columns` of `row_groups` (None: all) of a file.
+    """Read the top-level `columns` of `row_groups` (None: all) of a file.
 
     Args:
-        store: where the file is.
-        path: of the file.
-        size_bytes: of the file.
-        footer: its last bytes, the whole footer among them; columns that lie in them are not fetched again.
+        store: store that holds the file.
+        path: path of the file.
+        size_bytes: size of the file.
+        footer: last bytes of the file, with at least its whole footer; columns inside them are not fetched again.
         columns: top-level names, in the order of the result; those that the file lacks are left out.
-        row_groups: numbers, in any order.
+        row_groups: numbers of the row groups, in any order.
 
     Raises:
         ArrowException, OSError: the bytes are damaged; pages are compared with their checksums.
@@ -58,14 +58,14 @@ def read_columns(
 
 @lru_cache(maxsize=PARSED_KEPT)
 def _parsed(footer: bytes) -> pq.FileMetaData:
-    """Parsing takes 2 ms for 64 clips, and neighbours in a stream often come from one shard."""
+    """A parsed footer, cached: parsing takes 2 ms for 64 clips, and neighbours in a stream often share a shard."""
     return pq.read_metadata(pa.BufferReader(footer))
 
 
 def column_extents(
     metadata: pq.FileMetaData, row_group: int, columns: Collection[str] | None = None
 ) -> list[tuple[int, int]]:
-    """[start, stop) in the file of each column chunk of a row group, of top-level `columns` only (None: all)."""
+    """Byte range [start, stop) in the file of each column chunk of a row group, for top-level `columns` (None: all)."""
     group = metadata.row_group(row_group)
     extents = []
     for chunk in map(group.column, range(group.num_columns)):
@@ -76,7 +76,7 @@ def column_extents(
 
 
 def coalesce(extents: Sequence[tuple[int, int]], gap_bytes: int) -> list[tuple[int, int]]:
-    """The fewest ranges [start, stop) that cover `extents`, joined where at most `gap_bytes` lie between."""
+    """The fewest ranges [start, stop) that cover `extents`, joined where at most `gap_bytes` lie between them."""
     ranges: list[tuple[int, int]] = []
     for start, stop in sorted(extents):
         if ranges and start - ranges[-1][1] <= gap_bytes:

@@ -43,7 +43,7 @@ class Counters:
     """The counts behind `StorageUse`; every method may be called from any thread."""
 
     def __init__(self) -> None:
-        """All zero."""
+        """Start with all counts at zero."""
         self._lock = threading.Lock()
         self._requests = self._bytes_read = self._bytes_written = 0
         self._backoff_s = self._limit_wait_s = 0.0
@@ -51,30 +51,30 @@ class Counters:
         self._limits: dict[str, int] = {}
 
     def add_request(self, limit_wait_s: float) -> None:
-        """An attempt starts, after waiting for its place."""
+        """Count an attempt that starts, and the seconds it waited for its place."""
         with self._lock:
             self._requests += 1
             self._limit_wait_s += limit_wait_s
 
     def add_bytes(self, *, read: int = 0, written: int = 0) -> None:
-        """Bytes of a request that succeeded."""
+        """Count the bytes of a request that succeeded."""
         with self._lock:
             self._bytes_read += read
             self._bytes_written += written
 
     def add_retry(self, reason: Reason, pause_s: float) -> None:
-        """An attempt failed and is made again after a pause."""
+        """Count an attempt that failed and is made again after a pause."""
         with self._lock:
             self._retries[reason] = self._retries.get(reason, 0) + 1
             self._backoff_s += pause_s
 
     def set_limit(self, uri: str, limit: int) -> None:
-        """The limit of a store changed."""
+        """Record the new limit of a store."""
         with self._lock:
             self._limits[uri] = limit
 
     def snapshot(self) -> StorageUse:
-        """The counts now; all of one moment."""
+        """The counts now, all taken at the same moment."""
         with self._lock:
             return StorageUse(
                 self._requests,
@@ -88,7 +88,7 @@ class Counters:
 
 
 COUNTERS = Counters()
-"""Those of this process."""
+"""The counts of this process."""
 
 
 def storage_use() -> StorageUse:

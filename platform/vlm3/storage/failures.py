@@ -1,6 +1,6 @@
-"""What went wrong at a store: whether another attempt may help, and words that say what to do.
+"""What went wrong at a store: whether another attempt may help, and messages that say what to do.
 
-S3's libraries are imported when something failed: a process that reads a local folder does without them.
+S3's libraries are imported only after a failure, so that a process that reads a local folder does not load them.
 """
 
 import errno
@@ -16,7 +16,7 @@ from vlm3.errors import DataError, UserError
 class StorageError(UserError):
     """The store does not answer or refuses: nothing is wrong with the data, and the run can be resumed.
 
-    Not a DataError: what handles bad content must never take a store's bad day for it.
+    Not a DataError, so that code that handles bad content never mistakes a failing store for it.
     """
 
 
@@ -54,7 +54,7 @@ _BUSY = {errno.EBUSY, errno.EINTR, errno.EAGAIN}
 
 
 def is_store_failure(error: Exception) -> bool:
-    """Whether a store failed: s3fs turns S3's answers into OSError, and lets errors of the connection through."""
+    """Whether an error came from a store: s3fs turns S3's answers into OSError and lets connection errors through."""
     if isinstance(error, OSError):
         return True
     return isinstance(error, _library_errors())
@@ -71,7 +71,7 @@ def _library_errors() -> tuple[type[Exception], ...]:
 
 @cache
 def _transient_types() -> tuple[tuple[Reason, tuple[type[Exception], ...]], ...]:
-    """In order: a read timeout is a connection error as well."""
+    """Error types of each reason, in the order of the tests: a read timeout is a connection error as well."""
     import aiohttp
     import botocore.exceptions as boto  # type: ignore[import-untyped]
     from botocore.parsers import ResponseParserError
@@ -110,7 +110,7 @@ def retry_after_s(error: Exception) -> float:
 
 
 def explain(error: Exception, where: str, endpoint: str | None, tried: str = "") -> UserError:
-    """The user's error for a failure at `where`.
+    """The error to show the user for a failure at `where`.
 
     Args:
         error: a failure of a store.
@@ -155,7 +155,7 @@ def _refusal(error: Exception, store: str) -> str:
 
 
 def _answer(error: Exception) -> dict[str, Any] | None:
-    """S3's answer behind an error; None where the failure is none."""
+    """S3's answer behind an error; None where no answer caused it."""
     for candidate in (error, error.__cause__):
         response = getattr(candidate, "response", None)
         if isinstance(response, dict):
@@ -164,5 +164,5 @@ def _answer(error: Exception) -> dict[str, Any] | None:
 
 
 def _code(error: Exception) -> str:
-    """S3's error code, "" where the failure is no answer of S3."""
+    """S3's error code; "" where no answer of S3 caused the error."""
     return str((_answer(error) or {}).get("Error", {}).get("Code", ""))

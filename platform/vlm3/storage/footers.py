@@ -1,4 +1,4 @@
-"""Footers of Parquet files: one request each, kept under a bound of bytes."""
+"""Footers of Parquet files: fetched in one request each and kept up to a bound of bytes."""
 
 import threading
 from collections import OrderedDict
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from vlm3.storage.store import Store
 
 KEPT_BYTES = 64 << 20
-"""Footers of a process, as they are in the file: parsed ones take nine times the memory, and parsing takes 2 ms."""
+"""Bytes of unparsed footers that a process keeps: parsed, they take nine times the memory, and parsing takes 2 ms."""
 TAIL_BYTES = 64 << 10
-"""Read from the end of a file whose footer's length is not known."""
+"""Bytes read from the end of a file whose footer's length is not known."""
 _END_BYTES = 8
-"""Length of the metadata (4 bytes, little-endian) and the magic number."""
+"""Last bytes of a Parquet file: the length of the metadata (4 bytes, little-endian) and the magic number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class FooterPlace:
     footer_bytes: int
     """Exact, or a guess: too few cost a second request, too many are fetched for nothing."""
     version: str
-    """A file that was replaced has another one; its old footer is never used again."""
+    """Differs for a file that was replaced, so that its old footer is never used again."""
 
 
 def read_footer(store: Store, path: str, size_bytes: int, footer_bytes: int = TAIL_BYTES) -> bytes:
     """The last bytes of a Parquet file, at least its whole footer: one request when `footer_bytes` is enough.
 
-    Bytes that are no footer are returned as they are; reading them as Parquet says what is wrong.
+    Bytes that are not a footer are returned as they are; parsing them reports what is wrong.
     """
     wanted = min(max(footer_bytes, _END_BYTES), size_bytes)
     tail = store.read_range(path, size_bytes - wanted, wanted)
@@ -42,7 +42,7 @@ def read_footer(store: Store, path: str, size_bytes: int, footer_bytes: int = TA
 
 
 class FooterCache:
-    """Footers by file, least recently used out first. Threads that want the same one wait for one request."""
+    """Footers by file; the least recently used is dropped first. Threads that want the same one share one request."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         """An empty cache that holds at most `kept_bytes`."""
@@ -56,7 +56,7 @@ class FooterCache:
         return self._held
 
     def get(self, place: FooterPlace) -> bytes:
-        """The footer, fetched if it is not there. Raises as `Store.read_range`; a failure is not kept."""
+        """The footer of a file, fetched if it is not kept. Raises as `Store.read_range`; a failure is not kept."""
         with self._lock:
             future = self._kept.get(place)
             if future is not None:
@@ -91,11 +91,11 @@ class FooterCache:
 
     def _forget(self, place: FooterPlace) -> None:
         future = self._kept.get(place)
-        # One that is still being fetched holds nothing yet, and its threads wait for it.
+        # A footer that is still being fetched takes no memory yet, and threads wait for it.
         if future is not None and future.done():
             del self._kept[place]
             self._held -= len(future.result())
 
 
 FOOTERS = FooterCache()
-"""Those of this process."""
+"""The footers that this process keeps."""

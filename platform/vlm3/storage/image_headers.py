@@ -1,4 +1,4 @@
-"""What a JPEG or PNG says of itself before its pixels: size, depth, scans, orientation. Nothing is decoded."""
+"""The header of a JPEG or PNG: size, bits, scans, orientation. No pixels are decoded."""
 
 import re
 import struct
@@ -10,7 +10,7 @@ from vlm3.errors import DataError
 
 JPEG_SIGNATURE, PNG_SIGNATURE = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 MOST_SEGMENTS = 100_000
-"""Of one file; walking them takes a tenth of a second. Real files have tens, PNGs of a chunk a row some thousands."""
+"""Most segments read in one file, in 0.1 s. Real files have tens; PNGs with one chunk per row have some thousands."""
 UPRIGHT = 1
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations whose rows are the columns of the picture as it is shown."""
@@ -21,13 +21,13 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8), _SOI}
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
-"""Between segments: what is no marker is passed over, as libjpeg does."""
+"""Next marker between segments: bytes that are not a marker are skipped, as libjpeg does."""
 _MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-"""After entropy-coded data, in which FF is followed by 00 or a restart."""
+"""Next marker after entropy-coded data, in which FF is followed by 00 or is part of a restart marker."""
 
 
 class ImageKind(StrEnum):
-    """Formats that are read."""
+    """Image formats that can be read."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -35,33 +35,33 @@ class ImageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What stands before the pixels."""
+    """What the header of an image says."""
 
     kind: ImageKind
     width_px: int
     height_px: int
     bits: int
-    """Of a sample as stored."""
+    """Bits of a sample as stored."""
     significant_bits: int
-    """Of a sample, as PNG's sBIT chunk declares them; else `bits`."""
+    """Bits of a sample that carry information, as PNG's sBIT chunk declares them; else `bits`."""
     scans: int
     """Passes over the picture that its decoder makes."""
     orientation: int
-    """EXIF's, 1 to 8; 1, upright, where nothing is said: no tag, or a reserved value.
+    """EXIF orientation, 1 to 8; 1 (upright) where there is no tag or a reserved value.
 
-    One in an XMP packet alone (`tiff:Orientation`) says nothing, as for OpenCV, libjpeg, libvips and browsers; Pillow
-    and Windows differ. What leaves such a file behind is mostly a program that turned the pixels, took EXIF's tag away
-    and knew nothing of the copy: to heed it would turn them twice.
+    An orientation that stands only in an XMP packet (`tiff:Orientation`) is ignored, as by OpenCV, libjpeg, libvips and
+    browsers, unlike Pillow and Windows. Such files mostly come from programs that turned the pixels and removed the
+    EXIF tag but not this copy of it: obeying the copy would turn them twice.
     """
 
     @property
     def shown_width_px(self) -> int:
-        """Of the picture as viewers show it, turned as EXIF says."""
+        """Width of the picture as viewers show it, turned as EXIF says."""
         return self.height_px if self.orientation in SIDEWAYS else self.width_px
 
     @property
     def shown_height_px(self) -> int:
-        """As `shown_width_px`."""
+        """Height of the picture as viewers show it, turned as EXIF says."""
         return self.width_px if self.orientation in SIDEWAYS else self.height_px
 
 
@@ -69,8 +69,8 @@ def read_header(encoded: bytes, most_scans: int) -> ImageHeader:
     """Read the header of a JPEG or PNG.
 
     Args:
-        encoded: the file.
-        most_scans: counting stops above.
+        encoded: bytes of the file.
+        most_scans: counting of scans stops at one more than this.
 
     Raises:
         DataError: neither JPEG nor PNG, or a damaged header.
@@ -83,7 +83,7 @@ def read_header(encoded: bytes, most_scans: int) -> ImageHeader:
 
 
 def without_stray_bytes(jpeg: bytes) -> bytes:
-    """A JPEG without what stands between the segments of its header and belongs to none. Raises as `read_header`."""
+    """A JPEG without the bytes between the segments of its header that belong to none. Raises as `read_header`."""
     pieces = [jpeg[:2]]
     for marker, start, end in _segments(jpeg):
         pieces.append(jpeg[start - 2 :] if marker == _SOS else jpeg[start - 2 : end])
@@ -91,7 +91,7 @@ def without_stray_bytes(jpeg: bytes) -> bytes:
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment's length and content, up to and with the first scan's header (T.81, B)."""
+    """(marker, start, end) of each segment from its length field on, up to and with the first scan's (T.81, B)."""
     at, marker = 2, _SOI
     for _ in range(MOST_SEGMENTS):
         found = _MARKER.search(jpeg, at)
@@ -127,7 +127,7 @@ def _jpeg(encoded: bytes, most_scans: int) -> ImageHeader:
 
 
 def _scans(jpeg: bytes, at: int, most: int) -> int:
-    """Scans up to the end of the image, the first one's header starting at `at`; more than `most` as one more."""
+    """Number of scans up to the end of the image, the first one's header starting at `at`; at most `most` + 1."""
     scans, marker = 0, _SOS
     for _ in range(MOST_SEGMENTS):
         scans += marker == _SOS
@@ -141,10 +141,10 @@ def _scans(jpeg: bytes, at: int, most: int) -> int:
 
 
 def _png(encoded: bytes) -> ImageHeader:
-    """W3C PNG, third edition: chunks of a length, a name, content and a checksum."""
+    """Header of a PNG (W3C PNG, third edition): its chunks have a length, a name, content and a checksum."""
     if len(encoded) < 24:
         raise DataError("damaged PNG ends inside its header")
-    # How large it says it is counts first, also where the rest is missing: decoders find what is damaged.
+    # The size is read even where the rest is missing, so that it is bounded first; decoders find what is damaged.
     width, height, bits, colour = struct.unpack(">IIBB", encoded[16:26].ljust(10, b"\x08"))
     orientation, significant = UPRIGHT, bits
     at = 33
@@ -154,7 +154,7 @@ def _png(encoded: bytes) -> ImageHeader:
         size, name = struct.unpack(">I4s", encoded[at : at + 8])
         content = encoded[at + 8 : at + 8 + size] if name in (b"eXIf", b"sBIT") else b""
         if name == b"eXIf" and orientation == UPRIGHT:
-            # Some writers leave the prefix that JPEG has.
+            # Some writers keep the prefix that EXIF data has in a JPEG.
             orientation = _tiff_orientation(content.removeprefix(b"Exif\0\0"))
         elif name == b"sBIT" and content:
             significant = min(bits, max(content[: 1 if colour in (0, 4) else 3]))

@@ -1,4 +1,4 @@
-"""Encoded images to pixels: bounded before decoding, never larger than needed."""
+"""Decodes images: their size is bounded before decoding, and they are decoded no larger than needed."""
 
 import math
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from vlm3.storage.image_headers import SIDEWAYS, UPRIGHT, ImageHeader, ImageKind
 MAX_DECODED_PIXELS = 200_000_000
 MAX_ENCODED_BYTES = 256 << 20
 MAX_SCANS = 100
-"""Of a progressive JPEG. Encoders write about 10; each costs its pass over the picture, however small the file."""
+"""Most scans of a JPEG. Encoders write about 10; each costs a pass over the picture, however small the file."""
 MAX_SCANNED_PIXELS = 2_500_000_000
-"""Scans times pixels: at 0.6 ns a pixel, 1.5 s of a core. The largest image may have the usual 10 scans."""
+"""Most scans times pixels: at 0.6 ns a pixel, 1.5 s of a core. The largest image may have the usual 10 scans."""
 DARKEST_16_BIT = 4096
-"""A 16-bit picture that stays below is black when shown: most likely 12 bits that were never brought to 16."""
+"""A 16-bit picture with all values below this looks black: most likely 12-bit values that were never scaled up."""
 STRAY_BYTES = "extraneous bytes"
-"""What libjpeg calls them."""
+"""libjpeg's words for bytes that belong to no segment."""
 _UPRIGHT_BY_JPEGTRAN = {
     2: "-flip horizontal", 3: "-rotate 180", 4: "-flip vertical", 5: "-transpose",
     6: "-rotate 90", 7: "-transverse", 8: "-rotate 270",
@@ -30,19 +30,19 @@ _UPRIGHT_BY_JPEGTRAN = {
 
 
 class TurnedImageError(DataError):
-    """The pixels are sound, but EXIF says that they are to be turned before they are shown."""
+    """The pixels are sound, but EXIF says that they must be turned before they are shown."""
 
     def __init__(self, kind: ImageKind, orientation: int) -> None:
         super().__init__(kind, orientation)
         self.kind, self.orientation = kind, orientation
 
     def __str__(self) -> str:
-        """What is the matter, and the cure."""
+        """The fault and its cure."""
         return f"{self.kind} has EXIF orientation {self.orientation}, expected {UPRIGHT} (upright): {self.cure}"
 
     @property
     def cure(self) -> str:
-        """What to do about it."""
+        """What the user can do about it."""
         turning = (
             f"jpegtran -copy none {_UPRIGHT_BY_JPEGTRAN[self.orientation]} FILE > NEW"
             if self.kind is ImageKind.JPEG
@@ -68,11 +68,11 @@ class Decoded:
 
 
 def decode_size(encoded: bytes) -> tuple[int, int]:
-    """(width, height) of the pixels as stored, from the header, nothing decoded.
+    """(width, height) of the pixels as stored, read from the header without decoding.
 
     Raises:
         TurnedImageError: EXIF has an orientation other than upright.
-        DataError: neither JPEG nor PNG, a damaged header, too large, or of too many scans.
+        DataError: as `bounded_header`.
     """
     header = _upright_header(encoded)
     return header.width_px, header.height_px
@@ -93,12 +93,12 @@ def decode_at_least(encoded: bytes, scale: float) -> Decoded:
 
 
 def upright(encoded: bytes) -> bytes:
-    """The picture as viewers show it: as it came, or a PNG without the tag whose pixels are turned as EXIF says.
+    """The picture as viewers show it: unchanged if upright, else a PNG without the tag, its pixels turned as EXIF says.
 
-    K and points of such a picture are those of the turned one.
+    K and points must be those of the picture as shown.
 
     Raises:
-        DataError: as `decode_rgb`, but for a turned picture.
+        DataError: as `bounded_header`, or for damaged pixels of a picture that must be turned.
     """
     header = bounded_header(encoded)
     if header.orientation == UPRIGHT:
@@ -111,7 +111,7 @@ def upright(encoded: bytes) -> bytes:
 
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """A view of pixels as they are shown (Exif 2.32, 4.6.4: where row 0 and column 0 as stored are on the picture)."""
+    """A view of the pixels as shown (Exif 2.32, 4.6.4: where the stored row 0 and column 0 lie in the picture)."""
     if orientation in SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
@@ -120,15 +120,15 @@ def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _decoded(encoded: bytes, header: ImageHeader, scale: float) -> Decoded:
-    """Pixels as stored."""
+    """The pixels as stored, not turned, at the smallest cheap size that is at least `scale` of the full one."""
     if header.kind is ImageKind.PNG:
         return Decoded(_decode_png(encoded, header), header.width_px, header.height_px, 1.0, 1.0)
     eighths = min(8, max(1, math.ceil(scale * 8)))
     if eighths == 7:
-        # libjpeg's transform to 7/8 takes twice as long as the whole image's, which also keeps more detail.
+        # libjpeg's transform to 7/8 takes twice as long as decoding at full size, which also keeps more detail.
         eighths = 8
     pixels = _decode_jpeg(encoded, -(-header.height_px * eighths // 8), -(-header.width_px * eighths // 8))
-    # libjpeg gives ceil(size · M / 8); which M it chose follows from the size.
+    # libjpeg gives ceil(size · M / 8): the size tells which M it chose.
     for m in range(1, 9):
         if pixels.shape == (-(-header.height_px * m // 8), -(-header.width_px * m // 8), 3):
             return Decoded(pixels, header.width_px, header.height_px, m / 8, m / 8)
@@ -136,10 +136,10 @@ def _decoded(encoded: bytes, header: ImageHeader, scale: float) -> Decoded:
 
 
 def bounded_header(encoded: bytes) -> ImageHeader:
-    """The header of an image that may be decoded, whichever way it is turned.
+    """The header of an image that is small enough to decode, of any orientation.
 
     Raises:
-        DataError: neither JPEG nor PNG, a damaged header, too large, or of too many scans.
+        DataError: neither JPEG nor PNG, a damaged header, too large, too many scans, or a JPEG that is not of 8 bits.
     """
     if len(encoded) > MAX_ENCODED_BYTES:
         raise DataError(f"image file of {len(encoded)} bytes, at most {MAX_ENCODED_BYTES} are read")
@@ -165,7 +165,7 @@ def _upright_header(encoded: bytes) -> ImageHeader:
 
 
 def _decode_jpeg(encoded: bytes, least_height: int, least_width: int) -> NDArray[np.uint8]:
-    """RGB, perhaps reduced. Bytes that some cameras leave between segments or behind the last pixel harm nothing."""
+    """RGB, perhaps reduced; tolerates the stray bytes that some cameras leave between segments or after the pixels."""
     decode: Callable[..., NDArray[np.uint8]] = partial(
         simplejpeg.decode_jpeg, colorspace="RGB", min_height=least_height, min_width=least_width
     )
@@ -179,7 +179,7 @@ def _decode_jpeg(encoded: bytes, least_height: int, least_width: int) -> NDArray
         try:
             return decode(tidy, min_factor=1)
         except ValueError as error:
-            # Only the first fault is told, and none can follow the last pixel.
+            # libjpeg reports only the first fault; here it lies after the last pixel, so the pixels are sound.
             if f"{STRAY_BYTES} before marker 0xd9" not in str(error):
                 raise
         return decode(tidy, min_factor=1, strict=False)
@@ -188,7 +188,7 @@ def _decode_jpeg(encoded: bytes, least_height: int, least_width: int) -> NDArray
 
 
 def _decode_png(encoded: bytes, header: ImageHeader) -> NDArray[np.uint8]:
-    """Pixels as stored: OpenCV would turn them by EXIF."""
+    """Pixels as stored: without a flag OpenCV would turn them as EXIF says."""
     deep = header.bits == 16
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_ANYDEPTH if deep else 0)
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
@@ -200,9 +200,9 @@ def _decode_png(encoded: bytes, header: ImageHeader) -> NDArray[np.uint8]:
 
 
 def _eight_bits(pixels: NDArray[np.uint16], significant_bits: int) -> NDArray[np.uint8]:
-    """The high bytes, after values that were never brought to 16 bits are.
+    """The high byte of each value; values that were never scaled up to 16 bits are scaled first.
 
-    PNG wants samples of fewer bits scaled up, their own number in sBIT; some writers declare it and do not scale.
+    PNG wants samples of fewer bits scaled up and their number of bits in sBIT; some writers give sBIT but do not scale.
     """
     bits, largest = max(significant_bits, 8), int(pixels.max())
     if bits < 16 and largest < 1 << bits and not _scaled_up(pixels, bits):
@@ -216,7 +216,7 @@ def _eight_bits(pixels: NDArray[np.uint16], significant_bits: int) -> NDArray[np
 
 
 def _scaled_up(pixels: NDArray[np.uint16], bits: int) -> bool:
-    """Whether values are of `bits` bits in the highest places, below them zeros or the highest bits again."""
+    """Whether each value lies in its top `bits` bits, with zeros or its highest bits again below them."""
     high = pixels >> (16 - bits)
     zeros = high << (16 - bits)
     return bool(((pixels == zeros) | (pixels == zeros | high >> (2 * bits - 16))).all())

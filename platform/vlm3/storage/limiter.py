@@ -16,11 +16,11 @@ class AdaptiveLimit:
     """A limit that halves on refusal and grows by about one for each full round of successes.
 
     Additive increase, multiplicative decrease (Chiu and Jain 1989): processes that share a prefix without knowing of
-    each other come to equal shares of what it bears.
+    each other converge to equal shares of what it can bear.
     """
 
     def __init__(self, uri: str, start: int = START_IN_FLIGHT, most: int = MOST_IN_FLIGHT) -> None:
-        """A limit of `start`, growing up to `most`, counted under `uri`."""
+        """A limit of `start` that can grow to `most`; its value is reported under `uri`."""
         self._uri, self._limit, self._most = uri, float(start), most
         self._in_flight, self._halved_at_s = 0, float("-inf")
         self._changed = threading.Condition()
@@ -33,7 +33,7 @@ class AdaptiveLimit:
 
     @contextmanager
     def place(self) -> Iterator[float]:
-        """Hold one place among the requests in flight; gives the seconds that were waited for it."""
+        """Hold one place among the requests in flight; yields the seconds spent waiting for it."""
         asked_s = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: self._in_flight < self.limit)
@@ -46,16 +46,16 @@ class AdaptiveLimit:
                 self._changed.notify()
 
     def succeeded(self) -> None:
-        """A request was answered."""
+        """Let the limit grow, as a request was answered."""
         with self._changed:
             if self._limit < self._most:
                 self._set(min(self._limit + 1 / self._limit, self._most))
                 self._changed.notify()
 
     def refused(self, sent_s: float) -> None:
-        """The store asked to slow down a request sent at `sent_s` (`time.monotonic`).
+        """Halve the limit, as the store refused a request sent at `sent_s` (`time.monotonic`) and asked to slow down.
 
-        Requests sent before the last halving tell nothing new: a burst of refusals halves once.
+        A refusal of a request sent before the last halving is ignored, so that a burst of refusals halves once.
         """
         with self._changed:
             if sent_s > self._halved_at_s:

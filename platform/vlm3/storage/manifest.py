@@ -1,4 +1,4 @@
-"""A source's table of contents: one Parquet row a shard. Written last: its presence means that the source is whole."""
+"""A source's table of contents: one Parquet row per shard. It is written last, so a source that has one is whole."""
 
 import io
 from binascii import unhexlify
@@ -37,12 +37,12 @@ SCHEMA = pa.schema(
         ("footer_bytes", pa.int64()),
     ]
 )
-"""Earlier manifests hold lists of figures of each clip as well, which nothing reads."""
+"""Earlier manifests also hold lists of numbers about each clip, which nothing reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What holds for a whole source; the manifest's key-value metadata."""
+    """Facts about a whole source: the manifest's key-value metadata."""
 
     source: str
     role: Role
@@ -61,7 +61,7 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitShards:
-    """The shards of one split in order, held as columns: millions of them stay cheap."""
+    """The shards of one split in order, held as columns, so that millions of them take little memory."""
 
     paths: PackedText
     sizes_bytes: NDArray[np.int64]
@@ -72,15 +72,15 @@ class SplitShards:
     first_clips: NDArray[np.int64]
     """(shards + 1,) number of each shard's first clip in the split, then the number of clips."""
     frames: int
-    """Rows; a frame in two clips counts twice."""
+    """Rows of the split; a frame in two clips counts twice."""
 
     def __len__(self) -> int:
-        """Shards of the split."""
+        """Number of shards of the split."""
         return len(self.paths)
 
     @property
     def clips(self) -> int:
-        """Clips of the split."""
+        """Number of clips of the split."""
         return int(self.first_clips[-1])
 
     @property
@@ -90,11 +90,11 @@ class SplitShards:
         return self.paths.nbytes + len(self.digests) + sum(array.nbytes for array in arrays)
 
     def file(self, number: int) -> ShardFile:
-        """A shard by number."""
+        """The shard with this number."""
         return self._file(number, self.paths[number])
 
     def files(self) -> Iterator[ShardFile]:
-        """All shards."""
+        """All shards, in order."""
         return (self._file(number, path) for number, path in enumerate(self.paths))
 
     def _file(self, number: int, path: str) -> ShardFile:
@@ -104,7 +104,7 @@ class SplitShards:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
-    """A source's shards."""
+    """The shards of a source by split, and facts about the whole source."""
 
     info: SourceInfo
     fingerprint: str
@@ -127,7 +127,7 @@ class Manifest:
 
     @property
     def files(self) -> tuple[ShardFile, ...]:
-        """Every shard."""
+        """All shards of all splits."""
         return tuple(file for shards in self.splits.values() for file in shards.files())
 
 
@@ -135,8 +135,8 @@ def write_manifest(store: Store, info: SourceInfo, shards: Mapping[Split, Sequen
     """Commit a source: after this call its shards are what readers see.
 
     Args:
-        store: the source's root, where the shards are.
-        info: what holds for the whole source.
+        store: store at the source's root, where the shards are.
+        info: facts about the whole source.
         shards: every shard of each split, in order.
     """
     rows = []
@@ -181,7 +181,7 @@ def read_manifest(store: Store) -> Manifest:
 def _table(store: Store, size_bytes: int) -> pa.Table:
     table = read_columns(store, MANIFEST, size_bytes, read_footer(store, MANIFEST, size_bytes), SCHEMA.names)
     if "footer_bytes" not in table.column_names:
-        # Manifests of early sources do not tell; a guess costs a second request where it is too small.
+        # Early manifests lack this column; a guess that is too small costs a second request.
         table = table.append_column("footer_bytes", pa.repeat(TAIL_BYTES, table.num_rows))
     return table
 
@@ -223,7 +223,7 @@ def _split(table: pa.Table, split: Split) -> SplitShards:
         raise ValueError(f"numbers of {split} shards have gaps")
     if not np.array_equal(rows["first_clip"].to_numpy(), first_clips[:-1]):
         raise ValueError(f"running counts of {split} clips do not add up")
-    # Millions of shards stay in memory in every process that reads: no column twice, no digest as text.
+    # Every process that reads keeps all shards in memory, perhaps millions: no column is held twice, no digest as text.
     return SplitShards(
         PackedText(rows["path"].to_pylist()),
         rows["size_bytes"].to_numpy(),
@@ -236,7 +236,7 @@ def _split(table: pa.Table, split: Split) -> SplitShards:
 
 
 def _digests(column: pa.ChunkedArray) -> bytes:
-    """SHA-256 digests of hexadecimal text as 32 bytes each; goes over the text as a whole, without strings."""
+    """Hexadecimal SHA-256 digests as 32 bytes each; converts the text as a whole, without a string per digest."""
     lengths = pc.unique(pc.binary_length(column)).to_pylist()
     if lengths not in ([64], []):
         raise ValueError(f"a SHA-256 has 64 hexadecimal digits, found {lengths}")

@@ -10,15 +10,15 @@ ResultT = TypeVar("ResultT")
 
 
 def read_ahead(reads: Iterable[Callable[[], ResultT]], depth: int) -> Generator[ResultT, None, None]:
-    """Results of `reads` in their order, up to `depth` of them running or waiting while the caller works on another.
+    """Results of `reads` in their order, with up to `depth` reads running or done while the caller works on another.
 
-    At most `depth` results are held beside the one given out last. An error of a read is raised in its place, after
-    all results before it. Closing the iterator (`contextlib.closing`, or its end) drops the reads that have not
+    At most `depth` results are held besides the one yielded last. An error of a read is raised in its place, after all
+    results before it. Closing the iterator (`contextlib.closing`) or reaching its end drops the reads that have not
     started, waits for those that run, and ends the threads. Nothing runs before the first result is asked for.
 
     Args:
-        reads: each is called once, in some thread; drawn from in the caller's thread, `depth` ahead of the results.
-        depth: reads ahead, at least 1; also the number of threads.
+        reads: each is called once, in one of the threads; the iterable itself advances in the caller's thread.
+        depth: number of reads ahead of the results, at least 1; also the number of threads.
     """
     if depth < 1:
         raise ValueError(f"read-ahead of {depth}, expected at least 1")

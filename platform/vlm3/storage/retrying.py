@@ -1,4 +1,4 @@
-"""One request to a store, made until it succeeds: in its turn, with pauses, counted, and given up in bounded time."""
+"""One request to a store, repeated until it succeeds: limited in number, counted, and given up in bounded time."""
 
 import time
 from collections import Counter
@@ -24,10 +24,10 @@ def send(operation: Callable[[], ResultT], where: str, endpoint: str | None, lim
     """Run `operation` until it succeeds, with pauses (`Backoff`) no shorter than the store's Retry-After.
 
     Args:
-        operation: makes one request; what it raises where the store fails is known to `is_store_failure`.
+        operation: makes one request; `is_store_failure` must know the errors that it raises when the store fails.
         where: URI of the file, for messages.
         endpoint: S3 endpoint in use, None for Amazon's or a local folder.
-        limit: of requests in flight at this prefix.
+        limit: limit of the requests in flight at this prefix.
 
     Raises:
         DataError: the file or bucket is missing.

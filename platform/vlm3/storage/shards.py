@@ -1,4 +1,4 @@
-"""Parquet shards: one row group is one clip, written whole, read by the columns that are asked for."""
+"""Parquet shards: one row group is one clip; clips are written whole and read by column."""
 
 import io
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RESTORE = "restore it from a copy, or ingest the source again with --replace"
 
 @dataclass(frozen=True, slots=True)
 class ShardFile:
-    """One file, enough to read from it."""
+    """What is needed to read from one shard file."""
 
     path: str
     """Relative to the source's root."""
@@ -92,7 +92,7 @@ class ShardWriter:
 
 
 def shard_path(split: Split, generation: int, group: int, part: int) -> str:
-    """Name of a shard: files of a split by numbered pattern.
+    """Name of a shard file: its split, generation, group and part.
 
     Writers of different groups work at the same time without agreeing on numbers; another generation never overwrites
     the one that is being read.
@@ -105,20 +105,20 @@ SHARD_NAME = r"(train|eval)-g\d+-\d{5,}-\d{3,}\.parquet"
 
 
 def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) -> pa.Table:
-    """One clip of a shard; only the chunks of `columns` are fetched, neighbours in one request.
+    """One clip of a shard; only the chunks of `columns` are fetched, and adjacent ones in one request.
 
     The shard's footer is one more request, the first time this process reads from the shard.
 
     Args:
-        store: the source's root.
-        file: the shard.
+        store: store at the source's root.
+        file: shard to read from.
         clip: number of the clip in this shard.
         columns: top-level column names.
 
     Raises:
         DataError: the shard is missing; the message names shard and clip.
-        DamagedError: its bytes are damaged and were so twice.
-        StorageError: the store does not answer; nothing is known of the data.
+        DamagedError: its bytes were damaged in two reads.
+        StorageError: the store does not answer, which says nothing about the data.
     """
     footer = place(store, file)
     where = f"{store.uri}/{file.path}, clip {clip}"
@@ -128,7 +128,7 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
         except DataError as error:
             raise DataError(f"{where}: {error}; {RESTORE}") from error
         except (pa.ArrowException, OSError) as error:
-            # Bytes can be damaged on the way: what is wrong in the store is wrong twice.
+            # Bytes can be damaged on the way; only what is damaged in the store is damaged twice.
             FOOTERS.drop(footer)
             if attempt == 2:
                 raise DamagedError(f"{where}: shard is damaged ({error}); {RESTORE}") from error
@@ -137,7 +137,7 @@ def read_clip(store: Store, file: ShardFile, clip: int, columns: Sequence[str]) 
 
 
 def place(store: Store, file: ShardFile) -> FooterPlace:
-    """Where a shard's footer lies; by its SHA-256 as well, so that a replaced shard is never read by an old footer."""
+    """The place of a shard's footer, with its SHA-256 so that an old footer is never used for a replaced shard."""
     return FooterPlace(store, file.path, file.size_bytes, file.footer_bytes, file.sha256)
 
 
@@ -161,6 +161,6 @@ def _leaves(schema: pa.Schema) -> list[Any]:
 
 
 def _end_of_clips(data: bytes) -> int:
-    """First byte behind all row groups of a Parquet file."""
+    """First byte after all row groups of a Parquet file."""
     metadata = pq.read_metadata(io.BytesIO(data))
     return max(stop for group in range(metadata.num_row_groups) for _, stop in column_extents(metadata, group))

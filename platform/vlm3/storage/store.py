@@ -1,4 +1,4 @@
-"""One seam to bytes at rest: a local folder or a prefix of an S3 bucket, with errors a user can act on."""
+"""Files in a local folder or under a prefix of an S3 bucket, through one class, with errors a user can act on."""
 
 import os
 import threading
@@ -22,17 +22,17 @@ from vlm3.storage.retrying import send
 ResultT = TypeVar("ResultT")
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
-"""Without a single byte, before the answer or within it."""
+"""Longest time without a single byte, before the answer or within it."""
 SINGLE_PUT_BYTES = 5 * 2**30
-"""S3's limit of one PUT; an object appears whole or not at all."""
+"""S3's limit for one PUT. Files are written with one PUT, so that they appear whole or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Files below one root. Picklable; connections belong to the process that uses it. Paths are relative, with `/`.
+    """Files below one root. Picklable; each process makes its own connections. Paths are relative, with `/`.
 
-    Every method raises DataError where a file or bucket is missing and StorageError where the store does not answer or
-    refuses; transient failures are retried first (`retrying.send`).
+    Unless it says otherwise, a method raises DataError where a file or bucket is missing, and StorageError where the
+    store does not answer or refuses; transient failures are retried first (`retrying.send`).
     """
 
     uri: str
@@ -55,7 +55,7 @@ class Store:
         """Bytes [offset, offset + length) of a file.
 
         Raises:
-            DataError: the file ends before.
+            DataError: the file ends before `offset + length`.
         """
         if length == 0:
             return b""
@@ -75,11 +75,11 @@ class Store:
         return data
 
     def exists(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file exists."""
         return self.size(path) is not None
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file, None when it is not there."""
+        """Bytes of a file; None where it does not exist."""
 
         def stat(files: fsspec.AbstractFileSystem, full: str) -> int | None:
             try:
@@ -104,7 +104,7 @@ class Store:
         return tuple(path for path in self._send("", find) if path.startswith(prefix))
 
     def write_atomic(self, path: str, data: bytes) -> None:
-        """Write a file so that it is there whole or not at all, and check what was stored."""
+        """Write a file so that it appears whole or not at all, and check the stored size."""
         if self.remote:
             self._put(path, data)
         else:
@@ -126,7 +126,7 @@ class Store:
         self._send(path, remove)
 
     def check(self) -> None:
-        """Fail early, before work is done: the bucket exists and lets us in, or the local folder can be made."""
+        """Fail early, before work is done: check that the bucket can be accessed, or create the local folder."""
         if self.remote:
             bucket = self.uri.removeprefix("s3://").split("/")[0]
             Store(f"s3://{bucket}")._send("", lambda files, _: files.call_s3("head_bucket", Bucket=bucket))
@@ -163,11 +163,11 @@ class Store:
 def open_store(uri: str) -> Store:
     """The store at a local path, `file://` or `s3://bucket/prefix`; nothing is contacted yet.
 
-    S3's endpoint is AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL (default: Amazon's), credentials are what the environment
-    gives: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the machine.
+    S3's endpoint is AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL (default: Amazon's). Credentials come from the environment:
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the machine.
 
     Raises:
-        DataError: another scheme, or no bucket in an S3 URI.
+        DataError: an empty URI, another scheme, no bucket in an S3 URI, or `..` in one.
     """
     if uri.startswith("s3://"):
         parts = [part for part in uri.removeprefix("s3://").split("/") if part]
@@ -201,7 +201,7 @@ def _s3(settings: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
 
 @lru_cache(maxsize=8)
 def _connected(settings: tuple[tuple[str, str], ...]) -> fsspec.AbstractFileSystem:
-    """One filesystem a process and environment. Listings are never cached: other processes write at the same time."""
+    """One filesystem per process and environment. Listings are not cached: other processes write at the same time."""
     config: dict[str, object] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "read_timeout": READ_TIMEOUT_S,

@@ -21,12 +21,12 @@ FURNITURE: dict[str, tuple[tuple[float, float, float], tuple[float, float, float
 }
 WALL_MARGIN_M = 0.35
 CLEARANCE_M = 0.7
-"""Between the camera's path and the nearest furniture."""
+"""Least distance between the camera's path and furniture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Furniture:
-    """One oriented box."""
+    """A piece of furniture: one oriented box."""
 
     label: str
     center_m: Array
@@ -36,7 +36,7 @@ class Furniture:
 
     @property
     def world_R_object(self) -> Array:
-        """(3, 3); columns are the object's axes."""
+        """(3, 3) rotation; columns are the object's axes in the world."""
         from scipy.spatial.transform import Rotation
 
         rotation: Array = Rotation.from_euler("y", self.yaw_rad).as_matrix()
@@ -63,7 +63,7 @@ def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, fl
         rng: decides everything.
         frames: number of poses.
         size_range_m: shortest and longest side.
-        extra_furniture: pieces tried beside those that go with the room's size.
+        extra_furniture: pieces tried besides those that go with the room's size.
     """
     width, depth = rng.uniform(*size_range_m, size=2)
     height = rng.uniform(2.3, 3.2)
@@ -76,7 +76,7 @@ def furnish(rng: np.random.Generator, frames: int, size_range_m: tuple[float, fl
 
 
 def _path(rng: np.random.Generator, low: Array, high: Array, frames: int) -> tuple[Array, ...]:
-    """Small steps and turns that look across the room, so that neighbours see the same things."""
+    """Poses that look across the room, with small steps and turns, so that neighbours see the same things."""
     from scipy.spatial.transform import Rotation
 
     floor_low, floor_high = low[[0, 2]] + WALL_MARGIN_M, high[[0, 2]] - WALL_MARGIN_M
@@ -103,7 +103,7 @@ def _path(rng: np.random.Generator, low: Array, high: Array, frames: int) -> tup
 def _place(
     rng: np.random.Generator, low: Array, high: Array, poses: tuple[Array, ...], extra: int
 ) -> tuple[Furniture, ...]:
-    """Furniture that neither overlaps nor stands in the camera's way; as much as fits of what was drawn."""
+    """Furniture drawn at random; pieces that overlap others or stand in the camera's way are left out."""
     path = np.array([pose[[0, 2], 3] for pose in poses])
     area = float((high[0] - low[0]) * (high[2] - low[2]))
     placed: list[Furniture] = []

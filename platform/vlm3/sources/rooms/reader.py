@@ -1,4 +1,4 @@
-"""Rendered rooms as a source: RGB, exact depth, boxes and poses, by seed alone."""
+"""Rendered rooms as a source: RGB, exact depth, boxes and poses, made from a seed alone."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from vlm3.sources.rooms.layout import Furniture, furnish
 from vlm3.sources.rooms.render import Rendered, render
 
 RENDERER = 2
-"""Raised when the same configuration gives other pictures."""
+"""Version of the renderer: goes up when the same configuration gives other pictures."""
 JPEG_QUALITY = 95
 FULL_DEPTH_M_PER_UNIT = 0.001
 MIN_VISIBLE_PX = 30
@@ -40,11 +40,11 @@ class RoomsConfig(StrictModel):
     width_px: Annotated[int, Field(ge=32, le=4096)] = 160
     height_px: Annotated[int, Field(ge=32, le=4096)] = 120
     focal_range_px: tuple[float, float] = (70.0, 180.0)
-    """Shortest and longest of the source's four cameras, at 160 px of width; scaled with the width."""
+    """Shortest and longest focal length of the source's four cameras, at 160 px of width; scaled with the width."""
     size_range_m: tuple[float, float] = (2.5, 10.0)
     """Shortest and longest side of a room."""
     extra_furniture: Annotated[int, Field(ge=0, le=50)] = 0
-    """Pieces that are tried beside the 3 to 11 that go with a room's size: for questions about objects."""
+    """Pieces that are tried besides the 3 to 11 that go with a room's size: for questions about objects."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -67,7 +67,7 @@ class RoomsReader:
 
     @property
     def posed(self) -> bool:
-        """Every frame has a pose."""
+        """True: every frame has a pose."""
         return True
 
     def identity(self) -> str:
@@ -79,7 +79,7 @@ class RoomsReader:
         return tuple(f"room-{number:06d}" for number in range(self.config.scenes))
 
     def same_pictures(self) -> Mapping[str, str]:
-        """None: every room is another one."""
+        """Empty: no two rooms share a picture."""
         return {}
 
     def frames(self, scene: str) -> Iterator[Frame]:
@@ -116,7 +116,7 @@ def camera_of(config: RoomsConfig, lens: int) -> Camera:
     short, long = (focal * scale for focal in config.focal_range_px)
     focal = short * (long / short) ** (lens / (len(LENSES) - 1))
     rng = generator(config.seed, "lens", lens)
-    # Never out of an image that is much wider than high.
+    # Keeps the principal point inside an image that is much wider than high.
     most_px = 0.45 * np.array([config.width_px, config.height_px])
     off_x, off_y = np.clip(rng.uniform(-3, 3, 2) * scale, -most_px, most_px)
     distortion, coefficients = LENSES[lens]

@@ -12,9 +12,9 @@ from vlm3.sources.rooms.layout import Room
 
 Floats = NDArray[np.float32]
 LAMP_REACH_M = 3.0
-"""Where a lamp's light has fallen to half."""
+"""Distance at which a lamp's light has fallen to half."""
 RAYS_BYTES = 512 << 20
-"""Of rays that a process keeps: those of one camera of the largest size."""
+"""Bytes of rays that a process keeps: enough for one camera of the largest size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class Rendered:
 
 
 def render(room: Room, camera: Camera, world_T_cam: NDArray[np.float64]) -> Rendered:
-    """See a room with a camera. Rays have unit z in the camera frame, so the ray parameter is the z-depth."""
+    """Render a room for a camera. Rays have unit z in the camera frame, so the ray parameter is the z-depth."""
     rays = _rays(camera)
     origin, directions = world_T_cam[:3, 3], rays @ world_T_cam[:3, :3].T
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -71,7 +71,7 @@ def _rays(camera: Camera) -> NDArray[np.float64]:
 def _walls(
     room: Room, origin: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64]]:
-    """Distance to the walls from inside, the axis of the wall hit, and where."""
+    """Ray parameter at which each ray leaves the room, the axis of the wall it hits there, and the point hit."""
     exits = (np.where(directions > 0, room.high_m, room.low_m) - origin) / directions
     exits = np.where(np.isfinite(exits), exits, np.inf)
     axis = exits.argmin(axis=1)
@@ -82,7 +82,7 @@ def _walls(
 def _box(
     origin: NDArray[np.float64], directions: NDArray[np.float64], half_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Distance to a box in its own frame (slabs, Kay and Kajiya 1986), infinite if missed, and the axis of the face."""
+    """Ray parameter of a box in its own frame (slabs, Kay and Kajiya 1986), inf if missed, and the axis of the face."""
     inverse = 1.0 / directions
     middle = -origin * inverse
     extent = half_m * np.abs(inverse)
@@ -112,7 +112,7 @@ def _wall_colour(
 def _item_colour(
     base: Floats, inside: NDArray[np.float64], size_m: NDArray[np.float64], axis: NDArray[np.intp]
 ) -> Floats:
-    """A face with a dark rim of three centimetres."""
+    """Colours of points on a box, whose faces have a dark rim of three centimetres."""
     rim = np.abs(np.abs(inside) - size_m / 2) < 0.03
     rim[np.arange(len(axis)), axis] = False
     return base * np.where(rim.any(axis=1), 0.55, 1.0)[:, None].astype(np.float32)
@@ -121,7 +121,7 @@ def _item_colour(
 def _shade(points: NDArray[np.float64], normals: Floats, room: Room, camera_m: NDArray[np.float64]) -> Floats:
     """Lambert's law for a dim lamp below the ceiling and a bright one on the camera, over ambient light.
 
-    As with a flash, near things are bright: distance shows in brightness as well as in size and perspective, and a
+    As with a flash, near things are bright: distance shows in brightness as well as in size and perspective, so that a
     model of a million parameters learns it in minutes.
     """
     ceiling_m = np.array([0.0, room.low_m[1] + 0.2, 0.0])
