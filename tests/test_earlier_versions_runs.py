@@ -123,7 +123,7 @@ def test_the_earlier_champion_is_found_and_keeps_its_place(runs: Path) -> None:
         version = register(CONFIG, uri, run.run_id, champion.directory, DECISIVE, 0.99, asked)
     assert not promote_if_better(CONFIG, uri, version, DECISIVE, 0.99)
     reason = client.get_model_version("vlm3-depth", str(version)).tags[DECISION_TAG]
-    assert "not recorded" in reason and "Without the alias, the next run's best has it" in reason
+    assert "not recorded" in reason and "Delete the alias, and the next run's best version gets it" in reason
     assert client.get_model_version_by_alias("vlm3-depth", "champion").version in (1, "1")
 
 

@@ -1,1 +1,1 @@
-"""Predictors used alike by evaluation and serving."""
+"""Models that answer questions, in this process or behind an endpoint, for evaluation and serving."""

@@ -1,4 +1,4 @@
-"""Greedy answers to many questions about the same images, reading them once."""
+"""Greedy answers to many questions about the same images, which go through the model only once."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from vlm3.tokens.patches import patchify
 from vlm3.tokens.vision import VisionSpec
 
 MAX_CACHED_TOKENS = 1 << 16
-"""Bound on the tokens in the key-value cache: questions beyond it wait for the next batch.
+"""Most tokens in the key-value cache: questions beyond it wait for the next batch.
 
-A 4B Qwen3-VL keeps 147 kB a token in bf16, so this is at most 10 GB.
+A 4B Qwen3-VL keeps 147 kB per token in bf16, so this is at most 10 GB.
 """
 
 
@@ -31,23 +31,23 @@ def greedy(
     max_new_tokens: int,
     system: str | None = None,
 ) -> list[Reply]:
-    """The most likely answer to each question about one image or two, each asked on its own.
+    """The greedy answer to each question about one or two images, each asked on its own.
 
-    The images and what precedes the question go through the model once; the questions continue side by side from copies
-    of that state. The answers equal those of the stock `generate(do_sample=False)` on each prompt, whatever the other
-    questions are.
+    The images and the text before the question go through the model once; the questions continue side by side from
+    copies of that state. The answers equal those of the stock `generate(do_sample=False)` on each prompt, whatever the
+    other questions are.
 
     Args:
         model: stock Qwen3-VL for conditional generation, on any device; its mode is restored.
-        encoder: of the same model.
-        spec: of the same model.
-        images: one or two of (H, W, 3) RGB on the token grid.
-        questions: any number; none gives no answers.
-        max_new_tokens: at which an answer that has not ended is cut.
+        encoder: encoder of the same model.
+        spec: image settings of the same model.
+        images: one or two images (H, W, 3) RGB on the token grid.
+        questions: any number of questions; none gives no answers.
+        max_new_tokens: number of tokens at which an unfinished answer is cut.
         system: system prompt, if the model was trained with one.
 
     Returns:
-        One reply a question, its text without special tokens.
+        One reply per question, its text without special tokens.
     """
     if not questions:
         return []
@@ -78,7 +78,7 @@ class _Prefix:
         pixel_values, grid = patchify([torch.from_numpy(image.copy()).to(device) for image in images], spec)
         visual = (ids == spec.image_token_id).int()
         positions, _ = model.model.get_rope_index(ids, visual, image_grid_thw=grid)
-        # Positions are always passed: the model would else keep those of these images for calls to come.
+        # Positions are always passed: otherwise the model would keep those of these images and use them in later calls.
         output = model.model(
             input_ids=ids,
             position_ids=positions,
@@ -95,14 +95,14 @@ class _Prefix:
     def continued(
         self, rows: Sequence[torch.Tensor], stops: torch.Tensor, pad_id: int, max_new_tokens: int
     ) -> torch.Tensor:
-        """Up to `max_new_tokens` greedy tokens after each row of ids: (rows, tokens); anything may follow a stop."""
+        """(rows, tokens) up to `max_new_tokens` greedy tokens after each row of ids; ignore those after a stop."""
         device = self._model.device
         lengths = torch.tensor([len(row) for row in rows])
         width = int(lengths.max())
         ids = torch.full((len(rows), width), pad_id)
         for index, row in enumerate(rows):
             ids[index, width - len(row) :] = row
-        # Padding stands between prefix and question: hidden by the mask, without a position of its own.
+        # Padding is put between prefix and question; the mask hides it, and it takes up no positions.
         step = torch.arange(width) - (width - lengths)[:, None]
         positions = (self._next_position + step.clamp(min=0)).to(device)
         mask = torch.cat([torch.ones(len(rows), self.length), (step >= 0).float()], 1).long().to(device)

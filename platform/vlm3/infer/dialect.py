@@ -1,7 +1,7 @@
-"""Dialects of OpenAI-compatible servers: how the length of an answer is bounded, and in which forms an answer comes.
+"""Dialects of OpenAI-compatible servers: how a request bounds the length of an answer, and in which form answers come.
 
 The API's reference calls `max_tokens` deprecated and gives `content` as a text or as a list of parts; reasoning models
-take `max_completion_tokens` only, and no temperature but their own.
+take only `max_completion_tokens`, and no temperature but their own.
 """
 
 import json
@@ -17,39 +17,39 @@ REFUSED_REASONS = ("content_filter", "safety", "refusal")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a server takes beside model and messages."""
+    """The keys that a server accepts in a request besides model and messages."""
 
     max_key: str = "max_tokens"
-    """Name of the bound on an answer."""
+    """Name of the key that bounds the length of an answer."""
     temperature: bool = True
-    """Whether it lets us ask for temperature 0."""
+    """Whether the server accepts temperature 0."""
 
     def limits(self, max_new_tokens: int) -> dict[str, int]:
-        """The keys of a request."""
+        """These keys with their values, for a request."""
         return {self.max_key: max_new_tokens} | ({"temperature": 0} if self.temperature else {})
 
     def after(self, refusal: bytes) -> Self | None:
-        """What to try after a refusal that names a key of this dialect; None where it names none."""
+        """The dialect to try after a refusal that names a key of this one; None if it names none."""
         named = _named(refusal)
         if self.max_key == "max_tokens" and "max_tokens" in named:
             return replace(self, max_key="max_completion_tokens")
         return replace(self, temperature=False) if self.temperature and "temperature" in named else None
 
     def __str__(self) -> str:
-        """For messages."""
+        """Description for messages."""
         return self.max_key + ("" if self.temperature else " and no temperature: its answers may differ each time")
 
 
 def reply_of(content: bytes, max_new_tokens: int, url: str) -> Reply:
-    """The reply in the body of a success.
+    """The reply in the body of a successful response.
 
     Args:
         content: the body.
-        max_new_tokens: that were asked for at most.
-        url: for messages.
+        max_new_tokens: the bound in the request.
+        url: URL for error messages.
 
     Raises:
-        DataError: there is no answer in it, or one in another form.
+        DataError: the body holds no answer, or one in another form.
     """
     try:
         body = json.loads(content)
@@ -62,13 +62,13 @@ def reply_of(content: bytes, max_new_tokens: int, url: str) -> Reply:
     if refusal and not said:
         return Reply("", Ending.REFUSED)
     cut = reason in CUT_REASONS or (not reason and _tokens_said(body) >= max_new_tokens)
-    # Half of a character that was cut in two cannot be stored.
+    # Half of a character that was cut in two cannot be stored as UTF-8.
     text = _joined(said, url).encode("utf-8", "replace").decode()
     return Reply(text, Ending.CUT if cut else Ending.ITSELF)
 
 
 def _joined(said: Any, url: str) -> str:
-    """The text of a message: one, none, or the parts of it that are text and not thoughts."""
+    """The text of a message, "" if it has none; of a list, the parts that are text, without thoughts."""
     if said is None:
         return ""
     if isinstance(said, str):
@@ -81,14 +81,14 @@ def _joined(said: Any, url: str) -> str:
 
 
 def _tokens_said(body: Any) -> int:
-    """As the server counted them; 0 where it does not say."""
+    """Number of tokens in the answer as the server counted them; 0 if it does not say."""
     usage = body.get("usage")
     count = usage.get("completion_tokens") if isinstance(usage, dict) else None
     return count if isinstance(count, int) else 0
 
 
 def _named(refusal: bytes) -> str:
-    """Where a refusal says what is wrong: the parameter that it names, else all of it."""
+    """The parameter that a refusal names, or its whole text if it names none."""
     text = refusal.decode("utf-8", "replace")
     try:
         param = json.loads(text)["error"]["param"]

@@ -1,6 +1,6 @@
-"""A model behind an OpenAI-compatible endpoint: one request a question, the images as PNG inside it.
+"""A model behind an OpenAI-compatible endpoint: one request per question, with the images as PNG inside it.
 
-Servers differ in what they take and how they answer: `vlm3.infer.dialect`.
+Servers differ in what they accept and how they answer: see `vlm3.infer.dialect`.
 """
 
 import base64
@@ -27,7 +27,7 @@ from vlm3.log import get_logger
 
 log = get_logger(__name__)
 KEY_VARIABLE = "VLM3_ENDPOINT_KEY"
-"""Environment variable with the bearer token; a server that wants none needs none."""
+"""Environment variable with the bearer token; unset for a server that needs none."""
 ATTEMPTS = 6
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -37,22 +37,25 @@ MAX_REPLY_BYTES = 1 << 20
 QWEN3_VL = ImageBounds(32, 32 * 32, 4096 * 4096)
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 ABOUT_THE_QUESTION = (400, 403, 413, 422, 451)
-"""A filter, an image or a text that the server will not have; or, where it answers nothing else either, the request."""
+"""Status codes that may concern a single question, e.g. for a filter, or an image or text that the server rejects.
+
+A server that refuses every question uses them too: then the fault is in the request.
+"""
 TRIAL = "Is this image grey? Answer yes or no."
-"""Asked about a grey image, which no filter minds, to see whether a server that refuses answers anything at all."""
+"""Question about a grey image, which no filter blocks, to see whether a server that refuses answers anything at all."""
 TRIAL_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is served."""
+    """Address of a served model."""
 
     url: str
-    """Up to and with the version, e.g. https://host/v1."""
+    """URL up to and including the version, e.g. https://host/v1."""
     model: str
-    """As the server calls it."""
+    """Name of the model on the server."""
     bounds: ImageBounds = QWEN3_VL
-    """Of the images it takes as they are; default: Qwen3-VL's grid."""
+    """Bounds of the images that the model takes without resizing them; default: Qwen3-VL's grid."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -63,7 +66,7 @@ class Endpoint:
 
 
 class _RefusedError(Exception):
-    """The server does not answer this question."""
+    """The server refuses to answer a question."""
 
     def __init__(self, status: int, content: bytes) -> None:
         super().__init__(_fault(status, content))
@@ -72,16 +75,16 @@ class _RefusedError(Exception):
 
 @dataclass(slots=True)
 class EndpointModel:
-    """Asks a server; questions of a request go out side by side."""
+    """A model that is asked through a server; the questions of a request are sent in parallel."""
 
     endpoint: Endpoint
     _client: httpx2.Client = field(init=False, repr=False)
     _dialect: Dialect = field(init=False, default=Dialect())
-    """With which the server answered last."""
+    """Dialect of the last request that the server answered."""
     _answers: bool = field(init=False, default=False)
-    """Whether it has answered anything since it last refused: what it refuses then is a question, not us."""
+    """Whether the server has answered since it last refused: then a refusal concerns a question, not all requests."""
     _hopeless: str | None = field(init=False, default=None)
-    """Why it answers nothing at all."""
+    """Why the server answers no question at all; None unless that is known."""
     _trial: Lock = field(init=False, repr=False, default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -93,15 +96,15 @@ class EndpointModel:
 
     @property
     def bounds(self) -> ImageBounds:
-        """As configured."""
+        """Image bounds of the endpoint."""
         return self.endpoint.bounds
 
     def answer(self, request: TextRequest) -> list[Reply]:
-        """What the server says to each question, at temperature 0 where it takes one.
+        """The server's reply to each question, at temperature 0 if it accepts that.
 
         Raises:
-            ConfigError: it refuses the key, the model's name, or whatever it is asked.
-            DataError: it does not answer, also after several attempts, or answers in another form.
+            ConfigError: the server refuses the key, the model's name, or every question.
+            DataError: the server does not answer after several attempts, or answers in another form.
         """
         shown = [_shown(image) for image in request.images]
         system = [] if request.system is None else [{"role": "system", "content": request.system}]
@@ -127,9 +130,10 @@ class EndpointModel:
         return f"{self.endpoint.url.rstrip('/')}/chat/completions"
 
     def _check_answers_anything(self, item: str, refused: _RefusedError) -> None:
-        """Raise ConfigError where a server that refused a question refuses a harmless one too.
+        """Raise ConfigError if a server that refused a question refuses a harmless one too.
 
-        A key may be taken back, or a budget end, in the middle of an evaluation: that is no answer to anything.
+        A key may be revoked, or a budget used up, in the middle of an evaluation: such refusals must not count as
+        answers.
         """
         with self._trial:
             if self._hopeless is not None:
@@ -149,7 +153,7 @@ class EndpointModel:
                 raise ConfigError(self._hopeless) from None
 
     def _ask(self, messages: Sequence[Mapping[str, Any]], max_new_tokens: int, item: str) -> Reply:
-        """The server's reply, in the first dialect that it takes."""
+        """The server's reply, in the first dialect that it accepts."""
         dialect = self._dialect
         while True:
             body = {"model": self.endpoint.model, "messages": messages} | dialect.limits(max_new_tokens)
@@ -166,7 +170,7 @@ class EndpointModel:
             dialect = other
 
     def _send(self, body: Mapping[str, Any], item: str) -> tuple[int, bytes]:
-        """Status and content of a reply that asking again will not change: 200, or one of `ABOUT_THE_QUESTION`."""
+        """Status and content of a reply that another attempt would not change: 200, or one of `ABOUT_THE_QUESTION`."""
         backoff = Backoff(FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, attempts=ATTEMPTS)
         while True:
             try:
@@ -191,7 +195,7 @@ class EndpointModel:
             time.sleep(pause_s)
 
     def _post(self, url: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, bytes]:
-        """The reply and its first bytes: no more than are read of any reply are ever held."""
+        """The reply and its content; DataError for one of more than `MAX_REPLY_BYTES`, so that memory is bounded."""
         content = bytearray()
         with self._client.stream("POST", url, json=body) as reply:
             for part in reply.iter_bytes(1 << 16):
@@ -202,7 +206,7 @@ class EndpointModel:
 
 
 def _png(image: NDArray[np.uint8]) -> str:
-    """Losslessly: pixels are as the question's coordinates mean them."""
+    """PNG of an image in base64; lossless and of the same size, so that the question's coordinates fit."""
     done, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise RuntimeError("OpenCV could not encode a PNG")

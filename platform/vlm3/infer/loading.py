@@ -1,4 +1,4 @@
-"""An exported model, loaded with what its directory says of how to ask it."""
+"""Loads an exported model with the description in its directory of how to ask it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def load_predictor(model_dir: Path, device: str) -> Predictor:
     Raises:
         ConfigError: the directory is not one that this platform exported, or there is no such device.
     """
-    # torch, which takes seconds: a model behind an endpoint does without.
+    # Imports torch, which takes seconds: programs that only ask an endpoint need not wait for it.
     from vlm3.infer.local_model import LocalModel
 
     ask = read_spec(model_dir)

@@ -1,4 +1,4 @@
-"""A Qwen3-VL in this process, asked greedily."""
+"""A Qwen3-VL in this process, which answers greedily."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from vlm3.tokens.vision import VisionSpec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalModel:
-    """A model with what turns texts and images into its inputs."""
+    """A model with the encoder and image settings that make its inputs."""
 
     model: Any
     """Stock Qwen3-VL for conditional generation, on any device."""
@@ -25,7 +25,7 @@ class LocalModel:
 
     @classmethod
     def load(cls, model_dir: Path, device: str) -> Self:
-        """A model of a Hugging Face directory: bf16 on a GPU, fp32 on a CPU.
+        """Load a model from a Hugging Face directory: bf16 on a GPU, fp32 on a CPU.
 
         Raises:
             ConfigError: the directory holds no Qwen3-VL, or there is no such device.
@@ -41,11 +41,11 @@ class LocalModel:
 
     @property
     def bounds(self) -> ImageBounds:
-        """Those of its image processor."""
+        """Image bounds of the model's processor."""
         return self.vision.bounds
 
     def answer(self, request: TextRequest) -> list[Reply]:
-        """The most likely answers."""
+        """The greedy answer to each question."""
         return greedy(
             self.model,
             self.encoder,

@@ -1,1 +1,1 @@
-"""Which sample stands at which position of the stream, and which were consumed."""
+"""Which sample each position of the stream has, and which positions were consumed."""

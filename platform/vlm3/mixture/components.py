@@ -1,4 +1,4 @@
-"""The components of a mixture, as a plan knows them, and what may be asked of them."""
+"""The components of a mixture, as a plan knows them, and checks of their weights and limits."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +14,15 @@ NameT = TypeVar("NameT")
 
 @dataclass(frozen=True, slots=True)
 class ComponentSize:
-    """What the plan knows of a component (source, task)."""
+    """What a plan knows about one component (source, task)."""
 
     name: str
     clips: int
-    """Training clips; 0 only without weight."""
+    """Number of training clips; 0 is allowed only for a component without weight."""
     slots: int
     """Samples drawn from a clip in one visit."""
     fingerprint: str
-    """Of the data: the plan is not continued on other data."""
+    """Fingerprint of the data: a plan is not continued on other data."""
 
     def __post_init__(self) -> None:
         if self.clips < 0 or self.slots < 1 or self.clips * self.slots > MAX_SIZE:
@@ -30,10 +30,11 @@ class ComponentSize:
 
 
 def check_weights(components: Sequence[ComponentSize], weights: Sequence[float | None]) -> None:
-    """Check that weights can be drawn; None asks for nothing.
+    """Check that samples can be drawn by these weights; None is never an error.
 
     Raises:
-        ConfigError: not one for each component, negative, not finite, or above 0 where there is nothing to draw.
+        ConfigError: the number of weights differs from that of the components, or a weight is negative, not finite,
+            or above 0 for a component without clips.
     """
     if len(weights) != len(components):
         raise ConfigError(f"the mixture has {len(components)} components, found {len(weights)} weights")
@@ -65,21 +66,21 @@ def weights_by_name(components: Sequence[ComponentSize], weights: Mapping[str, f
 
 
 def ever_weighted(names: Sequence[NameT], asked: Iterable[Sequence[float | None]]) -> tuple[NameT, ...]:
-    """The components that a run trains: those with weight at the start, or in any later change of the weights.
+    """The components that a run trains: those with weight at the start or after any later change of the weights.
 
     Args:
-        names: of all components, in their order.
-        asked: the weights of the start and of each change, in that order of components; None keeps a weight.
+        names: names of all components.
+        asked: weights at the start and of each change, in the order of `names`; None keeps a weight.
     """
     given = {name for weights in asked for name, weight in zip(names, weights, strict=True) if weight}
     return tuple(name for name in names if name in given)
 
 
 def sample_limits(components: Sequence[ComponentSize], max_epochs: Sequence[float | None]) -> tuple[int | None, ...]:
-    """Most samples of each component: whole ones, never more than the epochs allow; None for any number.
+    """Largest whole number of samples of each component that its epochs allow; None for no limit.
 
     Raises:
-        ConfigError: not even one sample is allowed.
+        ConfigError: the limit of a component is less than one sample.
     """
     limits: list[int | None] = []
     for component, epochs in zip(components, max_epochs, strict=True):
@@ -94,10 +95,10 @@ def sample_limits(components: Sequence[ComponentSize], max_epochs: Sequence[floa
 
 
 def check_same(planned: Sequence[ComponentSize], found: Sequence[ComponentSize]) -> None:
-    """Check that a plan's data are the data at hand.
+    """Check that a plan was made for the data that this run found.
 
     Raises:
-        CheckpointError: naming the component that differs.
+        CheckpointError: the components differ; names what differs.
     """
     expected, names = [part.name for part in planned], [part.name for part in found]
     if expected != names:

@@ -1,4 +1,4 @@
-"""What a recipe may say about the mixture: weights of components, when they change, and how often data may repeat."""
+"""Settings of the mixture in a recipe: weights of components, when they change, and how often data may repeat."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ class ScheduledWeights(StrictModel):
     """Weights that change at a step."""
 
     at_step: Annotated[int, Field(ge=1)]
-    """Steps done under the weights before."""
+    """Number of steps before the change."""
     weights: Annotated[dict[str, float], Field(min_length=1)]
-    """By "source/task"; components that are not named keep their weight."""
+    """Weights by "source/task"; components that are not named keep their weight."""
 
 
 class MixtureConfig(StrictModel):
-    """Weights of single components, in place of the product of source weight and task weight."""
+    """Weights of single components, which replace the product of source weight and task weight."""
 
     weights: dict[str, float] = Field(default_factory=dict)
-    """By "source/task", relative to the other components; 0 leaves a component out."""
+    """Weights by "source/task", relative to the other components; 0 leaves a component out."""
     schedule: tuple[ScheduledWeights, ...] = ()
-    """Changes known ahead, by ascending step."""
+    """Planned changes of the weights, by ascending step."""
     max_epochs: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
-    """By "source/task": how often the data may be gone through; then the weight is 0 and the others share its part.
+    """Most passes over the data, by "source/task"; after them the weight is 0 and the others share its part.
 
-    Of components, not of sources: each task goes through a source in an order and at a pace of its own, and a depth
-    question repeated is not a pose question repeated.
+    The limit is per component, not per source: each task goes through a source in its own order and at its own pace,
+    and repeating a depth question does not repeat a pose question.
     """
 
     @model_validator(mode="after")
@@ -55,9 +55,9 @@ class MixtureSource:
 
     weight: float
     role: str
-    """`train`, or `eval`: never trained on."""
+    """`train`, or `eval` for a source that is never trained on."""
     clips: int
-    """Training clips."""
+    """Number of training clips."""
 
 
 def resolve_weights(
@@ -66,8 +66,8 @@ def resolve_weights(
     """Components and their weights: every source with every task, in the order given.
 
     Args:
-        sources: by name.
-        task_weights: by name of the task.
+        sources: sources by name.
+        task_weights: weights by name of the task.
         config: weights of single components that replace source weight × task weight; the schedule and the caps are
             checked as well.
 
@@ -76,7 +76,8 @@ def resolve_weights(
 
     Raises:
         ConfigError: at the start or in the schedule a weight is negative, not finite, or for an unknown source or task,
-            or a source marked `eval` or without training clips has weight; nothing has weight.
+            or a source marked `eval` or without training clips has weight; a cap names an unknown source or task; or
+            nothing has weight.
     """
     config = config or MixtureConfig()
     for name, source in sources.items():
@@ -110,9 +111,9 @@ def ever_drawn(
     """The components that have weight at the start or get it by the schedule, within a run of `steps` steps.
 
     Args:
-        resolved: of `resolve_weights`.
-        config: holds the schedule.
-        steps: a change at the last step or later changes nothing.
+        resolved: result of `resolve_weights`.
+        config: settings with the schedule.
+        steps: steps of the run; a change after all of them has no effect.
     """
     names = ["/".join(name) for name, _ in resolved]
     schedule = [weights for at_step, weights in scheduled_weights(config, names, 1) if at_step < steps]
@@ -123,7 +124,7 @@ def ever_drawn(
 def scheduled_weights(
     config: MixtureConfig, names: Sequence[str], global_batch: int
 ) -> tuple[tuple[int, tuple[float | None, ...]], ...]:
-    """The schedule as a plan takes it: (position, weight of each component by order of `names`, None to keep it)."""
+    """The schedule as a plan takes it: (position, weights in the order of `names`, None to keep a weight)."""
     return tuple(
         (entry.at_step * global_batch, tuple(entry.weights.get(name) for name in names)) for entry in config.schedule
     )

@@ -1,4 +1,4 @@
-"""Where the samples of a component lie: which clip and slot a number stands for, and what replaces it."""
+"""The elements (clip, slot) of a component: which one a sample's number stands for, and what replaces it."""
 
 from vlm3.mixture.components import ComponentSize
 from vlm3.mixture.permutation import permute
@@ -13,7 +13,10 @@ def place_of(number: Word, clips: Word, slots: Word, clip_key: Word, slot_key: W
 
 
 def replacement(clip: int, slot: int, attempt: int, size: ComponentSize, key: int) -> tuple[int, int]:
-    """(clip, slot) of a position's replacement: the attempt-th of a shuffle of all other elements of the component."""
+    """(clip, slot) of a position's replacement: number `attempt` in a shuffle of all other elements of the component.
+
+    A component with a single element replaces it by itself.
+    """
     elements = size.clips * size.slots
     if elements == 1:
         return clip, slot

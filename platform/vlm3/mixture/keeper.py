@@ -1,4 +1,4 @@
-"""The one writer of a running job's plan: it knows what was issued, and writes a change down before it holds."""
+"""The only writer of a running job's plan: it records what was issued, and saves a change before it takes effect."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ ISSUED_FILE = "issued.json"
 
 
 class PlanKeeper:
-    """Owns the plan of one run. Not thread-safe: one keeper a run, one call at a time.
+    """Owns the plan of one run. Not thread-safe: one keeper per run, one call at a time.
 
-    What was issued never changes, not even over a crash: `plan.json` is replaced (and flushed to disk) before a change
+    What was issued never changes, even after a crash: `plan.json` is replaced (and flushed to disk) before a change
     takes effect, `issued.json` before a position beyond it is issued. A keeper started again in the same folder
-    therefore goes on with the same stream, and places later changes above everything an earlier one issued.
+    therefore continues the same stream, and places later changes above everything that an earlier keeper issued.
     """
 
     def __init__(
@@ -38,15 +38,16 @@ class PlanKeeper:
         """Open the plan of a run.
 
         Args:
-            run_dir: the run's folder, made where it is missing.
-            plan: of the checkpoint to continue from, or a new one; the folder's own is taken where it goes further.
-            steps: of the whole run.
-            global_batch: positions a step.
+            run_dir: the run's folder, created if it is missing.
+            plan: plan of the checkpoint to continue from, or a new one; the folder's own plan is used where it goes
+                further.
+            steps: steps of the whole run.
+            global_batch: positions per step.
             consumed: first position above all that the checkpoint consumed.
-            admit: raises a UserError for live weights that the run was not set up for; default: all are.
+            admit: raises a UserError for live weights that the run was not set up for; default: accepts all.
 
         Raises:
-            CheckpointError: the folder's plan is damaged or contradicts `plan`.
+            CheckpointError: the folder's plan is damaged or contradicts `plan`, or `issued.json` is damaged.
             ConfigError: the mixture runs dry before the last step.
         """
         self._admit = admit
@@ -63,16 +64,16 @@ class PlanKeeper:
 
     @property
     def issued(self) -> int:
-        """First position that no range issued so far reaches."""
+        """First position above all that were issued."""
         return self._issued
 
     def plan(self) -> MixturePlan:
-        """The plan as it stands, after looking for a request."""
+        """The current plan, after answering a waiting request."""
         self._look_for_request()
         return self._plan
 
     def issue(self, start: int, stop: int) -> MixturePlan:
-        """The plan to read positions [start, stop) by; from now on it never changes below `stop`.
+        """The plan by which to read positions [start, stop); from now on it never changes below `stop`.
 
         Ranges may come in any order and more than once.
         """
@@ -80,26 +81,26 @@ class PlanKeeper:
             raise ValueError(f"expected 0 ≤ start < stop, found [{start}, {stop})")
         self._look_for_request()
         if stop > self._issued:
-            # On disk before anybody reads by it: one small file a range of thousands of positions.
+            # On disk before the range is read; cheap, as it is one small file per range of thousands of positions.
             self._store.write_atomic(ISSUED_FILE, json.dumps({"issued_below": stop}).encode())
             self._issued = stop
         return self._plan
 
     def change(self, weights: Mapping[str, float], at: str | None = None, request: str | None = None) -> Segment:
-        """Let other weights hold from the first position that was not issued yet.
+        """Change the weights from the first position that was not issued yet.
 
         Args:
-            weights: by name of the component; those not named keep their weight.
-            at: when it was asked for, UTC; default: now.
-            request: name of the request.
+            weights: weights by name of the component; components that are not named keep their weight.
+            at: UTC time of the request; default: now.
+            request: id of the request.
 
         Returns:
             The segment that begins there.
 
         Raises:
-            ConfigError: weights that cannot be drawn, let the mixture run dry, or come too late.
-            UserError: what `admit` raises.
-            StorageError: the log cannot be written; nothing has changed then.
+            ConfigError: the weights cannot be drawn, let the mixture run dry, or come too late.
+            UserError: `admit` refuses the weights.
+            StorageError: the plan cannot be written; nothing has changed then.
         """
         ordered = weights_by_name(self._plan.components, weights)
         if self._issued >= self._steps * self._global_batch:
@@ -119,7 +120,7 @@ class PlanKeeper:
         self._store.write_atomic(PLAN_FILE, plan.to_json().encode())
 
     def _look_for_request(self) -> None:
-        """Grant or refuse the request that waits, if there is one. A bad one never stops the run."""
+        """Grant or refuse the waiting request, if there is one. A bad request never stops the run."""
         path = self._run_dir / REQUEST_FILE
         if not path.exists():
             return
@@ -130,35 +131,35 @@ class PlanKeeper:
             self._store.write_atomic(OUTCOME_FILE, dump_yaml(outcome.model_dump(mode="json")).encode())
             path.unlink(missing_ok=True)
         except (UserError, OSError) as error:
-            # The file stays: the next call tries again, and a request that was granted is known by its id.
+            # The file stays, so the next call tries again; a request that was already granted is recognised by its id.
             log.error("%s cannot be answered: %s", path, error)
 
     def _answer(self, path: Path) -> WeightsOutcome | None:
-        name = "unreadable"
+        request_id = "unreadable"
         try:
             request = read_request(path)
             if request is None:
                 return None
             assert request.id is not None
-            name = request.id
-            position = self._granted(name)
+            request_id = request.id
+            position = self._granted(request_id)
             if position is None:
-                position = self.change(request.weights, request.asked_at, name).from_position
+                position = self.change(request.weights, request.asked_at, request_id).from_position
         except UserError as error:
             log.warning("request for other weights refused: %s", error)
-            return WeightsOutcome(id=name, refused=" ".join(str(error).split()))
-        return WeightsOutcome(id=name, from_position=position, step=position // self._global_batch + 1)
+            return WeightsOutcome(id=request_id, refused=" ".join(str(error).split()))
+        return WeightsOutcome(id=request_id, from_position=position, step=position // self._global_batch + 1)
 
-    def _granted(self, request: str) -> int | None:
-        """Where a request took effect already: the run may have been cut off before it was answered."""
-        return next((c.from_position for c in self._plan.changes if c.request == request), None)
+    def _granted(self, request_id: str) -> int | None:
+        """Position from which a request already holds: the run may have stopped after granting, before answering it."""
+        return next((c.from_position for c in self._plan.changes if c.request == request_id), None)
 
 
 def read_plan(run_dir: Path) -> MixturePlan | None:
-    """The plan in a run's folder, None where there is none.
+    """The plan in a run's folder, None if there is none.
 
     Raises:
-        CheckpointError: it is damaged or of another version.
+        CheckpointError: the plan is damaged or of another version.
     """
     try:
         text = (run_dir / PLAN_FILE).read_text(encoding="utf-8")
@@ -171,14 +172,14 @@ def read_plan(run_dir: Path) -> MixturePlan | None:
 
 
 def newer_plan(checkpoint: MixturePlan, file: MixturePlan | None) -> MixturePlan:
-    """The plan to continue a run by: the one of the two that goes further.
+    """The plan with which to continue a run: the one of the two that has more live changes.
 
     Args:
-        checkpoint: of the checkpoint, or as the recipe starts it.
-        file: of the run's folder; it holds the live changes since the checkpoint as well.
+        checkpoint: plan of the checkpoint, or a new plan from the recipe.
+        file: plan in the run's folder, which may hold live changes made since the checkpoint.
 
     Raises:
-        CheckpointError: neither continues the other.
+        CheckpointError: neither plan continues the other.
     """
     if file is None:
         return checkpoint
@@ -195,7 +196,7 @@ def newer_plan(checkpoint: MixturePlan, file: MixturePlan | None) -> MixturePlan
                 " it away to continue without the live changes in it"
             )
     own_log, other_log = _live(checkpoint), _live(file)
-    for own, other in zip(own_log, other_log, strict=False):  # as far as both go
+    for own, other in zip(own_log, other_log, strict=False):
         if own != other:
             raise CheckpointError(
                 f"{PLAN_FILE} in the run's folder contradicts the checkpoint: weights changed at position"
@@ -214,7 +215,11 @@ def _live(plan: MixturePlan) -> tuple[Change, ...]:
 
 
 def read_issued(run_dir: Path) -> int:
-    """First position that an earlier keeper of this folder cannot have issued."""
+    """First position above all that earlier keepers of this folder may have issued.
+
+    Raises:
+        CheckpointError: the file that records it is damaged.
+    """
     path = run_dir / ISSUED_FILE
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["issued_below"])

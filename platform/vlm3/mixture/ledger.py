@@ -1,4 +1,4 @@
-"""Which positions of the stream were consumed: exact, small, and the same in whatever order they came."""
+"""Which positions of the stream were consumed: exact, small, and independent of the order in which they came."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ PositionRange = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A set of positions: all below `watermark`, and the intervals above it. Never changed, only replaced."""
+    """An immutable set of positions: all below `watermark`, and those in the intervals above it."""
 
     watermark: int
     intervals: tuple[PositionRange, ...]
@@ -32,7 +32,7 @@ class Ledger:
 
     @classmethod
     def empty(cls) -> "Ledger":
-        """Nothing consumed."""
+        """A ledger without positions."""
         return cls(0, ())
 
     @property
@@ -41,10 +41,10 @@ class Ledger:
         return self.intervals[-1][1] if self.intervals else self.watermark
 
     def add(self, positions: ArrayLike) -> "Ledger":
-        """With these positions consumed too, in any order.
+        """The ledger with these positions, given in any order, added.
 
         Raises:
-            ValueError: a position is negative, given twice or in the ledger already; names it.
+            ValueError: a position is negative, given twice or already in the ledger; names it.
         """
         ordered = np.sort(np.asarray(positions, np.int64).ravel())
         if not ordered.size:
@@ -57,7 +57,7 @@ class Ledger:
         return _disjoint_union(np.stack([starts, stops], axis=1), self._all())
 
     def holds(self, positions: ArrayLike) -> NDArray[np.bool_]:
-        """For each position whether it was consumed."""
+        """Whether each position was consumed."""
         asked = np.asarray(positions, np.int64)
         intervals = self._all()
         if not len(intervals):
@@ -84,7 +84,7 @@ class Ledger:
         """The ledger that `to_json` wrote.
 
         Raises:
-            CheckpointError: damaged text.
+            CheckpointError: the text is damaged.
         """
         try:
             data = json.loads(text)
@@ -95,13 +95,13 @@ class Ledger:
             ) from None
 
     def _all(self) -> NDArray[np.int64]:
-        """(N, 2) every interval, the one below the watermark included."""
+        """(N, 2) all intervals, including the one below the watermark."""
         below: Iterable[PositionRange] = [(0, self.watermark)] if self.watermark else []
         return np.array([*below, *self.intervals], np.int64).reshape(-1, 2)
 
 
 def _disjoint_union(first: NDArray[np.int64], second: NDArray[np.int64]) -> Ledger:
-    """Ledger of two (N, 2) lists of intervals, each sorted; touching ones become one."""
+    """Ledger of two (N, 2) lists of intervals, each sorted; touching intervals are merged."""
     merged = np.concatenate([first, second])
     merged = merged[np.argsort(merged[:, 0], kind="stable")]
     starts, stops = merged[:, 0], merged[:, 1]

@@ -1,4 +1,4 @@
-"""A keyed shuffle of [0, size) that needs no memory: element i of the shuffled order in O(1).
+"""A keyed shuffle of [0, size) that needs no memory: element i of the shuffled order is computed in O(1).
 
 A generalised Feistel network on a grid rows × columns with rows ≈ √size, and cycle walking for the few cells beyond
 size (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). So a petabyte of clips needs no index.
@@ -15,15 +15,15 @@ from vlm3.mixture.splitmix import Word, below, word
 _Words = NDArray[np.integer[Any]]
 MAX_SIZE = 1 << 40
 _ROUNDS = 8
-"""Enough that all orders of 4 elements come up alike (chi-square over keys); 6 rounds favour some."""
+"""Enough that all orders of 4 elements are equally frequent (chi-square test over keys); 6 rounds favour some."""
 
 
 def permute(index: Word, size: Word, key: Word) -> Word:
-    """Where the shuffle named `key` puts `index`.
+    """Element at place `index` of the shuffle with key `key`.
 
     Args:
         index: numbers in [0, size), an integer or an (N,) uint64 array.
-        size: length of what is shuffled, 1 … 2⁴⁰, of the type and shape of `index`.
+        size: number of elements, 1 … 2⁴⁰, of the type and shape of `index`.
         key: a well-mixed 64-bit word for each index (`vlm3.mixture.splitmix.word`), of the type and shape of `index`.
 
     Returns:
@@ -44,7 +44,7 @@ def _permute_one(index: int, size: int, key: int) -> int:
 
 
 def _permute_many(index: _Words, size: _Words, key: _Words) -> _Words:
-    # Exact: sizes up to 2⁴⁰ and their square roots are told apart by float64.
+    # Exact: float64 distinguishes all sizes up to 2⁴⁰ and their square roots.
     rows = np.ceil(np.sqrt(size)).astype(np.uint64)
     columns = (size + rows - 1) // rows
     result: _Words = _encipher(index, rows, columns, key)

@@ -1,4 +1,4 @@
-"""The mixture plan: from a position of the endless stream to the sample that stands there, by arithmetic alone.
+"""The mixture plan: computes the sample at any position of the endless stream, by arithmetic alone.
 
 No listing, no index, no replay: a plan is a few numbers per component, whatever the size of the data.
 """
@@ -24,7 +24,7 @@ from vlm3.seeds import derive_seed
 __all__ = ["DEFAULT_PERIOD", "MAX_ATTEMPTS", "ComponentSize", "Draw", "DrawBatch", "MixturePlan"]
 
 MAX_ATTEMPTS = 8
-"""Replacements a position may have."""
+"""Most replacements of a position's sample."""
 DEFAULT_PERIOD = 1 << 16
 
 
@@ -35,15 +35,15 @@ class Draw:
     position: int
     component: int
     number: int
-    """How many samples of the component come before, in the whole stream."""
+    """Number of samples of the component before this one, in the whole stream."""
     epoch: int
-    """How many times the component was gone through before."""
+    """Number of complete passes over the component before this sample."""
     visit: int
-    """How many clips of the component were gone through before; `slots` samples in a row share a visit."""
+    """Number of clips of the component visited before this one; `slots` samples in a row share a visit."""
     clip: int
     slot: int
     seed: int
-    """Unsigned 64-bit seed of this sample's own choices; differs for every position and attempt."""
+    """Unsigned 64-bit seed of this sample's random choices; differs for every position and attempt."""
     attempt: int
 
 
@@ -76,15 +76,15 @@ class MixturePlan:
     seed: int
     period: int
     limits: tuple[int | None, ...]
-    """Most samples of each component; None for any number."""
+    """Largest number of samples of each component; None for no limit."""
     changes: tuple[Change, ...]
-    """Append-only log of the weights that were asked for, by position; scheduled ones may lie ahead."""
+    """Log of all changes of the weights, by position; none is ever removed, and scheduled ones may lie ahead."""
     segments: tuple[Segment, ...]
-    """What follows from it, by position."""
+    """Segments that follow from `changes`, by position."""
     end: int | None = None
-    """First position without a sample: every component with weight reaches its limit there; None if there is none."""
+    """First position without a sample, where every component with weight has reached its limit; None for no end."""
     version: Literal[2] = 2
-    """Of the arithmetic and the log: a plan of another version would replay another stream."""
+    """Version of the arithmetic and the log: a plan of another version would replay another stream."""
 
     @classmethod
     def start(
@@ -99,16 +99,16 @@ class MixturePlan:
         """A plan whose weights hold from position 0.
 
         Args:
-            components: fixed for the life of the plan; one that is to come later starts at weight 0.
-            weights: relative shares, rounded to multiples of 1/period; a positive one gets at least one place a period.
-            seed: any integer; another seed gives another order of the same shares.
-            period: places of the schedule, T.
-            schedule: (position, weights) of changes known ahead, by ascending position; None keeps a weight.
-            max_epochs: how often each component may be gone through at most; None for any number.
+            components: fixed for the life of the plan; one that joins later starts at weight 0.
+            weights: relative shares, rounded to multiples of 1/period; each positive one gets at least one place per
+                period.
+            seed: any integer; another seed gives another order with the same shares.
+            period: number of places in the schedule, T.
+            schedule: (position, weights) of planned changes, by ascending position; None keeps a weight.
+            max_epochs: most passes over each component; None for no limit.
 
         Raises:
-            ConfigError: weights that cannot be drawn, a component without clips that has weight, or a limit below one
-                sample.
+            ConfigError: weights cannot be drawn, a component without clips has weight, or a limit is below one sample.
         """
         changes = [Change(0, tuple(weights), "start"), *(Change(p, tuple(w), "schedule") for p, w in schedule)]
         for change in changes:
@@ -136,30 +136,30 @@ class MixturePlan:
                 )
 
     def __reduce__(self) -> tuple[type["MixturePlan"], tuple[object, ...]]:
-        # Tables are rebuilt where they are needed, never shipped: a pickled plan is a few kilobytes.
+        # Cached tables are left out and rebuilt where they are needed: a pickled plan is a few kilobytes.
         parts = (self.components, self.seed, self.period, self.limits, self.changes, self.segments, self.end)
         return MixturePlan, parts
 
     @property
     def asked(self) -> NDArray[np.float64]:
-        """(components,) shares that the stream realises from the last segment on, after rounding to the period."""
+        """(components,) shares of the last segment, after rounding to the period."""
         return np.array(self.segments[-1].counts, np.float64) / self.period
 
     def segment(self, position: int) -> Segment:
-        """The segment that holds at a position: its shares, and why they are so."""
+        """The segment of a position: its shares, and why they changed."""
         return self.segments[bisect_right(self._borders, position) - 1]
 
     def asked_at(self, position: int) -> NDArray[np.float64]:
-        """(components,) shares that hold at a position, after rounding to the period."""
+        """(components,) shares at a position, after rounding to the period."""
         return np.array(self.segment(position).counts, np.float64) / self.period
 
     def numbers(self, position: int) -> NDArray[np.int64]:
-        """(components,) samples of each component before a position; over it, the shares of the stream so far."""
+        """(components,) samples of each component before a position; divided by it, the shares of the stream so far."""
         position = position if self.end is None else min(position, self.end)
         return self.segment(position).numbers(position)
 
     def epochs(self, position: int) -> NDArray[np.float64]:
-        """(components,) how often each component's data was gone through before a position."""
+        """(components,) passes over each component's data before a position, with fractions."""
         elements = np.array([size.clips * size.slots for size in self.components], np.float64)
         return self.numbers(position) / np.maximum(elements, 1)
 
@@ -173,18 +173,18 @@ class MixturePlan:
     ) -> "MixturePlan":
         """The plan with other weights from `from_position` on; numbering within each component continues.
 
-        Scheduled changes that lie later still come, on top of these weights; caps are reckoned anew.
+        Later scheduled changes still take place, on top of these weights; caps are computed anew.
 
         Args:
-            from_position: where the weights begin to hold.
+            from_position: first position of the new weights.
             weights: one per component, in their order; None keeps a weight.
             issued: first position that was not issued yet; what was issued never changes.
-            at: when it was asked for, UTC.
-            request: name of the request.
+            at: UTC time of the request.
+            request: id of the request.
 
         Raises:
-            ConfigError: the position was issued, lies before the last live change or beyond the plan's end, or weights
-                that cannot be drawn.
+            ConfigError: the position was issued, lies before the last live change or beyond the plan's end, or the
+                weights cannot be drawn.
         """
         if from_position < issued:
             raise ConfigError(
@@ -216,7 +216,7 @@ class MixturePlan:
         """Check that the mixture lasts for a whole run.
 
         Raises:
-            ConfigError: every component with weight reaches its limit before; says at which step.
+            ConfigError: every component with weight reaches its limit before the last step; names the step.
         """
         if self.end is not None and self.end < steps * global_batch:
             raise ConfigError(
@@ -232,9 +232,9 @@ class MixturePlan:
             position: ≥ 0.
             attempt: 0 for the plan's own sample; 1 … 8 for its replacements where it cannot be used. A replacement
                 keeps component, number, epoch and visit, and takes another element (clip, slot) from anywhere in the
-                component. The attempts of a position never repeat an element while there are others. Neighbours would
-                be worse: their clip may be damaged as a whole, and their own turn is near, so the stream would show
-                them twice in a row; this way the element's second showing is at a random distance from its own turn.
+                component. The attempts of a position never repeat an element while there are others. A neighbour would
+                be a worse replacement: its whole clip may be damaged, and its own turn is near, so the stream would
+                show it twice in a short time. A random element's own turn is at a random distance.
         """
         if position < 0 or not 0 <= attempt <= MAX_ATTEMPTS:
             raise ValueError(f"expected position ≥ 0 and attempt 0 … {MAX_ATTEMPTS}, found {position} and {attempt}")
@@ -275,7 +275,7 @@ class MixturePlan:
         return DrawBatch(position, component, number, epoch, visit, clip, slot, seed.astype(np.uint64))
 
     def to_json(self) -> str:
-        """All of the plan; `from_json` gives the same stream again on any machine."""
+        """The whole plan as text; `from_json` gives the same stream again on any machine."""
         return _ADAPTER.dump_json(self).decode()
 
     @classmethod
@@ -283,11 +283,12 @@ class MixturePlan:
         """The plan that `to_json` wrote.
 
         Args:
-            text: of a checkpoint or a run's plan file.
-            components: of the data at hand, which must be what the plan was made for; None only to look at the plan.
+            text: plan from a checkpoint or a run's plan file.
+            components: components of the data that the run found, which must be those of the plan; None skips the
+                check, for code that only looks at the plan.
 
         Raises:
-            CheckpointError: damaged text, another version, or other components, sizes or fingerprints.
+            CheckpointError: the text is damaged or of another version, or components, sizes or fingerprints differ.
         """
         try:
             version = json.loads(text)["version"]
@@ -324,7 +325,10 @@ class MixturePlan:
 
     @cached_property
     def _keys(self) -> tuple[tuple[int, int], ...]:
-        """Of each component's clips and slots: by name, so another component beside it changes nothing."""
+        """(key of the clips' order, key of the slots' order) of each component.
+
+        Derived from the component's name, so that adding another component changes nothing.
+        """
         names = [component.name for component in self.components]
         return tuple((derive_seed(self.seed, "clips", n), derive_seed(self.seed, "slots", n)) for n in names)
 

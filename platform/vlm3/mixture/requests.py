@@ -17,47 +17,47 @@ REQUEST_FILE = "weights.request.yaml"
 OUTCOME_FILE = "weights.outcome.yaml"
 POLL_S = 0.2
 SETTLED_NS = 1_000_000_000
-"""A request written by hand is read when it has not changed for so long."""
+"""A request written by hand is taken to be complete when its file has not changed for this long."""
 
 
 class WeightsRequest(StrictModel):
-    """Other weights for components of a run, from now on."""
+    """A request for other weights of a run's components, from now on."""
 
     weights: Annotated[dict[str, float], Field(min_length=1)]
-    """By "source/task"; components that are not named keep their weight."""
+    """Weights by "source/task"; components that are not named keep their weight."""
     id: str | None = None
-    """Tells requests apart; by default the time at which the file was written."""
+    """Identifies the request; default: made from the time at which the file was written."""
     asked_at: str | None = None
-    """UTC, ISO 8601."""
+    """Time of the request: UTC, ISO 8601."""
 
 
 class WeightsOutcome(StrictModel):
-    """What became of a request: a position, or why it was refused."""
+    """Answer to a request: the position from which it holds, or why it was refused."""
 
     id: str
     from_position: int | None = None
-    """First position of the new weights; None when refused."""
+    """First position of the new weights; None if refused."""
     step: int | None = None
-    """Step, counted from 1, that this position belongs to."""
+    """Step of that position, counted from 1; None if refused."""
     refused: str | None = None
 
 
 def now() -> str:
-    """The time as requests and plans write it: UTC, ISO 8601, to the second."""
+    """The current time as requests and plans write it: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def submit_request(run_dir: Path, weights: Mapping[str, float]) -> str:
-    """Lay a request into a run's folder, whole or not at all.
+    """Write a request into a run's folder, whole or not at all.
 
     Returns:
-        The request's id.
+        Id of the request.
 
     Raises:
         ConfigError: another request waits there.
     """
-    name = secrets.token_hex(8)
-    request = WeightsRequest(weights=dict(weights), id=name, asked_at=now())
+    request_id = secrets.token_hex(8)
+    request = WeightsRequest(weights=dict(weights), id=request_id, asked_at=now())
     target = run_dir / REQUEST_FILE
     try:
         create_file(target, dump_yaml(request.model_dump(mode="json")).encode())
@@ -66,14 +66,14 @@ def submit_request(run_dir: Path, weights: Mapping[str, float]) -> str:
             f"{target}: another request waits there; try again when the run has answered it, or delete the file if the"
             " run has ended"
         ) from None
-    return name
+    return request_id
 
 
 def read_request(path: Path) -> WeightsRequest | None:
-    """The request in a file, with an id; None while somebody may still be writing it.
+    """The request in a file, with an id; None while the file may still be being written.
 
     Raises:
-        ConfigError: it is not a request.
+        ConfigError: the file does not hold a request.
         FileNotFoundError: there is no file.
     """
     written_ns = path.stat().st_mtime_ns
@@ -87,13 +87,13 @@ def read_request(path: Path) -> WeightsRequest | None:
     if request.id is not None:
         return request
     if not settled:
-        # The first lines of an unfinished file can be a request too, for less.
+        # The first lines of a half-written file can be a valid request with fewer weights.
         return None
     return request.model_copy(update={"id": f"written-{written_ns}"})
 
 
 def wait_for_outcome(run_dir: Path, request_id: str, timeout_s: float) -> WeightsOutcome | None:
-    """The answer to a request, None when there is none within `timeout_s` seconds."""
+    """The answer to a request, None if there is none within `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     path = run_dir / OUTCOME_FILE
     while True:

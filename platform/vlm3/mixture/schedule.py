@@ -1,4 +1,4 @@
-"""Which component comes at which place of one period: shares that hold in every window, not only on average."""
+"""The order of components in one period of the stream: shares hold in every window, not only on average."""
 
 import heapq
 import math
@@ -20,7 +20,7 @@ class Schedule:
     component: NDArray[np.int32]
     """(T,) component at each place."""
     rank: NDArray[np.int32]
-    """(T,) how many places of the same component come before it in the period."""
+    """(T,) number of earlier places of the same component in the period."""
 
 
 def quantise(weights: Sequence[float], period: int) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def quantise(weights: Sequence[float], period: int) -> tuple[int, ...]:
     A positive weight gets at least 1, a zero weight 0; ties go to the earlier component.
 
     Raises:
-        ConfigError: a weight is negative or not finite, all are zero, or more are positive than `period` has places.
+        ConfigError: a weight is negative or not finite, all are zero, or more than `period` weights are positive.
     """
     for index, weight in enumerate(weights):
         if not math.isfinite(weight) or weight < 0:
@@ -44,7 +44,7 @@ def quantise(weights: Sequence[float], period: int) -> tuple[int, ...]:
         )
     ideal = [Fraction(weight) * period / total for weight in weights]
     counts = [max(math.floor(share), 1) if share > 0 else 0 for share in ideal]
-    # Lifting tiny shares to 1 can overshoot: the surplus comes from the shares nearest above their ideal.
+    # Lifting tiny shares to 1 can overshoot: the surplus is taken from the counts that fall least below their ideal.
     while sum(counts) < period:
         counts[max(positive, key=lambda i: ideal[i] - counts[i])] += 1
     while sum(counts) > period:
@@ -56,10 +56,10 @@ def quantise(weights: Sequence[float], period: int) -> tuple[int, ...]:
 def build_schedule(counts: tuple[int, ...]) -> Schedule:
     """Spread `counts[i]` places of component i over a period of `sum(counts)` places.
 
-    After any number n of places, of the endless repetition too, each component has had n·counts[i]/T places give or
-    take less than 1, so no window of any length is off by 2. Tijdeman, "The chairman assignment problem" (Discrete
-    Mathematics 32, 1980): each place of a component has a release and a deadline; of those released, the earliest
-    deadline comes next.
+    After any number n of places, also over many periods, component i has had n·counts[i]/T places to within less than
+    1, so in every window the error is below 2. Method: Tijdeman, "The chairman assignment problem" (Discrete
+    Mathematics 32, 1980): each place of a component has a release and a deadline; of the released ones, that with the
+    earliest deadline comes next.
     """
     period = sum(counts)
     slack = max(2 * sum(count > 0 for count in counts) - 2, 2)

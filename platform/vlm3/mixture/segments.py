@@ -1,4 +1,4 @@
-"""From the weights that were asked for to the segments of the stream: counts of a period, counters, and caps.
+"""Turns a log of weight changes into the segments of the stream: counts per period, counters, and caps.
 
 Everything here is arithmetic on positions. What lies before a change never depends on it, so a log of changes always
 gives the same stream again.
@@ -16,44 +16,44 @@ from vlm3.mixture.schedule import Schedule, build_schedule, quantise
 
 Reason = Literal["start", "schedule", "live", "cap"]
 FAR = 1 << 60
-"""No stream gets here; counters below stay within int64."""
+"""A position beyond the end of any real stream; counters up to here fit in int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Weights that were asked for, by the recipe or while the run was going on."""
+    """A change of the weights, by the recipe or while the run was going on."""
 
     from_position: int
     weights: tuple[float | None, ...]
-    """Relative weight of each component; None keeps the one that is in force."""
+    """Relative weight of each component; None keeps the current one."""
     reason: Literal["start", "schedule", "live"]
     at: str | None = None
-    """When it was asked for, UTC; of live changes, the others stand in the recipe."""
+    """UTC time of the request for a live change; None for changes in the recipe."""
     request: str | None = None
-    """Name of the request that asked for it, so that it is not granted twice."""
+    """Id of the request for a live change, so that it is not granted twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Shares that hold from a position on."""
+    """A stretch of the stream with the same shares, from a position on."""
 
     from_position: int
     counts: tuple[int, ...]
-    """Places of each component in a period; they sum to it."""
+    """Places of each component in a period; they sum to the period."""
     first_numbers: tuple[int, ...]
     """Samples of each component before `from_position`."""
     reason: Reason
-    """Why the shares are others than before; `cap`: a component has given all the samples it may."""
+    """Why the shares changed; `cap`: a component has reached its limit."""
     at: str | None = None
-    """When a live change was asked for, UTC."""
+    """UTC time of the request for a live change."""
 
     @property
     def schedule(self) -> Schedule:
-        """Its period, built on first use."""
+        """Schedule of one period, built on first use."""
         return build_schedule(self.counts)
 
     def numbers(self, position: int) -> NDArray[np.int64]:
-        """(components,) samples of each component before a position ≥ `from_position`, were there no later segment."""
+        """(components,) samples of each component before a position ≥ `from_position`, ignoring later segments."""
         periods, place = divmod(position - self.from_position, sum(self.counts))
         numbers = np.array(self.first_numbers, np.int64) + periods * np.array(self.counts, np.int64)
         if place:
@@ -61,7 +61,7 @@ class Segment:
         return numbers
 
     def reached(self, component: int, number: int) -> int:
-        """Position of a component's sample `number`, were there no later segment; the component has counts > 0."""
+        """Position of a component's sample `number`, ignoring later segments; the component's count must be > 0."""
         periods, rank = divmod(number - self.first_numbers[component], self.counts[component])
         place = int(np.flatnonzero(self.schedule.component == component)[rank])
         return self.from_position + periods * sum(self.counts) + place
@@ -70,19 +70,20 @@ class Segment:
 def follow(
     kept: tuple[Segment, ...], changes: Sequence[Change], limits: Sequence[int | None], period: int
 ) -> tuple[tuple[Segment, ...], int | None]:
-    """The segments of a log of changes.
+    """The segments that follow from a log of changes.
 
-    A component that has given as many samples as its limit allows has no share from the position on where its next
-    sample would stand; the others keep their relative weights.
+    A component that has reached its limit has no share from the position on where its next sample would be; the others
+    keep their relative weights.
 
     Args:
-        kept: segments that stay as they are; the changes after their last position are followed. () follows all.
-        changes: by position; of several at one position all are granted, in this order.
-        limits: most samples of each component, None for any number.
-        period: places of the schedule, T.
+        kept: segments that stay as they are; only changes after the start of the last one add segments.
+        changes: log in order of position; several at one position are all applied, in this order.
+        limits: largest number of samples of each component, None for no limit.
+        period: number of places in the schedule, T.
 
     Returns:
-        All segments, and the first position without a sample where every component with weight reaches its limit.
+        All segments, and the first position without a sample, where every component with weight has reached its limit;
+        None if there is no such position.
 
     Raises:
         ConfigError: from some position on no component has weight.
@@ -114,7 +115,7 @@ def _stretch(
     limits: Sequence[int | None],
     period: int,
 ) -> int | None:
-    """Append the segments from a change to the next one; returns where the mixture runs dry, None if it does not."""
+    """Append the segments from a change to the next; returns the position where the mixture runs dry, None if never."""
     begin, at = change.from_position, change.at
     reason: Reason = change.reason
     while True:
@@ -132,7 +133,7 @@ def _stretch(
 
 
 def _next_full(segment: Segment, limits: Sequence[int | None]) -> int | None:
-    """First position of a segment at which a component would exceed its limit, None where no limit is in reach."""
+    """First position of a segment at which a component would exceed its limit, None if no limit is within reach."""
     limited = [
         (number, limit) for number, limit in enumerate(limits) if limit is not None and segment.counts[number] > 0
     ]

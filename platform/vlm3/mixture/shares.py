@@ -1,19 +1,19 @@
-"""Realised shares of the mixture, counted on the samples that were received."""
+"""Realised shares of the mixture, counted from the received samples."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def worst_share_error(components: NDArray[np.integer], asked: NDArray[np.floating], window: int) -> float:
-    """How far the share of any component strays from the one asked, over any `window` samples in a row.
+    """Largest deviation of any component's share from the one asked for, over any `window` samples in a row.
 
     Args:
         components: (N,) component of each sample, in order of position.
         asked: (C,) shares that sum to 1.
-        window: samples in a row, 1 … N.
+        window: number of samples in a row, 1 … N.
 
     Returns:
-        The greatest |realised − asked| over all windows and components, in percentage points.
+        The largest |realised − asked| over all windows and components, in percentage points.
     """
     if not 1 <= window <= len(components):
         raise ValueError(f"window of {window} samples: expected 1 … {len(components)}, the samples there are")
@@ -26,7 +26,7 @@ def worst_share_error(components: NDArray[np.integer], asked: NDArray[np.floatin
 
 
 class ShareWatch:
-    """The worst share error over windows of a stream that is watched while it goes by; holds one window."""
+    """Worst share error over windows of a stream, updated as samples arrive; holds only the most recent window."""
 
     def __init__(self, window: int) -> None:
         """Watch windows of `window` samples in a row."""
@@ -36,7 +36,7 @@ class ShareWatch:
         self._worst: float | None = None
 
     def add(self, components: NDArray[np.int64], asked: NDArray[np.float64]) -> None:
-        """The next samples' components, and the shares asked of them; windows never reach over a change of these."""
+        """Add the next samples' components and the shares asked for; no window spans a change of these shares."""
         if self._asked is None or not np.array_equal(self._asked, asked):
             self._asked, self._recent = asked, np.empty(0, np.int64)
         self._recent = np.concatenate([self._recent, components])
@@ -47,7 +47,10 @@ class ShareWatch:
 
     @property
     def worst(self) -> float:
-        """Percentage points, as `worst_share_error`; of all samples as one window as long as they are fewer."""
+        """Worst share error so far, in percentage points; before the first full window, that of the samples there are.
+
+        NaN before the first samples.
+        """
         if self._worst is None and self._asked is not None:
             return worst_share_error(self._recent, self._asked, len(self._recent))
         return float("nan") if self._worst is None else self._worst

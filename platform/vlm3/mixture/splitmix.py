@@ -1,7 +1,7 @@
 """SplitMix64: one 64-bit word from a key and an index, by arithmetic alone, for Python integers and NumPy arrays.
 
-Source of the constants: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014). Stable
-for ever: the contents of every stream, and so of checkpoints, depend on these words.
+Source of the constants: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014). They
+must never change: the contents of every stream, and so of checkpoints, depend on these words.
 """
 
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ Word = TypeVar("Word", int, NDArray[np.integer[Any]])
 """Unsigned 64-bit numbers: a Python integer in [0, 2⁶⁴), or a uint64 array (NumPy's stubs lose track of its type)."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_MASK = 0xFFFFFFFFFFFFFFFF  # does nothing to uint64 arrays, which wrap by themselves
+_MASK = 0xFFFFFFFFFFFFFFFF  # for Python integers; uint64 arrays wrap by themselves
 
 
 def word(key: Word, index: Word) -> Word:

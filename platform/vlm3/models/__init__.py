@@ -1,1 +1,1 @@
-"""Qwen3-VL by hub id, directory or tiny preset; export."""
+"""Finds, loads and exports Qwen3-VL models: by hub id, directory or tiny preset."""

@@ -1,7 +1,6 @@
-"""An export's config.json in the form of the model's that it was trained from.
+"""Writes an export's config.json in the form of the source model's, so that readers of the source can read the export.
 
 A newer transformers writes keys that older readers do not know (`rope_parameters` for `rope_theta` and `rope_scaling`).
-Who can read the source can read the export.
 """
 
 import json
@@ -13,9 +12,9 @@ CONFIG = "config.json"
 
 
 def keep_form(source_dir: Path, export_dir: Path) -> None:
-    """Rewrite the export's config.json: the source's own, but for the values in which the model differs.
+    """Rewrite the export's config.json as the source's, except for the values in which the model differs.
 
-    The library's form stays where the source's cannot say the same.
+    The file stays as the library wrote it if the source's form cannot express the same configuration.
     """
     source, written = _read(source_dir), _read(export_dir)
     if source == written:
@@ -27,12 +26,12 @@ def keep_form(source_dir: Path, export_dir: Path) -> None:
 
 
 def _in_form_of(source: Mapping[str, Any], same: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """`source` with what differs between `same`, which is `source` as the library writes it, and `written`."""
+    """`source` with the differences between `same`, which is `source` as the library writes it, and `written`."""
     kept = dict(source)
     for key in sorted(same.keys() | written.keys()):
         if key in same and key in written and same[key] == written[key]:
             continue
-        # Before transformers 4.56 the one was called the other.
+        # Before transformers 4.56, `dtype` was called `torch_dtype`.
         name = "torch_dtype" if key == "dtype" and "torch_dtype" in source else key
         if all(isinstance(form.get(key), Mapping) for form in (source, same, written)):
             kept[key] = _in_form_of(source[key], same[key], written[key])

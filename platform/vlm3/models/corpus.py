@@ -1,4 +1,4 @@
-"""Text like that which the tiny preset will read and write; its tokenizer's words come from here."""
+"""Example texts like those that the tiny preset will read and write, from which its tokenizer is trained."""
 
 from vlm3.asking.templates import load_templates
 from vlm3.asking.wordings import SOME_NUMBERS

@@ -1,4 +1,4 @@
-"""Directories that look like a model to start from and are none: quantized weights, adapters without their base."""
+"""Refuses directories that look like a model to start from but are not: quantized weights, adapters without a base."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def require_whole_model(directory: Path) -> None:
-    """Refuse what only seems to be a model in Hugging Face layout; a directory without a config.json passes.
+    """Refuse quantized weights, and a LoRA adapter without its base model; a directory without a config.json passes.
 
     Raises:
         ConfigError: the weights are quantized, or those of a LoRA adapter.
@@ -27,16 +27,16 @@ def require_whole_model(directory: Path) -> None:
 def require_unquantized(directory: Path) -> None:
     """Refuse weights that `config.json` calls quantized.
 
-    They cannot be trained. Nor are they asked in this process: an evaluation of theirs is one of the engine that
-    dequantizes them, so it goes by that engine's endpoint.
+    They cannot be trained. They are not evaluated in this process either: the result depends on the engine that
+    dequantizes them, so they are evaluated through that engine's endpoint.
 
     Raises:
-        ConfigError: they are.
+        ConfigError: the weights are quantized.
     """
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return  # who reads it says what is wrong
+        return  # code that loads the model reports what is wrong
     sections = [config, *config.values()] if isinstance(config, dict) else []
     for section in sections:
         how: Any = section.get("quantization_config") if isinstance(section, dict) else None

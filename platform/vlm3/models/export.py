@@ -1,4 +1,4 @@
-"""A trained model as an ordinary Hugging Face directory, loadable without this package."""
+"""Exports a trained model as an ordinary Hugging Face directory, loadable without this package."""
 
 import shutil
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ COPIED = (
     "video_preprocessor_config.json",
     "vocab.json",
 )
-"""Files that training does not change, as far as the source has them."""
+"""Files that training does not change; each is copied if the source has it."""
 
 
 def export_model(
@@ -39,11 +39,11 @@ def export_model(
     """Write weights, configuration (in the form of the source's), tokenizer and processor files.
 
     Args:
-        model: the stock model; gives the configuration, and the weights where `state` is None.
-        state: full weights under the model's own names (of a sharded engine, say). Tied weights are stored once.
+        model: the stock model; gives the configuration, and the weights if `state` is None.
+        state: full weights under the model's own names, e.g. from a sharded engine. Tied weights are stored once.
         source_dir: directory of the model that the run started from; its tokenizer and processor files are copied byte
             by byte.
-        out_dir: where; appears whole or not at all, and replaces an older export.
+        out_dir: directory to write; it appears whole or not at all, and replaces an older export.
         extra_files: name and text of files to add, e.g. `vlm3.json`.
 
     Returns:

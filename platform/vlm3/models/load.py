@@ -1,4 +1,4 @@
-"""Which model a recipe means, and how it is loaded: the tiny preset, a local directory or a Hugging Face hub id."""
+"""Finds and loads the model of a recipe: the tiny preset, a local directory or a Hugging Face hub id."""
 
 import json
 import re
@@ -32,7 +32,7 @@ class ModelConfig(StrictModel):
     tiny: TinyConfig = TinyConfig()
     """Sizes of the `tiny` preset."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights as they are loaded; the engine has its own precision."""
+    """Type of the weights when they are loaded; the engine has its own precision."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
@@ -41,10 +41,10 @@ class ModelConfig(StrictModel):
 
 
 def require_model(config: ModelConfig) -> None:
-    """Refuse what a few kilobytes tell against. Nothing is built, and of a hub model only its config.json is fetched.
+    """Check a model by its small files: nothing is built, and of a hub model only its config.json is fetched.
 
     Raises:
-        ConfigError: as `resolve_model`.
+        ConfigError: for the reasons in `resolve_model`, as far as these files show them.
     """
     if config.id == TINY:
         return
@@ -71,7 +71,7 @@ def resolve_model(config: ModelConfig, cache_dir: Path, seed: int) -> Path:
 
     Raises:
         ConfigError: there is no such directory or hub model, the hub cannot be reached, the model is no Qwen3-VL, or
-            the weights are quantized or an adapter's.
+            the weights are quantized or those of an adapter.
     """
     require_model(config)
     if config.id == TINY:
@@ -101,13 +101,13 @@ def _download(config: ModelConfig, patterns: tuple[str, ...]) -> Path:
 
 
 def load_model(directory: Path, config: ModelConfig) -> Any:
-    """The stock model of `directory`, ready to be trained.
+    """Load the stock model of `directory`, ready for training.
 
     Returns:
         A `transformers.Qwen3VLForConditionalGeneration` in training mode.
 
     Raises:
-        ConfigError: the directory holds no Qwen3-VL, not all of its weights, or weights that are no whole model's.
+        ConfigError: the directory holds no Qwen3-VL, not all of its weights, or quantized or adapter weights.
     """
     import torch
     from safetensors import SafetensorError
@@ -126,7 +126,7 @@ def load_model(directory: Path, config: ModelConfig) -> Any:
             )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ConfigError(f"{directory}: cannot be loaded as a Qwen3-VL model: {_first_line(error)}") from None
-    # The library would make up what is missing.
+    # The library would fill missing weights with random numbers.
     if lacking := sorted(weights["missing_keys"]):
         raise ConfigError(f"{directory}: {len(lacking)} weights are missing, {lacking[0]} first; copy it anew")
     if config.gradient_checkpointing:
@@ -140,7 +140,7 @@ def _require_type(directory: Path) -> None:
     try:
         found = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
-        return  # who loads it says what is wrong
+        return  # code that loads the model reports what is wrong
     if found != MODEL_TYPE:
         raise ConfigError(f"{directory}: holds a model of type {found!r}; expected {MODEL_TYPE!r}")
 
@@ -152,7 +152,7 @@ def _freeze(model: Any, parts: tuple[str, ...]) -> None:
 
 
 def _part(weight: str) -> str:
-    """Part of the model to which a weight belongs."""
+    """The part of the model to which a weight belongs."""
     if not weight.startswith("model.visual."):
         return "language"
     return "merger" if "merger" in weight else "vision"

@@ -1,28 +1,29 @@
-"""A start for small text models: the heads of the first layer look a few tokens back, as those of trained models do."""
+"""Initial weights for small text models: heads of the first layer look a few tokens back, as in trained models."""
 
 from typing import Any
 
 import torch
 
 STRENGTH = 6.0
-"""Of the part that looks back, against the random part of queries and keys."""
+"""Strength of the part of queries and keys that looks back, relative to the random part."""
 STEP_TOKENS = 3
-"""Head h looks h · STEP_TOKENS tokens back, and about as many to either side."""
+"""Head h looks h · STEP_TOKENS tokens back, and at about as many tokens on either side of that."""
 FREQUENCIES = 9
-"""Of the rotary frequencies, from the highest down, that tell near tokens from far ones."""
+"""Number of rotary frequencies to use, from the highest down: those that distinguish near tokens from far ones."""
 
 
 def look_back(text_model: Any, seed: int) -> None:
     """Change random weights in place so that an answer sees the coordinates of its question from the first step on.
 
-    A conversation holds hundreds of tokens and a question four digits, to which random heads pay a hundredth of their
-    attention: a small model then needs most of a short training to find them. All embeddings get a common part, which
-    the first layer maps to a key that is the same for all tokens and to a query that is this key rotated by the head's
-    offset; rotary positions (Su et al. 2021, RoFormer, section 3.2) turn their product into a bump at that offset.
+    A conversation holds hundreds of tokens, but a question only four digits, to which random heads pay a hundredth of
+    their attention: a small model then needs most of a short training to find them. All embeddings get a common part,
+    which the first layer maps to a key that is the same for all tokens and to a query that is this key rotated by the
+    head's offset; rotary positions (Su et al. 2021, RoFormer, section 3.2) turn their product into a bump at that
+    offset.
 
     Args:
-        text_model: with `embed_tokens`, `layers` and rotary positions of the half-split kind.
-        seed: of the common part's direction.
+        text_model: text model with `embed_tokens`, `layers` and rotary positions of the half-split kind.
+        seed: seed of the common part's direction.
     """
     config = text_model.config
     head_dim, half = config.head_dim, config.head_dim // 2

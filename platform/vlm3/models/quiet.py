@@ -1,4 +1,4 @@
-"""Loading and saving without the library's own progress bars: jobs print theirs."""
+"""Turns off the library's progress bars while models are loaded and saved: jobs print their own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -15,17 +15,17 @@ from vlm3.storage.atomic import new_directory
 
 Size = Annotated[int, Field(ge=1)]
 FORMAT = 2
-"""Raised when the same configuration would give another model."""
+"""Number to increase when the same configuration would give another model."""
 TEMPLATE_FILE = "chat_template.jinja"
 PATCH_PX, MERGE, TEMPORAL_PATCH = 8, 2, 2
 TOKEN_PX = PATCH_PX * MERGE
 
 
 class TinyConfig(StrictModel):
-    """Sizes of the preset. Patches are 8 px and a visual token sees 16 × 16 px."""
+    """Sizes of the preset. A patch has 8 × 8 px, and a visual token covers 16 × 16 px."""
 
     vocabulary: Annotated[int, Field(ge=400, le=4096)] = 640
-    """Tokens, the 256 bytes and Qwen's special tokens included."""
+    """Number of tokens, including the 256 bytes and Qwen's special tokens."""
     text_hidden: Annotated[int, Field(multiple_of=32, ge=32)] = 128
     text_layers: Annotated[int, Field(ge=2)] = 3
     text_heads: Size = 4
@@ -42,7 +42,7 @@ class TinyConfig(StrictModel):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
-        # Rotary positions pair up a text head's numbers, and pair them up in height and in width for vision.
+        # Rotary positions need pairs of numbers in a text head, and pairs for height and for width in a vision head.
         for name, hidden, heads, pairs in (
             ("text_heads", self.text_hidden, self.text_heads, 2),
             ("vision_heads", self.vision_hidden, self.vision_heads, 4),
@@ -54,7 +54,7 @@ class TinyConfig(StrictModel):
         return self
 
     def fingerprint(self, seed: int, corpus: Iterable[str]) -> str:
-        """Hash of all that decides the weights and the tokenizer."""
+        """Hash of everything that determines the weights and the tokenizer."""
         digest = hashlib.sha256(f"{FORMAT} {seed} {self.model_dump_json()}".encode())
         for text in corpus:
             digest.update(text.encode() + b"\0")
@@ -65,10 +65,10 @@ def build_tiny(directory: Path, config: TinyConfig, seed: int, corpus: Iterable[
     """Write the preset as an ordinary Hugging Face directory, unless it is there already.
 
     Args:
-        directory: where; appears whole or not at all, also when two processes build it at once.
-        config: sizes.
-        seed: of the weights.
-        corpus: texts such as the model will read and write; the tokenizer's words come from them.
+        directory: directory to write; it appears whole or not at all, even if two processes build it at once.
+        config: sizes of the preset.
+        seed: seed of the weights.
+        corpus: texts like those that the model will read and write; the tokenizer is trained on them.
 
     Returns:
         `directory`.
@@ -97,7 +97,7 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
         return int(tokenizer.convert_tokens_to_ids(text))
 
     head = config.text_hidden // config.text_heads
-    # Rotary frequencies are dealt out to time, height and width; height and width take every third each.
+    # Rotary frequencies are divided among time, height and width; height and width get about a third each.
     side = head // 6
     model_config = Qwen3VLConfig(
         text_config={

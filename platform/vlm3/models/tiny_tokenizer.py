@@ -35,17 +35,17 @@ ADDED = (
     "<think>",
     "</think>",
 )
-"""Its whole-word tokens that are kept when text is decoded."""
+"""Qwen's whole-word tokens that are not special, so they stay in decoded text."""
 
 
 def build_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
-    """A `Qwen2Tokenizer` whose words come from `corpus`.
+    """A `Qwen2Tokenizer` trained on `corpus`.
 
-    Digits stay single and bytes cover all other text, as in Qwen. The role names are always words.
+    Each digit is a token and bytes cover all other text, as in Qwen. The role names are added to the training text.
 
     Args:
         corpus: example texts.
-        vocabulary: most tokens to have, special ones included; fewer where the corpus is small.
+        vocabulary: largest number of tokens, including special ones; a small corpus gives fewer.
     """
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
     from transformers import Qwen2Tokenizer

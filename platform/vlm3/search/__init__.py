@@ -1,1 +1,1 @@
-"""Search over mixture weights."""
+"""The search for mixture weights."""

@@ -1,4 +1,4 @@
-"""What a mixture search tries, and what it calls better."""
+"""Settings of a mixture search: what it tries, and by which metric it compares."""
 
 from typing import Annotated, Literal
 
@@ -15,18 +15,18 @@ class SearchConfig(StrictModel):
     recipe: str = "rooms.yaml"
     """The recipe, relative to the search's own file."""
     sources: tuple[str, ...] = ()
-    """Sources whose weights vary, sharing among them what the recipe gives them together; default: all with weight."""
+    """Sources whose weights vary; the sum of their weights stays that of the recipe; default: all with weight."""
     trials: Count = 8
-    """Trainings in all. The first two are the recipe's own mixture and the uniform one."""
+    """Number of trainings. The first two have the recipe's own mixture and the uniform one."""
     steps: Count = 100
-    """Steps of each."""
+    """Steps of each training."""
     floor: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
-    """Least share of a varied source: none is ever starved."""
+    """Smallest share of a varied source, so that every source is drawn."""
     metric: Annotated[str, Field(min_length=1)] = "eval/*/delta1"
-    """What decides; `*` averages over all that match, e.g. over the evaluated sources."""
+    """Metric by which trials are compared; `*` averages over all that match, e.g. over the evaluated sources."""
     mode: Literal["max", "min"] = "max"
     seed: Annotated[int, Field(ge=0)] = 0
     max_concurrent: Count = 1
     """Trials at a time. Each needs the CPUs or GPUs of a whole training."""
     overrides: tuple[str, ...] = ()
-    """`key=value` changes of the recipe for trials only, e.g. a smaller evaluation."""
+    """`key=value` changes of the recipe, only for trials, e.g. for a smaller evaluation."""

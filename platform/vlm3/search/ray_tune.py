@@ -1,4 +1,4 @@
-"""Ray Tune runs the trials of a mixture search. The only file of the search that knows Ray."""
+"""Runs the trials of a mixture search with Ray Tune. The only file of the search that uses Ray."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from vlm3.search.space import MixtureSpace
 from vlm3.search.trials import Trial, TrialState
 
 DRIVER_CPUS = 0.1
-"""Reserved by a trial itself; its training reserves what it needs. A whole CPU would starve it on a small machine."""
+"""CPUs reserved by a trial itself; its training reserves its own, and would find too few if this were a whole CPU."""
 TUNE_FOLDER = "ray-tune"
 
 logger = get_logger(__name__)
@@ -26,15 +26,15 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """What a trial's training reached."""
+    """The result of a trial's training."""
 
     score: float
     run_id: str | None = None
-    """Its MLflow run."""
+    """Id of the training's MLflow run."""
 
 
 class TrainTrial(Protocol):
-    """Trains one mixture, in a process of its own: it must be picklable. An exception fails that trial only."""
+    """Trains one mixture in a process of its own, so it must be picklable. An exception fails only that trial."""
 
     def __call__(self, number: int, weights: dict[str, float]) -> TrialOutcome:
         """Train trial `number` with these weights of the recipe's sources."""
@@ -54,13 +54,13 @@ def search(
     known: Sequence[Trial],
     on_change: Callable[[Sequence[Trial]], None],
 ) -> tuple[Trial, ...]:
-    """Run trials until `config.trials` are settled.
+    """Run trials until `config.trials` have finished or failed.
 
     Args:
-        config: how many, how many at a time, and what is better.
+        config: settings: how many trials, how many at a time, and which score is better.
         space: proposes the mixtures.
-        train_trial: trains one.
-        folder: of the search; Ray Tune writes below it.
+        train_trial: trains one mixture.
+        folder: folder of the search; Ray Tune writes below it.
         known: trials of an interrupted search; those that were running are repeated.
         on_change: called with all trials whenever one starts or settles.
 
@@ -68,8 +68,8 @@ def search(
         All trials in the order they started.
 
     Raises:
-        AllTrialsFailedError: none finished; the first error is quoted.
-        KeyboardInterrupt: the user interrupted; what is settled was given to `on_change`.
+        AllTrialsFailedError: no trial finished; quotes the first error.
+        KeyboardInterrupt: the user interrupted; `on_change` was called for all trials that had settled.
     """
     settled = [trial for trial in known if trial.state is not TrialState.RUNNING]
     first_number = 1 + max((trial.number for trial in known), default=-1)
@@ -89,7 +89,7 @@ def _fit(config: SearchConfig, space: MixtureSpace, train_trial: TrainTrial, fol
         try:
             outcome = train_trial(proposed["number"], space.recipe_weights(proposed["weights"]))
         except UserError as error:
-            # Understood, so a result of the search like any other; anything else fails loudly in Tune.
+            # An expected failure is a result of the search; any other exception fails loudly in Tune.
             ray.tune.report({"score": math.nan, "run_id": None, "error": str(error)})
         else:
             ray.tune.report({"score": outcome.score, "run_id": outcome.run_id, "error": None})
@@ -116,7 +116,7 @@ def _fit(config: SearchConfig, space: MixtureSpace, train_trial: TrainTrial, fol
 
 
 class _TrialLog:
-    """The trials so far; Tune's proposer and recorder, both in the driver, share it."""
+    """The trials so far, shared by Tune's proposer and recorder, which are both in the driver."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class _TrialLog:
 
 
 class _Proposer(Searcher):  # type: ignore[misc] # Ray has no types here
-    """Hands Tune the next mixture when it has room for a trial."""
+    """Gives Tune the next mixture when it has room for a trial."""
 
     def __init__(self, log: _TrialLog) -> None:
         super().__init__()
@@ -162,17 +162,17 @@ class _Proposer(Searcher):  # type: ignore[misc] # Ray has no types here
         return {"number": trial.number, "weights": list(trial.weights)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the recorder has the error's text too."""
+        """Do nothing: the recorder settles the trial, since only it gets the error's text."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the trial log is the state."""
+        """Do nothing: the trial log holds all state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the trial log is the state."""
+        """Do nothing: the trial log holds all state."""
 
 
 class _Recorder(ray.tune.Callback):  # type: ignore[misc] # Ray has no types here
-    """Settles trials as Tune reports them."""
+    """Settles trials when Tune reports their end."""
 
     def __init__(self, log: _TrialLog) -> None:
         self._log = log

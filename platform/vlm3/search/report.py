@@ -1,4 +1,4 @@
-"""What a search found: a table, a picture, and the winning mixture for the next training."""
+"""The results of a search: a table, a picture, and the winning mixture for the next training."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from vlm3.search.trials import Trial, TrialState, best_first
 
 INK, MUTED = "#1f2933", "#7b8794"
 SOURCE_COLOURS = "tab20"
-"""Ten strong colours and their ten light ones, taking turns."""
+"""A colour map of ten strong colours, each followed by its light one."""
 SCORE_COLOURS = "viridis"
 Mode = Literal["max", "min"]
 
@@ -68,7 +68,7 @@ def winning_mixture(space: MixtureSpace, trials: Sequence[Trial], mode: Mode) ->
 
 
 def mixture_overlay(weights: dict[str, float], comment: str) -> str:
-    """Weights as YAML that jobs/train.py merges onto the recipe with `--with`."""
+    """Weights as YAML that jobs/train.py merges into the recipe with `--with`."""
     overlay = {"sources": {name: {"weight": weight} for name, weight in weights.items()}}
     return f"# {comment}\n{dump_yaml(overlay)}"
 

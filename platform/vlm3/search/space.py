@@ -1,4 +1,4 @@
-"""Proposals of mixtures: points of the simplex, the next one chosen from what the earlier ones reached."""
+"""Proposes mixtures: points of the simplex, each chosen by the scores of the earlier ones."""
 
 import logging
 import warnings
@@ -17,9 +17,9 @@ from vlm3.search.trials import Trial, TrialState
 from vlm3.seeds import derive_seed
 
 DIGITS = 4
-"""Decimals of a proposed share: finer differences are not measurable, and the winner is meant to be read."""
+"""Decimals of a proposed share: finer differences are not measurable, and people should be able to read the winner."""
 SAME = 1e-3
-"""Two mixtures this close are one."""
+"""Two mixtures whose shares differ by no more than this are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,20 @@ class MixtureSpace:
     """The user's own mixture, the first proposal."""
     floor: float
     total: float
-    """Sum of the recipe's weights of these sources; what they share stays theirs."""
+    """Sum of these sources' weights in the recipe, which every mixture keeps."""
 
     @classmethod
     def of(cls, recipe_weights: Mapping[str, float], vary: Sequence[str], floor: float) -> Self:
-        """The space around a recipe.
+        """The space of mixtures of a recipe's sources.
 
         Args:
             recipe_weights: weight of every source of the recipe.
             vary: sources whose weights vary; none means all with a positive weight.
-            floor: least share of each.
+            floor: smallest share of each.
 
         Raises:
-            ConfigError: fewer than two sources vary, one is unknown or named twice, or the floor is too high.
+            ConfigError: fewer than two sources vary, one is unknown or named twice, the floor is too high, or all
+                weights are 0.
         """
         names = tuple(vary) or tuple(name for name, weight in recipe_weights.items() if weight > 0)
         for name in names:
@@ -65,17 +66,17 @@ class MixtureSpace:
         return cls(names, _rounded(given), floor, float(weights.sum()))
 
     def recipe_weights(self, weights: Sequence[float]) -> dict[str, float]:
-        """Weights as the recipe writes them: the varied sources divide what they had together."""
+        """Weights for the recipe: the given shares of the varied sources, times the sum of their weights there."""
         return {name: round(self.total * share, 6) for name, share in zip(self.names, weights, strict=True)}
 
     def propose(self, trials: Sequence[Trial], seed: int, mode: Literal["max", "min"]) -> tuple[float, ...]:
-        """The next mixture: the given one, the uniform one, then by the tree-structured Parzen estimator.
+        """The next mixture: first the given one, then the uniform one, then by the tree-structured Parzen estimator.
 
-        A pure function of what is known: a search that goes on proposes what it would have proposed uninterrupted.
+        A pure function of its arguments, so that a resumed search proposes what an uninterrupted one would have.
 
         Args:
-            trials: all trials so far; running ones keep others from proposing the same.
-            seed: of the search.
+            trials: all trials so far; running ones are included, so that they are not proposed again.
+            seed: seed of the search.
             mode: whether a greater or a smaller score is better.
         """
         uniform = _rounded(np.full(len(self.names), 1 / len(self.names)))
@@ -101,9 +102,9 @@ class MixtureSpace:
         return self._weights(np.array([asked.params[axis] for axis in axes]))
 
     def _weights(self, units: NDArray[np.float64]) -> tuple[float, ...]:
-        """Shares of a point of the unit cube; uniform there is uniform on the simplex.
+        """Shares of a point of the unit cube; points uniform in the cube become uniform on the simplex.
 
-        Stick-breaking: of what is left, source i takes a Beta(1, K−1−i) share, drawn by its quantile function.
+        Stick-breaking: of what is left, source i takes a Beta(1, K−1−i) share, computed by its quantile function.
         """
         count = len(self.names)
         taken = 1 - (1 - units) ** (1 / np.arange(count - 1, 0, -1))
@@ -112,7 +113,7 @@ class MixtureSpace:
         return _rounded(self.floor + (1 - self.floor * count) * free)
 
     def _units(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        """Inverse of `_weights`."""
+        """The point of the unit cube with these shares: inverse of `_weights`."""
         count = len(self.names)
         free = np.maximum(np.asarray(weights, np.float64) - self.floor, 0)
         free /= free.sum()
@@ -131,7 +132,7 @@ logging.getLogger("optuna").setLevel(logging.WARNING)
 
 
 def _sampler(seed: int, sources: int) -> optuna.samplers.TPESampler:
-    """TPE that starts to model early: a trial is a whole training, tens are many."""
+    """TPE sampler that starts to model early: a trial is a whole training, so tens of them are many."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return optuna.samplers.TPESampler(

@@ -14,17 +14,17 @@ from vlm3.storage.atomic import replace_file
 
 
 class TrialState(StrEnum):
-    """How far a trial came."""
+    """State of a trial."""
 
     RUNNING = "running"
-    """Running, or cut off with the search: it is repeated under another number."""
+    """Running, or interrupted together with the search: then it is repeated under another number."""
     FINISHED = "finished"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One mixture and what it reached."""
+    """One mixture and its result."""
 
     number: int
     weights: tuple[float, ...]
@@ -33,7 +33,7 @@ class Trial:
     score: float | None = None
     error: str | None = None
     run_id: str | None = None
-    """MLflow run of its training."""
+    """Id of the training's MLflow run."""
     seconds: float | None = None
 
 
@@ -44,10 +44,10 @@ def best_first(trials: Sequence[Trial], mode: Literal["max", "min"]) -> list[Tri
 
 
 def metric_value(metrics: Mapping[str, float], pattern: str) -> float:
-    """The metric that `pattern` names, the mean of all that match where it holds a `*`.
+    """Value of the metric that `pattern` names; the mean of all that match if it holds a `*`.
 
     Raises:
-        ConfigError: nothing matches, or the value is no number.
+        ConfigError: nothing matches, or the value is not finite.
     """
     matching = sorted(fnmatch.filter(metrics, pattern))
     if not matching:
@@ -63,9 +63,9 @@ class SearchState:
     """Everything that a search needs to go on after an interruption."""
 
     identity: str
-    """Hash of what is searched; a search goes on only with the same."""
+    """Hash of what is searched; a search can go on only if it is the same."""
     run_id: str
-    """MLflow run of the search."""
+    """Id of the search's MLflow run."""
     trials: tuple[Trial, ...]
 
     def write(self, path: Path) -> None:
@@ -74,10 +74,10 @@ class SearchState:
 
 
 def read_state(path: Path, identity: str) -> SearchState:
-    """The state written before.
+    """The state of a search, read from its file.
 
     Raises:
-        CheckpointError: there is no such search, or it searched something else.
+        CheckpointError: there is no such search, or it was started with other settings.
     """
     if not path.is_file():
         raise CheckpointError(f"no search to go on with in {path.parent}; start one with --name {path.parent.name}")

@@ -35,17 +35,17 @@ from vlm3.views.unify import UnifyPolicy, unified_camera
 
 log = get_logger(__name__)
 Visit = tuple[int, int, int]
-"""(component, visit, clip): samples in a row of a component that come from one clip."""
+"""(component, visit, clip), shared by consecutive samples of a component from one clip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip as its component's task needs it."""
+    """The parts of a clip that its component's task needs."""
 
     rows: pa.Table
-    """One a frame."""
+    """One row per frame."""
     pairs: tuple[FramePair, ...] = ()
-    """Of frames that see enough of the same; for tasks on pairs."""
+    """Pairs of frames that see enough of the same; only for tasks on pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Component:
 
     @property
     def columns(self) -> ColumnSet:
-        """What is read for the task."""
+        """Columns that the task needs."""
         if self.task.views == 2:
             return PAIR_COLUMNS
         return BOX_COLUMNS if self.task.asks_about is Labels.BOXES else DEPTH_COLUMNS
 
     def read(self, clip: int) -> Clip:
-        """A clip with the columns that the task needs. Raises as `ShardedSource.read_table`."""
+        """A clip with the columns that the task needs. Raises the errors of `ShardedSource.read_table`."""
         rows = self.source.read_table(Split.TRAIN, clip, self.columns)
         if self.task.asks_about is Labels.BOXES:
             return Clip(_with_boxes(rows, self.policy))
@@ -75,15 +75,15 @@ class Component:
         return Clip(rows, tuple(pair for pair in _pairs(rows) if not (pair.pose_only and pointed)))
 
     def pick(self, clip: Clip, epoch: int, slot: int, visit_seed: int) -> tuple[pa.Table, float]:
-        """The rows that an element shows, and the overlap of a pair, NaN for a view.
+        """The rows of an element's frames, and the overlap of a pair, NaN for a single view.
 
         Raises:
-            DataError: it must be a pair, or a view with boxes, and the clip has none.
+            DataError: the task needs a pair, or a view with boxes, and the clip has none.
         """
         if not clip.rows.num_rows:
             raise DataError("no frame of the clip has a box to ask about, where images are cut to the grid")
         if self.task.views == 1:
-            # Visits of a clip go on where the one before ended, so that every frame is shown.
+            # Each visit continues where the clip's previous visit ended, so that every frame is shown.
             return clip.rows.slice((epoch * self.source.slots + slot) % clip.rows.num_rows, 1), math.nan
         chosen = choose_pair(clip.pairs, slot, visit_seed)
         return clip.rows.take(pa.array([chosen.view1, chosen.view2])), chosen.overlap
@@ -91,34 +91,34 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """The element that stands at a position, as it is stored."""
+    """The sample at a position, with its frames as they are stored."""
 
     attempt: int
     seed: int
     frames: pa.Table
-    """A row for each view."""
+    """One row per view."""
     overlap: float
-    """Of a pair, NaN for a view."""
+    """Overlap of a pair, NaN for a single view."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipReader:
-    """Reads what a plan places at positions."""
+    """Reads the samples that a plan places at positions."""
 
     components: tuple[Component, ...]
     ahead: int
-    """Clips read before they are needed, each in a thread: hides the store's latency."""
+    """Number of clips read ahead, each in a thread, to hide the store's latency."""
 
     def parcels(self, plan: MixturePlan, groups: Sequence[NDArray[np.int64]]) -> Iterator[EncodedParcel]:
         """One parcel for each group of positions, in order.
 
         Args:
-            plan: places samples at all of these positions.
+            plan: a plan that has samples at all of these positions.
             groups: (N,) ascending positions of each parcel, ascending from parcel to parcel.
 
         Raises:
-            DataError: a shard is missing, or `MAX_ATTEMPTS` replacements in a row lie in damaged clips.
-            StorageError: the store does not answer: nothing is known of the data, and nothing is quarantined.
+            DataError: a shard is missing, or a sample and all of its `MAX_ATTEMPTS` replacements are bad.
+            StorageError: the store does not answer; this tells nothing about the data, so nothing is quarantined.
         """
         if not groups:
             return
@@ -138,7 +138,7 @@ class ClipReader:
                 for position in group.tolist():
                     key = keys[index]
                     if key not in clips:
-                        # In order of first use: the next to arrive is the one that is missing.
+                        # Clips arrive in order of first use, so the next one is the one needed here.
                         clips[key] = next(arriving)
                     own = _own(draws, index)
                     stored, more = self._first_good(plan, position, own, clips[key])
@@ -161,15 +161,16 @@ class ClipReader:
                     tuple(faults),
                     _cost(now.since(used), time.perf_counter() - started),
                 )
-                # What is read ahead while the parcel travels counts for the next one; the time does not.
+                # Bytes read ahead while the caller handles this parcel count for the next one; the time does not.
                 used, started = now, time.perf_counter()
 
     def replacement(
         self, plan: MixturePlan, position: int, after_attempt: int
     ) -> tuple[StoredSample | None, list[Fault]]:
-        """The next element for a position whose element of `after_attempt` is bad, and what was bad on the way.
+        """The next good sample for a position whose sample of `after_attempt` is bad, and the faults found on the way.
 
-        None where `MAX_ATTEMPTS` are used up. Raises as `parcels`.
+        The sample is None if all `MAX_ATTEMPTS` are used up. Raises the errors of `parcels` for missing shards and the
+        store.
         """
         faults: list[Fault] = []
         for attempt in range(after_attempt + 1, MAX_ATTEMPTS + 1):
@@ -190,7 +191,7 @@ class ClipReader:
         return stored, [found, *more]
 
     def _sample(self, plan: MixturePlan, draw: Draw, clip: Clip | Fault) -> StoredSample | Fault:
-        """What a draw shows of its clip, or why it shows nothing."""
+        """The stored sample of a draw, or the fault that makes it unusable."""
         if isinstance(clip, Fault):
             return replace(clip, position=draw.position, attempt=draw.attempt)
         component = self.components[draw.component]
@@ -204,7 +205,7 @@ class ClipReader:
         return StoredSample(draw.attempt, draw.seed, rows, overlap)
 
     def _together(self, frames: Sequence[pa.Table]) -> pa.Table:
-        """All rows in one piece, of one schema for all parcels: what only some tasks read is null for the others."""
+        """All rows in one chunk, with the same schema in all parcels: columns a row's task does not read are null."""
         read = {component.columns for component in self.components}
         if len(read) == 1:
             return pa.concat_tables(frames).combine_chunks()
@@ -213,7 +214,7 @@ class ClipReader:
         return pa.concat_tables([columns, *frames], promote_options="default").combine_chunks()
 
     def _read(self, number: int, clip: int) -> Clip | Fault:
-        """A clip of a component, or why its bytes are of no use."""
+        """A clip of a component, or the fault that makes its bytes unreadable."""
         component = self.components[number]
         try:
             return component.read(clip)
@@ -224,7 +225,7 @@ class ClipReader:
 
 
 def used_up(faults: Sequence[Fault]) -> DataError:
-    """The error for a position all of whose attempts are bad."""
+    """The error for a position of which all attempts are bad."""
     last = faults[-1]
     return DataError(
         f"position {last.position}: {MAX_ATTEMPTS + 1} samples in a row of {last.component} are bad, the last:"
@@ -245,7 +246,7 @@ def _own(draws: DrawBatch, index: int) -> Draw:
 
 
 def _with_boxes(rows: pa.Table, policy: UnifyPolicy) -> pa.Table:
-    """Rows whose unified image shows a box; no image is decoded. Rows that are no frames stay, to be named."""
+    """Rows whose unified image shows a box; no image is decoded. Rows that are no frames stay, to be reported later."""
     kept = []
     for frame in stored_frames(rows.drop_columns("encoded_image")):
         if isinstance(frame, Exception):
@@ -255,14 +256,14 @@ def _with_boxes(rows: pa.Table, policy: UnifyPolicy) -> pa.Table:
         try:
             shown = regions_in_view(regions, frame.camera, unified_camera(frame.camera, policy))
         except DataError:
-            kept.append(True)  # named when the image is to be unified
+            kept.append(True)  # reported when the image is unified
         else:
             kept.append(any(shown))
     return rows.filter(pa.array(kept, pa.bool_()))
 
 
 def _pairs(rows: pa.Table) -> tuple[FramePair, ...]:
-    """Pairs of a clip's sound frames; no image is decoded."""
+    """Pairs of a clip's frames without faults; no image is decoded."""
     numbers, sound = [], []
     for number, frame in enumerate(stored_frames(rows.drop_columns("encoded_image"))):
         reason = str(frame) if isinstance(frame, Exception) else stored_fault(frame)
@@ -276,7 +277,7 @@ def _pairs(rows: pa.Table) -> tuple[FramePair, ...]:
 
 
 def stored_frames(table: pa.Table) -> list[Frame | Exception]:
-    """A frame of each row, or why the row is none."""
+    """The frame of each row, or the error why the row is not a frame."""
     try:
         return list(table_to_frames(table))
     except (ValueError, TypeError, AttributeError) as error:

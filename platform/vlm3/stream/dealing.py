@@ -16,12 +16,12 @@ from vlm3.mixture.ledger import PositionRange
 
 MAX_PARCEL_ROWS = 64
 """At most 110 MB of pixels at VLM3's image size, below the 128 MB that object stores of Ray handle well; twice that
-where all are pairs. Smaller parcels would spread the shares of a step in free order."""
+where all are pairs. With smaller parcels, the shares of a step would vary more when parcels come in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """How a step of G positions is shared."""
+    """How a step of G positions is divided into ranks, parcels and micro-batches."""
 
     global_batch: int
     world_size: int
@@ -39,7 +39,7 @@ class StepShape:
 
     @property
     def micro_batches(self) -> int:
-        """Micro-batches of each rank in a step: as many on every rank, each with at least one sample."""
+        """Micro-batches of each rank in a step: the same number on every rank, each with at least one sample."""
         most = -(-self.global_batch // self.world_size)
         return -(-most // self.micro_batch)
 
@@ -51,33 +51,33 @@ class StepShape:
 
     @property
     def even(self) -> bool:
-        """Whether all parcels are of one size: they may then come in any order, and a step is still G positions."""
+        """Whether all parcels have one size: then they may come in any order, and a step still has G positions."""
         return self.global_batch % (self.world_size * self.parcels) == 0
 
     def borders(self) -> NDArray[np.int64]:
-        """(world_size × parcels + 1,) where the parcels of a step begin and end, from the step's first place on."""
+        """(world_size × parcels + 1,) borders between the parcels of a step, counted from the step's first position."""
         ranks = _shares(self.global_batch, self.world_size)
         sizes = np.stack([_shares(int(share), self.parcels) for share in ranks], axis=1)
         return np.concatenate([[0], np.cumsum(sizes.ravel())]).astype(np.int64)
 
 
 def _shares(total: int, parts: int) -> NDArray[np.int64]:
-    """(parts,) `total` shared out, the first ones taking one more."""
+    """(parts,) `total` divided as evenly as possible; the first parts take the remainder."""
     return total // parts + (np.arange(parts) < total % parts).astype(np.int64)
 
 
 def split_rows(count: int, parts: int) -> tuple[slice, ...]:
-    """`count` rows in `parts` stretches whose lengths differ by at most one."""
+    """Slices that cut `count` rows into `parts` stretches whose lengths differ by at most one."""
     stops = np.cumsum(_shares(count, parts)).tolist()
     return tuple(slice(start, stop) for start, stop in zip([0, *stops[:-1]], stops, strict=True))
 
 
 @dataclass(frozen=True)
 class Dealing:
-    """What is still to be consumed of a run, cut into parcels. Small when pickled, whatever the length of the run."""
+    """The positions that a run has still to consume, cut into parcels. Small when pickled, however long the run is."""
 
     remaining: tuple[PositionRange, ...]
-    """Positions [start, stop), ascending, a whole number of steps in all (`vlm3.mixture.ledger.Ledger.remaining`)."""
+    """Ascending ranges [start, stop), together whole steps (from `vlm3.mixture.ledger.Ledger.remaining`)."""
     shape: StepShape
 
     def __post_init__(self) -> None:
@@ -103,11 +103,11 @@ class Dealing:
         return np.asarray(self._starts[interval] + places - (self._ends - self._lengths)[interval])
 
     def ranges(self, positions: int) -> int:
-        """How many ranges of parcels there are, of about `positions` positions each; a range is read by one task."""
+        """Number of ranges of parcels, of about `positions` positions each; a range is read by one task."""
         return -(-self.parcels // self._parcels_per_range(positions))
 
     def parcels_of(self, number: int, positions: int) -> Iterator[NDArray[np.int64]]:
-        """Positions of each parcel of range `number`."""
+        """Positions of each parcel in range `number`, where ranges have about `positions` positions."""
         size = self._parcels_per_range(positions)
         for parcel in range(number * size, min((number + 1) * size, self.parcels)):
             yield self.positions(parcel)
@@ -133,7 +133,7 @@ class Dealing:
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
-        """(intervals,) positions up to the end of each interval; (1,) zero where nothing remains."""
+        """(intervals,) number of positions up to the end of each interval; (1,) zero if nothing remains."""
         return np.cumsum(self._lengths) if self.remaining else np.zeros(1, np.int64)
 
     def __reduce__(self) -> tuple[type["Dealing"], tuple[object, ...]]:

@@ -1,6 +1,6 @@
-"""What travels between the stages of the stream, as Arrow blocks of one row: Ray never cuts or joins parcels.
+"""Parcels travel between the stages of the stream as Arrow blocks of one row, so that Ray never cuts or joins them.
 
-Everything inside is nested columns whose buffers are used where they lie in the object store; nothing is pickled.
+Their content is nested columns whose buffers are used in place in the object store; nothing is pickled.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _DRAWS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a parcel cost to make; adds up."""
+    """Cost of making a parcel; costs can be added."""
 
     requests: int = 0
     bytes_read: int = 0
@@ -51,16 +51,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedParcel:
-    """Samples as they are stored: which, and their frames with encoded images."""
+    """Samples as they are stored: their draws, and their frames with encoded images."""
 
     position: NDArray[np.int64]
     component: NDArray[np.int64]
     attempt: NDArray[np.int64]
     seed: NDArray[np.uint64]
     views: NDArray[np.int64]
-    """How many frames the sample has: 1, or 2 where it is a pair."""
+    """Number of frames of the sample: 1, or 2 for a pair."""
     overlap: NDArray[np.float64]
-    """Symmetric covisibility of a pair, NaN for a view. All of these are (N,)."""
+    """Symmetric covisibility of a pair, NaN for a single view. All fields so far are (N,)."""
     frames: pa.Table
     """Rows of shards: the frames of all samples, one sample after the other."""
     faults: tuple[Fault, ...] = ()
@@ -132,7 +132,7 @@ def _footing(block: pa.Table) -> tuple[tuple[Fault, ...], Cost]:
 
 
 def _one_row(table: pa.Table) -> pa.ListArray:
-    """A whole table as one value; nothing is copied when it has one chunk."""
+    """A whole table as one value; nothing is copied if it has one chunk."""
     rows = pa.StructArray.from_arrays(
         [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.columns],
         fields=list(table.schema),
@@ -171,7 +171,7 @@ def _images(rows: Sequence[StepRow]) -> pa.Table:
 
 
 def _pixels(images: pa.Table) -> list[np.ndarray]:
-    """(H, W, 3) of each image where its bytes lie: taking a value out of the array would copy it."""
+    """(H, W, 3) view of each image's bytes: taking a value out of the Arrow array would copy it."""
     column = images["pixels"].chunk(0)
     _, offsets, data = column.buffers()
     borders = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]

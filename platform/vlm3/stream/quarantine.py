@@ -1,4 +1,4 @@
-"""Bad samples: named, counted, and bounded. A bad sample is replaced by the plan; it is never silently left out."""
+"""Bad samples: reported, counted and limited. A bad sample is replaced by the plan, never silently left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -12,16 +12,16 @@ from vlm3.errors import DataError
 
 
 class FaultKind(StrEnum):
-    """Where a sample failed."""
+    """The part of a sample that is bad."""
 
     CLIP = "clip"
-    """Its bytes in the shard are damaged."""
+    """The clip's bytes in the shard are damaged."""
     FRAME = "frame"
-    """Camera, pose or labels are impossible."""
+    """The row is not a frame, or its camera, pose or labels are impossible."""
     IMAGE = "image"
-    """The image cannot be decoded, is not what its camera says, or cannot be unified."""
+    """The image cannot be decoded, does not fit its camera, or cannot be unified."""
     QUESTION = "question"
-    """Nothing can be asked: no label in the view, say."""
+    """Nothing can be asked, e.g. because no label is in the view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ class Fault:
     """One bad sample: a row of the quarantine table."""
 
     position: int
-    """Of the stream: where it would have stood."""
+    """Position in the stream that the sample would have had."""
     attempt: int
     """0 for the plan's own sample, k for the k-th replacement."""
     component: str
     item: str
-    """What is bad: source/scene/frame, or the clip's number."""
+    """Name of what is bad: source/scene/frame, or the clip's number."""
     kind: FaultKind
     error: str
-    """Class of the error."""
+    """Name of the error's class."""
     reason: str
 
 
@@ -55,7 +55,7 @@ SCHEMA = pa.schema(
 
 
 def faults_to_table(faults: Sequence[Fault]) -> pa.Table:
-    """The quarantine table, a row a fault, in their order."""
+    """The quarantine table, one row per fault, in the same order."""
     columns = {field.name: [getattr(fault, field.name) for fault in faults] for field in fields(Fault)}
     return pa.table(columns, SCHEMA)
 
@@ -68,22 +68,22 @@ def table_to_faults(table: pa.Table) -> tuple[Fault, ...]:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineLimit:
-    """How many samples of one component may be bad before the run stops."""
+    """The share of bad samples of a component above which the run stops."""
 
     per_1000: float
     grace: int = 100
-    """Samples of the component that are seen before the share means anything."""
+    """The share is taken of at least this many samples, so that a few early faults do not stop the run."""
 
     def check(self, names: Sequence[str], seen: NDArray[np.int64], replaced: NDArray[np.int64]) -> None:
         """Stop a run whose data is worse than allowed.
 
         Args:
-            names: of the components.
+            names: names of the components.
             seen: (components,) samples received of each.
-            replaced: (components,) of those, how many stand in for a bad one.
+            replaced: (components,) how many of these replace a bad sample.
 
         Raises:
-            DataError: naming the worst component over the limit.
+            DataError: a component is over the limit; names the worst one.
         """
         share = replaced / np.maximum(seen, self.grace)
         worst = int(share.argmax())

@@ -1,4 +1,4 @@
-"""The second stage of the stream: stored frames become training rows: decode, unify, ask, tokenise.
+"""The second stage of the stream: makes training rows from stored frames (decode, unify, ask, tokenise).
 
 No Ray here: tests and tools call it directly.
 """
@@ -37,7 +37,7 @@ ENCODER_FILE = "encoder.json"
 
 @dataclass(frozen=True, slots=True)
 class AskedSample:
-    """A sample with its conversation, before tokens."""
+    """A sample with its conversation, not tokenised yet."""
 
     position: int
     component: int
@@ -52,11 +52,11 @@ class SampleBuilder:
 
     reader: ClipReader
     encoder_file: Path
-    """From `keep_encoder`."""
+    """File that `keep_encoder` wrote."""
 
     @property
     def components(self) -> tuple[Component, ...]:
-        """Of the mixture, in its order."""
+        """Components of the mixture, in its order."""
         return self.reader.components
 
     def build(self, parcel: EncodedParcel, plan: Callable[[], MixturePlan]) -> RowParcel:
@@ -64,10 +64,10 @@ class SampleBuilder:
 
         Args:
             parcel: from `ClipReader.parcels`.
-            plan: gives the plan of these positions; asked only where a sample is bad.
+            plan: returns the plan of these positions; called only if a sample is bad.
 
         Raises:
-            DataError, StorageError: as `ClipReader.parcels`.
+            DataError, StorageError: for the reasons in `ClipReader.parcels`.
         """
         started, used = time.perf_counter(), storage_use()
         encoder = _encoder(self.encoder_file)
@@ -84,22 +84,22 @@ class SampleBuilder:
         return RowParcel(tuple(rows), tuple(faults), parcel.cost + spent)
 
     def asked(self, plan: MixturePlan, groups: Sequence[NDArray[np.int64]]) -> Iterator[AskedSample]:
-        """Samples of groups of positions with their conversations. Raises as `build`."""
+        """Samples of groups of positions with their conversations. Raises the errors of `build`."""
         for parcel in self.reader.parcels(plan, groups):
             for item, _ in self._asked(parcel, lambda: plan):
                 yield item
 
     def rows(self, plan: MixturePlan, groups: Sequence[NDArray[np.int64]]) -> Iterator[RowParcel]:
-        """Both stages in one: training rows of groups of positions. Raises as `build`."""
+        """Training rows of groups of positions, by both stages in one. Raises the errors of `build`."""
         for parcel in self.reader.parcels(plan, groups):
             yield self.build(parcel, lambda: plan)
 
     def _asked(
         self, parcel: EncodedParcel, plan: Callable[[], MixturePlan]
     ) -> Iterator[tuple[AskedSample, list[Fault]]]:
-        """Each sample, and what was bad before it was good.
+        """Each sample, with the faults of the bad samples that it replaces.
 
-        A bad sample is replaced by another element of the same component, so shares hold and replays agree.
+        A bad sample is replaced by another element of the same component, so that shares hold and replays agree.
         """
         frames = iter(stored_frames(parcel.frames))
         columns = (parcel.position, parcel.component, parcel.attempt, parcel.seed, parcel.views, parcel.overlap)
@@ -121,7 +121,7 @@ class SampleBuilder:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """Which sample of a component is to be made."""
+    """The draw of a sample that is about to be made."""
 
     component: Component
     position: int
@@ -131,7 +131,7 @@ class _Draw:
 
 
 def _make(frames: Sequence[Frame | Exception], draw: _Draw) -> tuple[ViewSample | PairSample, Conversation] | Fault:
-    """The sample of one frame or two, or why there is none.
+    """The sample made of one or two frames with its conversation, or the fault that prevents it.
 
     Nothing here touches a store: every error is about the content.
     """
@@ -164,12 +164,12 @@ def _make(frames: Sequence[Frame | Exception], draw: _Draw) -> tuple[ViewSample 
 
 
 def keep_encoder(encoder: ConversationEncoder, folder: Path) -> Path:
-    """Write an encoder to a folder that every node sees: processes of the stream load it from there."""
+    """Write an encoder to a folder that every node sees, from where the processes of the stream load it."""
     open_store(str(folder)).write_atomic(ENCODER_FILE, encoder.to_json())
     return folder / ENCODER_FILE
 
 
 @lru_cache(maxsize=4)
 def _encoder(file: Path) -> ConversationEncoder:
-    """One encoder a process: loading a tokenizer costs more than encoding thousands of samples."""
+    """The encoder in a file, loaded once per process: loading costs more than encoding thousands of samples."""
     return ConversationEncoder.from_file(file)

@@ -1,4 +1,4 @@
-"""What one rank trains on in one step: its parcels of the stream, cut into micro-batches."""
+"""The input of one rank in one step: its parcels of the stream, cut into micro-batches."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ class StepInput:
 
     micro_batches: Sequence[ModelBatch]
     faults: tuple[Fault, ...]
-    """What was bad on the way to these samples."""
+    """Faults of the bad samples that were replaced by these."""
     cost: Cost
 
 
 def step_inputs(parcels: Iterable[RowParcel], shape: StepShape, vision: VisionSpec, pad_id: int) -> Iterator[StepInput]:
-    """Steps of one rank; a last step that lacks parcels is not given out.
+    """Inputs of one rank's steps; a last step that lacks parcels is left out.
 
     Args:
-        parcels: of this rank, in order.
-        shape: of the steps.
-        vision: of the model.
+        parcels: parcels of this rank, in order.
+        shape: how a step is divided.
+        vision: image settings of the model.
         pad_id: token that fills up short rows.
     """
     arriving = iter(parcels)

@@ -1,1 +1,1 @@
-"""Conversations and pixels as the model's inputs."""
+"""Turns conversations and pixels into the model's inputs."""

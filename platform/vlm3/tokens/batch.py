@@ -1,4 +1,4 @@
-"""Training rows to the tensors of one micro-batch; pixels stay uint8 until they are on the device."""
+"""Turns training rows into the tensors of one micro-batch; pixels stay uint8 until they are on the device."""
 
 import warnings
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class ModelBatch:
     mm_token_type_ids: torch.Tensor
     """int32 (B, L), 1 on visual tokens."""
     pixels: torch.Tensor
-    """uint8 (sum of H·W·3), the images one after the other: one transfer, of an eighth of the bytes. Read only: it may
-    be the memory of a parcel."""
+    """uint8 (sum of H·W·3,), all images in one tensor: a single transfer, of an eighth of the patches' bytes.
+    Read only: it may be the memory of a parcel."""
     image_sizes: tuple[tuple[int, int], ...]
     """(height, width) of each image; a row has one or two, in the order of the rows."""
     spec: VisionSpec
@@ -39,10 +39,10 @@ class ModelBatch:
     components: NDArray[np.int64]
     """(B,) mixture components, for the shares."""
     attempts: NDArray[np.int64]
-    """(B,) replacements."""
+    """(B,) 0, or which replacement of an unusable sample the row is."""
 
     def images(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Views (H, W, 3) of flat `pixels`, one for each image."""
+        """Views (H, W, 3) into flat `pixels`, one per image."""
         counts = [height * width * 3 for height, width in self.image_sizes]
         parts = torch.split(pixels, counts)
         return [part.view(height, width, 3) for part, (height, width) in zip(parts, self.image_sizes, strict=True)]
@@ -96,7 +96,7 @@ def collate(rows: Sequence[StepRow], spec: VisionSpec, pad_id: int) -> ModelBatc
 
 
 def _joined(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The bytes of all images; a view where they lie one after the other, as those of a parcel do."""
+    """The bytes of all images in one array; a view if they already lie one after the other, as those of a parcel do."""
     memory = images[0].base
     places = [image.__array_interface__["data"][0] for image in images]
     adjacent = all(a + image.nbytes == b for a, image, b in zip(places, images, places[1:], strict=False))
@@ -109,6 +109,6 @@ def _joined(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
     with warnings.catch_warnings():
-        # Objects of Ray's store cannot be written to, and nobody writes: patches are made in new memory.
+        # Objects in Ray's store are read-only, and nothing writes to them: patches are made in new memory.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(pixels)

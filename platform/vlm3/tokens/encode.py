@@ -1,4 +1,4 @@
-"""Conversations to token ids, as the stock chat template and tokenizer make them, some thirty times faster."""
+"""Turns conversations into the token ids of the stock chat template and tokenizer, some thirty times faster."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ ImageSize = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """A conversation in tokens."""
+    """The tokens of a conversation."""
 
     input_ids: NDArray[np.int32]
     """(L,)"""
@@ -33,7 +33,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """An encoder as a file."""
+    """Content of an encoder file."""
 
     tokenizer_json: str
     layout: Layout
@@ -47,13 +47,13 @@ _STORED = TypeAdapter(_Stored)
 class ConversationEncoder:
     """Encodes conversations for one model. Immutable: share it between threads, pickle it to other processes.
 
-    Ids equal `tokenizer(tokenizer.apply_chat_template(...))` with each image's placeholder repeated once a visual
-    token, as `Qwen3VLProcessor` does. One difference is meant: special-token strings (`<|im_end|>`) inside questions,
-    answers and system texts stay plain text, so that nobody can end a turn or fake an image from within a text.
+    Ids equal `tokenizer(tokenizer.apply_chat_template(...))` with each image's placeholder repeated once per visual
+    token, as `Qwen3VLProcessor` does. One difference is intended: special-token strings (`<|im_end|>`) in questions,
+    answers and system texts stay plain text, so that no text can end a turn or fake an image.
     """
 
     def __init__(self, tokenizer_json: str, layout: Layout, vision: VisionSpec, pad_id: int) -> None:
-        """Use `from_directory` or `from_file`."""
+        """Make an encoder from its parts; callers use `from_directory` or `from_file`."""
         self._tokenizer_json = tokenizer_json
         self._layout = layout
         self._vision = vision
@@ -67,7 +67,7 @@ class ConversationEncoder:
         """Read the tokenizer, chat template and image settings of a Hugging Face model directory.
 
         Raises:
-            ConfigError: a file is missing, or is not that of a Qwen3-VL model.
+            ConfigError: a file is missing, or does not belong to a Qwen3-VL model.
         """
         from transformers import AutoTokenizer
 
@@ -79,16 +79,18 @@ class ConversationEncoder:
         if tokenizer.pad_token_id is None:
             raise ConfigError(f"{model_dir}: tokenizer_config.json names no pad_token")
         description = json.loads(tokenizer.backend_tokenizer.to_str())
-        # Post-processors trim offsets, and padding or truncation would be shared state: none of them is wanted here.
+        # Removed: post-processors trim offsets, and padding or truncation would be shared state.
         description |= {"post_processor": None, "padding": None, "truncation": None}
         return cls(json.dumps(description), read_layout(tokenizer, str(model_dir)), vision, tokenizer.pad_token_id)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a file of what `to_json` gave, without transformers and torch: they take seconds and 200 MB a process.
+        """Read a file that holds the result of `to_json`.
+
+        Needs no transformers or torch, which would take seconds and 200 MB per process.
 
         Raises:
-            ConfigError: there is no such file, or it is none of ours.
+            ConfigError: there is no such file, or it does not hold an encoder.
             StorageError: the file system does not answer.
         """
         try:
@@ -100,11 +102,11 @@ class ConversationEncoder:
         return cls(stored.tokenizer_json, stored.layout, stored.vision, stored.pad_id)
 
     def to_json(self) -> bytes:
-        """Everything, as `from_file` reads it."""
+        """The whole encoder as JSON, which `from_file` reads."""
         return _STORED.dump_json(_Stored(self._tokenizer_json, self._layout, self._vision, self.pad_id))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The tokenizer's own pickling forgets settings."""
+        """Pickle the parts, because the tokenizer's own pickling loses settings."""
         return type(self), (self._tokenizer_json, self._layout, self._vision, self.pad_id)
 
     @property
@@ -120,7 +122,8 @@ class ConversationEncoder:
             image_sizes: (height, width) of each image, on the token grid.
 
         Raises:
-            ValueError: no turns, another number of images than the conversation has, or an image off the grid.
+            ValueError: there are no turns, the number of images is not that of the conversation, or an image is off the
+                grid.
         """
         if not conversation.turns or len(image_sizes) != conversation.images:
             raise ValueError(
@@ -143,10 +146,10 @@ class ConversationEncoder:
         return np.concatenate([self.prefix_ids(image_sizes, system), self.question_ids(question)])
 
     def prefix_ids(self, image_sizes: Sequence[ImageSize], system: str | None = None) -> NDArray[np.int32]:
-        """Tokens up to and with the last special token before the question: shared by all questions about the images.
+        """Tokens up to and including the last special token before the question, shared by all questions on the images.
 
         Raises:
-            ValueError: no image, more than two, or one off the grid.
+            ValueError: there is no image, there are more than two, or one is off the grid.
         """
         parts = self._opening(image_sizes, system)
         parts.pending = ""
@@ -160,7 +163,7 @@ class ConversationEncoder:
         return parts.finish().input_ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of tokens, special tokens left out."""
+        """Text of tokens, without special tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
@@ -177,7 +180,7 @@ class ConversationEncoder:
         return parts
 
     def _with_images(self, marker: Marker, image_sizes: Sequence[ImageSize]) -> Marker:
-        """The marker with each image's placeholder repeated once a visual token."""
+        """The marker with each image's placeholder repeated once per visual token."""
         counts = iter([self._vision.tokens(height, width) for height, width in image_sizes])
         image = self._vision.image_token_id
         ids = [token for i in marker.ids for token in ([i] * next(counts) if i == image else [i])]
@@ -185,7 +188,7 @@ class ConversationEncoder:
 
 
 class _Parts:
-    """Tokens of a conversation as it is put together."""
+    """Builds the tokens of a conversation from texts and markers in turn."""
 
     def __init__(self, tokenizer: Tokenizer, pending: str) -> None:
         self._tokenizer = tokenizer
@@ -194,16 +197,16 @@ class _Parts:
         self.pending = pending
         """Text that is not tokenised yet, because what follows may merge with it."""
         self._answer: tuple[int, int] | None = None
-        """Span of an answer in `pending`."""
+        """(start, stop) of an answer in `pending`, None if it holds none."""
 
     def text(self, text: str, scored: bool = False) -> None:
-        """Something said; `scored` when the loss is on it."""
+        """Add a text of the conversation; `scored` if the loss counts it."""
         if scored:
             self._answer = (len(self.pending), len(self.pending) + len(text))
         self.pending += text
 
     def marker(self, marker: Marker) -> None:
-        """What separates two texts."""
+        """Add a marker after the texts so far."""
         self.pending += marker.head
         after_answer = self._answer is not None
         self._flush()
@@ -212,7 +215,7 @@ class _Parts:
         self.pending = marker.tail
 
     def finish(self) -> Encoded:
-        """All tokens, the text after the last marker included."""
+        """All tokens, including those of the text after the last marker."""
         self._flush()
         return Encoded(np.array(self._ids, np.int32), np.array(self._scored, np.bool_))
 

@@ -1,4 +1,4 @@
-"""Pixels to patches, exactly as the stock Qwen-VL image processor does it, but on the images' own device."""
+"""Turns pixels into patches exactly as the stock Qwen-VL image processor does, but on the images' own device."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ def patchify(images: Sequence[torch.Tensor], spec: VisionSpec) -> tuple[torch.Te
 
     Args:
         images: uint8 tensors (H, W, 3) RGB, all on one device; sides are multiples of `spec.token_px`.
-        spec: of the model that will see them.
+        spec: image settings of the model.
 
     Returns:
-        pixel_values: float32 (patches of all images, 3·temporal·patch²); those of one visual token are neighbours.
+        pixel_values: float32 (patches of all images, 3·temporal·patch²); those of one visual token are adjacent.
         image_grid_thw: int64 (images, 3), patches in time, height and width.
 
     Raises:
@@ -26,7 +26,7 @@ def patchify(images: Sequence[torch.Tensor], spec: VisionSpec) -> tuple[torch.Te
         height_px, width_px, _ = image.shape
         spec.tokens(height_px, width_px)
         rows, columns = height_px // spec.patch_px, width_px // spec.patch_px
-        # Still uint8 here: moving bytes costs a quarter of moving floats.
+        # Reordered while still uint8: moving bytes costs a quarter of moving floats.
         cells = image.reshape(
             rows // spec.merge, spec.merge, spec.patch_px, columns // spec.merge, spec.merge, spec.patch_px, 3
         )

@@ -11,7 +11,7 @@ class StepRow:
     """One sample of the training stream."""
 
     position: int
-    """Position in the stream: the only identity a sample has."""
+    """Position in the stream, which is the only identity of a sample."""
     component: int
     """Index of the mixture component it was drawn from."""
     attempt: int
@@ -21,4 +21,4 @@ class StepRow:
     loss_mask: NDArray[np.bool_]
     """(L,) True on answers and their end-of-turn tokens."""
     images: tuple[NDArray[np.uint8], ...]
-    """(H, W, 3) RGB on the token grid, each: the view, or views 1 and 2 of a pair."""
+    """The view, or views 1 and 2 of a pair, each (H, W, 3) RGB on the token grid."""

@@ -1,4 +1,4 @@
-"""What a chat template puts around the texts of a conversation, found by rendering it once."""
+"""The fixed text that a chat template puts around the texts of a conversation, found by rendering probe texts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 from vlm3.errors import ConfigError
 
 MAX_IMAGES = 2
-"""A single view or a pair."""
-# White space at both ends shows whether a template strips what it is given.
+"""Most images of a conversation: a pair of views."""
+# White space at both ends shows whether a template strips its texts.
 _PROBES = tuple(f" \nprobe{number}\n " for number in range(5))
 _SYSTEM, _QUESTION1, _ANSWER1, _QUESTION2, _ANSWER2 = _PROBES
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What stands between two texts of a conversation, e.g. end of turn, line feed, start of turn, role, line feed.
+    """The tokens between two texts of a conversation, e.g. end of turn, line feed, start of turn, role, line feed.
 
-    Tokenizers split at special tokens first, so texts on the two sides of one never merge. Text outside the special
+    Tokenizers split at special tokens first, so the texts before and after one never merge. Text outside the special
     tokens can merge with the text beside it and is tokenised together with it.
     """
 
     head: str
-    """Text before the first special token: belongs to the text that precedes."""
+    """Text before the first special token, tokenised with the text before the marker."""
     ids: tuple[int, ...]
     """Tokens from the first special token to the last."""
     tail: str
-    """Text after the last special token: belongs to the text that follows."""
+    """Text after the last special token, tokenised with the text after the marker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Layout:
     """All markers of a template; a conversation is opening, question, answer, question, answer, …, closing."""
 
     openings: tuple[tuple[Marker, ...], ...]
-    """Before the first question, for 1 to `MAX_IMAGES` images: (marker,) without a system text."""
+    """(marker,) before the first question, for 1 to `MAX_IMAGES` images, without a system text."""
     system_openings: tuple[tuple[Marker, ...], ...]
-    """The same with a system text between the two markers."""
+    """(marker, marker) before and after a system text, for 1 to `MAX_IMAGES` images."""
     to_answer: Marker
     to_question: Marker
     closing: Marker
@@ -51,7 +51,7 @@ def read_layout(tokenizer: Any, where: str) -> Layout:
 
     Args:
         tokenizer: Hugging Face fast tokenizer with a chat template.
-        where: the model directory, for errors.
+        where: the model directory, for error messages.
 
     Raises:
         ConfigError: there is no template, or it does more than put fixed text between the turns.

@@ -1,4 +1,4 @@
-"""How a model wants its images. No torch here: processes that only read and decode data import this."""
+"""Image settings of a model. No torch here: processes that only read and decode data import this."""
 
 import json
 from dataclasses import dataclass
@@ -14,35 +14,35 @@ CONFIG_FILE = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class VisionSpec:
-    """How a model directory wants its images."""
+    """The form in which a model takes its images."""
 
     patch_px: int
-    """Side of a patch."""
+    """Side of a patch in pixels."""
     merge: int
     """Patches per side that become one visual token."""
     temporal_patch: int
-    """Frames per patch; a still image is repeated as often."""
+    """Frames per patch; a still image is repeated that many times."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """Normalisation of R, G, B in [0, 1]."""
+    """Mean and standard deviation by which R, G, B in [0, 1] are normalised."""
     min_pixels: int
     max_pixels: int
     """Bounds on H·W inside which the stock processor does not resize an image that lies on the grid."""
     image_token_id: int
-    """Token that stands for one visual token in the prompt."""
+    """Placeholder of one visual token in the prompt."""
 
     @property
     def bounds(self) -> ImageBounds:
-        """Of images that the model takes as they are."""
+        """Bounds of images that the model takes without resizing them."""
         return ImageBounds(self.token_px, self.min_pixels, self.max_pixels)
 
     @property
     def token_px(self) -> int:
-        """Side of the square that one visual token sees; image sides are multiples of it."""
+        """Side in pixels of the square that one visual token covers; image sides are multiples of it."""
         return self.patch_px * self.merge
 
     def tokens(self, height_px: int, width_px: int) -> int:
-        """Visual tokens of an image.
+        """Number of visual tokens of an image.
 
         Raises:
             ValueError: the image is not on the grid.
@@ -57,7 +57,7 @@ class VisionSpec:
         """Read `preprocessor_config.json` and `config.json` of a Hugging Face model directory.
 
         Raises:
-            ConfigError: a file is missing, or lacks what a Qwen-VL model needs.
+            ConfigError: a file is missing, or lacks settings of a Qwen-VL model.
         """
         processor, config = _read_json(model_dir / PROCESSOR_FILE), _read_json(model_dir / CONFIG_FILE)
         try:
@@ -68,7 +68,7 @@ class VisionSpec:
                 temporal_patch=int(processor["temporal_patch_size"]),
                 mean=_rgb(processor["image_mean"]),
                 std=_rgb(processor["image_std"]),
-                # Older directories say min_pixels; newer ones call the same bounds edges.
+                # Older directories have min_pixels and max_pixels; newer ones call the same bounds edges.
                 min_pixels=int(processor["min_pixels"] if "min_pixels" in processor else size["shortest_edge"]),
                 max_pixels=int(processor["max_pixels"] if "max_pixels" in processor else size["longest_edge"]),
                 image_token_id=int(config["image_token_id"]),

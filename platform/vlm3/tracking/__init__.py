@@ -2,6 +2,6 @@
 
 import os
 
-# Read by mlflow while it is imported, hence here: nothing is sent to anyone, and its log keeps to warnings.
+# Set here because mlflow reads them while it is imported: it sends no telemetry, and logs only warnings.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -2,7 +2,7 @@
 
 Everything takes explicit URIs and run ids. MLflow's module-level state (active run, tracking URI) is never used: Ray
 workers, Tune trials and threads share a process or inherit its environment, and would write into each other's runs.
-MLflow is imported where it is used: that takes seconds, and most processes of a job never talk to it.
+MLflow is imported where it is used: the import takes seconds, and most processes of a job never need it.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 
 
 def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
-    """The store's URI: the configured one, else SQLite in the runs folder (absolute: any process may use it)."""
+    """The store's URI: the configured one, else SQLite in the runs folder, by an absolute path for any process."""
     if config.uri is None:
         return sqlite_uri(runs_dir.resolve() / DATABASE)
     given, mark, options = config.uri.partition("?")
@@ -48,11 +48,11 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def connect_existing(uri: str) -> "MlflowClient":
-    """A client of a store that must be there already. The store of a moved runs folder is told where it is now.
+    """A client of a store that must exist already. If its runs folder was moved, the paths in the store are updated.
 
     Raises:
-        ConfigError: no such SQLite file (MLflow would create an empty one), no server that answers, or a moved folder
-            that cannot be written.
+        ConfigError: there is no such SQLite file (MLflow would create an empty one), no server answers, or a moved
+            folder cannot be written.
     """
     path = sqlite_file(uri)
     if path is not None and not path.is_file():
@@ -75,7 +75,7 @@ def connect_existing(uri: str) -> "MlflowClient":
 def retry_locked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """`call(...)`, repeated with growing pauses for up to 60 s while another process holds the SQLite file.
 
-    MLflow rolls a refused transaction back, so repeating it writes once.
+    MLflow rolls a refused transaction back, so a repeated call still writes only once.
     """
     from mlflow.exceptions import MlflowException
 
@@ -97,7 +97,7 @@ def prepare_tracking(config: TrackingConfig, runs_dir: Path) -> str:
         The store's URI.
 
     Raises:
-        ConfigError: the server does not answer, or refuses.
+        ConfigError: the server does not answer, the store refuses, or the experiment was deleted.
     """
     uri = tracking_uri(config, runs_dir)
     experiment_id(config, runs_dir, uri)
@@ -108,7 +108,7 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
     """Id of the configured experiment, created on first use.
 
     Raises:
-        ConfigError: the server does not answer, or refuses.
+        ConfigError: the server does not answer, the store refuses, or the experiment was deleted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -121,7 +121,7 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
     path = sqlite_file(uri)
     with store_lock(uri):
         client = connect(uri)
-        # A database elsewhere than in the runs folder is nobody's or another's.
+        # A database outside the runs folder may belong to another runs folder.
         if path is not None and path.parent.resolve() == runs_dir.resolve() and was_moved(path):
             follow_move(path)
         try:
@@ -146,10 +146,10 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
 
 @contextmanager
 def store_lock(uri: str) -> Iterator[None]:
-    """Hold a lock file beside a SQLite store, so that one process at a time reads and then writes; no other store.
+    """Hold a lock file beside a SQLite store, so that one process at a time reads and then writes.
 
-    MLflow's own migrations race. Also turns on the write-ahead log, so that readers go on while another process writes;
-    it stays with the file. Not to be nested.
+    Does nothing for other stores. Needed because MLflow's own migrations race. Also turns on the write-ahead log, which
+    the file keeps, so that readers go on while another process writes. Must not be nested: it would wait for itself.
     """
     path = sqlite_file(uri)
     if path is None:
@@ -168,7 +168,7 @@ def _check_answers(uri: str) -> None:
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
     except urllib.error.HTTPError:
-        return  # something answers; MLflow's client says what it dislikes
+        return  # a server answers; MLflow's client reports what is wrong
     except OSError as error:
         raise ConfigError(
             f"tracking.uri {uri}: no MLflow server answers ({error});"

@@ -1,4 +1,4 @@
-"""Where runs are recorded."""
+"""Settings of where runs are recorded."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class TrackingConfig(StrictModel):
-    """MLflow: an embedded SQLite store below the runs folder, or any other store by URI."""
+    """MLflow's store: an embedded SQLite file in the runs folder, or any other store by URI."""
 
     uri: str | None = None
     """`http(s)://` server (its user or token from MLflow's own MLFLOW_TRACKING_* variables), or a database URI that

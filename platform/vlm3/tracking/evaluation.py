@@ -1,4 +1,4 @@
-"""An evaluation in MLflow: figures, report, answers and pictures, under the version that was evaluated."""
+"""Records an evaluation in MLflow: metrics, report, answers and pictures, tagged with the version evaluated."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from vlm3.tracking.registry import ResolvedModel
 from vlm3.tracking.runs import TrackedRun
 
 PICTURED = 3
-"""Items of each benchmark and task."""
+"""Number of items pictured for each benchmark and task."""
 
 
 def record_evaluation(
@@ -26,18 +26,18 @@ def record_evaluation(
     folder: Path,
     version: ResolvedModel | None,
 ) -> None:
-    """Log everything to a run, which bears the name of a registered version as tags.
+    """Log everything to a run, with name and version of a registered model as tags.
 
     Args:
-        run: of the evaluation.
-        report: its figures.
+        run: the evaluation's run.
+        report: scores of the evaluation.
         asked: benchmarks with the rows that were asked about.
         answers: benchmark → task → answers.
-        folder: with report.md, report.json and NAME/TASK.parquet.
-        version: the registered version, if it is one.
+        folder: folder with report.md, report.json and NAME/TASK.parquet.
+        version: the registered version that was evaluated, None for another model.
     """
-    figures = report.metrics()
-    run.metrics(figures)
+    scores = report.metrics()
+    run.metrics(scores)
     run.params({"model": report.model, "benchmarks": list(answers)}, "evaluation.yaml")
     if version is not None:
         run.tags({"vlm3.model": version.name, "vlm3.model_version": version.version})
@@ -60,7 +60,7 @@ def record_evaluation(
 def _overlays(
     benchmark: Benchmark, rows: Sequence[str], tables: Mapping[str, AnswerTable]
 ) -> Iterator[tuple[str, Figure]]:
-    """Pictures of the first items of each task; rows are read again, since answers hold no pixels."""
+    """(name, picture) of the first items of each task; rows are read again, since answers hold no pixels."""
     wanted = {task: list(dict.fromkeys(table.item))[:PICTURED] for task, table in tables.items()}
     missing = {(task, item) for task, items in wanted.items() for item in items}
     for row in rows:

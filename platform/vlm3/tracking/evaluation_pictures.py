@@ -1,4 +1,4 @@
-"""A picture of an evaluation's headline figures."""
+"""A chart of an evaluation's headline scores."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,11 +9,11 @@ from vlm3.tasks import SCORED
 
 
 def score_by_benchmark(report: Report, task: str) -> Figure:
-    """The first headline figure of a task that there is, on every benchmark, beside the baselines, with intervals.
+    """Bars of the first headline metric of a task that was scored, on every benchmark, with baselines and intervals.
 
     Args:
-        report: of the evaluation.
-        task: which it holds.
+        report: report of the evaluation.
+        task: a task with scores in the report.
     """
     scored = {score.metric for score in report.scores if score.task == task}
     column = next(column for column in SCORED[task].table.headlines if column.metric in scored)

@@ -1,6 +1,6 @@
-"""A runs folder that was moved or copied: the absolute artifact paths in its database are made to name it again.
+"""Updates the absolute artifact paths in the database of a runs folder that was moved or copied.
 
-MLflow stores them once, as `file:///FOLDER/mlartifacts/…`, and would read and write where the folder was.
+MLflow stores them once, as `file:///FOLDER/mlartifacts/…`, and would read and write at the folder's old place.
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from vlm3.log import get_logger
 
 ARTIFACTS = "mlartifacts"
-"""Folder beside the database."""
+"""Name of the artifacts folder beside the database."""
 PATHS = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -25,18 +25,19 @@ logger = get_logger(__name__)
 
 
 def was_moved(database: Path) -> bool:
-    """Whether the database names artifacts in another place that are here."""
+    """Whether the database names another place for artifacts that are in this folder."""
     try:
         with closing(_open(database)) as connection:
             return any(True for _ in _elsewhere(connection, database.parent))
     except sqlite3.DatabaseError:
-        return False  # MLflow says what is wrong with it
+        return False  # MLflow reports what is wrong with it
 
 
 def follow_move(database: Path) -> None:
-    """Make the database name the artifacts beside it. The caller holds the store's lock.
+    """Make the database name the artifacts beside it. The caller must hold the store's lock.
 
-    An artifact that is there and not here stays: another runs folder may record into this database.
+    The path of an artifact that exists at the old place and not here is kept: another runs folder may record into this
+    database.
 
     Raises:
         sqlite3.OperationalError: the database cannot be written.
@@ -54,7 +55,7 @@ def follow_move(database: Path) -> None:
 
 
 def _elsewhere(connection: sqlite3.Connection, folder: Path) -> Iterator[tuple[int, str]]:
-    """(experiment, artifact location) of those that name another folder and belong to this one."""
+    """(experiment, artifact location) of the experiments that name another folder but belong to this one."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
         return  # no store yet
     experiments = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()

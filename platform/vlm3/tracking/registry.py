@@ -1,4 +1,4 @@
-"""Exported models as versions of a registered model, and the alias `champion` on the best of them."""
+"""Registers exported models as versions of a registered model, and gives the alias `champion` to the best of them."""
 
 import hashlib
 import logging
@@ -26,22 +26,22 @@ MODEL_FOLDER = "model"
 CHAMPION = "champion"
 """Alias of the best version."""
 CHECKSUMS = "SHA256SUMS"
-"""Beside the model's files, as `sha256sum -c` reads it: the last one written, so that a half-copied model has none."""
+"""File of checksums in the format of `sha256sum -c`; written last, so that a half-copied model has none."""
 METRIC_TAG = "vlm3.metric"
 VALUE_TAG = "vlm3.value"
 EVALUATION_TAG = "vlm3.evaluation"
 DECISION_TAG = "vlm3.champion"
 ASKED = " images="
-"""In every evaluation's identity; versions of earlier releases have the data's fingerprint alone."""
+"""Part of every evaluation's identity; versions of earlier releases have only the data's fingerprint."""
 LARGE_BYTES = 100_000_000
-"""Files that take long enough to copy that the user is told."""
+"""Size from which copying a file takes so long that it is reported to the user."""
 
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model at hand."""
+    """A model in a local directory."""
 
     name: str
     version: str
@@ -49,19 +49,19 @@ class ResolvedModel:
     directory: Path
     """A Hugging Face model directory."""
     run_id: str | None
-    """Of the run that made a registered version; None for a directory."""
+    """Id of the run that made a registered version; None for a directory."""
 
 
 def evaluation_identity(fingerprint: str, images: int, points: int, seed: int, not_asked: int = 0) -> str:
-    """What two values must share to be compared.
+    """Identity of an evaluation: two values can be compared only if theirs is the same.
 
     Args:
-        fingerprint: of the evaluation data.
-        images: how many images were asked about.
-        points: how many points an image.
-        seed: which chose them.
-        not_asked: how many of the points this model could not be asked about. They are not scored, so that values with
-            another number are of other points.
+        fingerprint: fingerprint of the evaluation data.
+        images: number of images that were asked about.
+        points: number of points per image.
+        seed: seed by which they were chosen.
+        not_asked: number of points that this model could not be asked about. They are not scored, so a value with
+            another number is measured on other points.
     """
     asked = f"{fingerprint}{ASKED}{images} points={points} seed={seed}"
     return f"{asked} not_asked={not_asked}" if not_asked else asked
@@ -79,7 +79,7 @@ def register(
         export_dir: the directory.
         metric_name: what `value` measures.
         value: the evaluation's result.
-        evaluation: what was asked, of `evaluation_identity`; only values with the same one are ever compared.
+        evaluation: the evaluation's `evaluation_identity`; only values with the same one are ever compared.
 
     Returns:
         The new version's number.
@@ -96,7 +96,7 @@ def register(
     sums = []
     for number, path in enumerate(files, 1):
         relative, size = path.relative_to(export_dir), path.stat().st_size
-        # What takes a moment needs no line.
+        # Files that take only a moment are not worth a line.
         level = logging.INFO if size >= LARGE_BYTES else logging.DEBUG
         place = f"file {number} of {len(files)}"
         logger.log(level, "registering %s: %s, %s (%.1f MB)", config.registered_model, place, relative, size / 1e6)
@@ -114,21 +114,21 @@ def register(
 
 
 def version_of_run(config: TrackingConfig, uri: str, run_id: str) -> int | None:
-    """The newest version that a run registered, None if there is none."""
+    """The newest version of the configured model that a run registered, None if there is none."""
     found = retry_locked(connect(uri).search_model_versions, f"run_id='{run_id}'")
     return max((int(entry.version) for entry in found if entry.name == config.registered_model), default=None)
 
 
 def promote_if_better(config: TrackingConfig, uri: str, version: int, metric_name: str, value: float) -> bool:
-    """Let the best version that is comparable with `version` have the alias `CHAMPION`.
+    """Give the alias `CHAMPION` to the best version that is comparable with `version`.
 
-    A greater value is better; versions are comparable when their values are of the same metric on the same evaluation.
-    The alias stays where it is when its holder is not comparable, or no worse than the others. Runs that end together
+    A greater value is better; versions are comparable if their values are of the same metric on the same evaluation.
+    The alias stays where it is if its holder is not comparable, or no worse than the others. Runs that end together
     leave it at the best of them: all versions are looked at, and again after each move. The reason is logged and kept
     as a tag of `version`.
 
     Returns:
-        True when `version` has the alias now.
+        True if `version` has the alias now.
     """
     client = connect(uri)
     name = config.registered_model
@@ -136,7 +136,7 @@ def promote_if_better(config: TrackingConfig, uri: str, version: int, metric_nam
     own = _Standing(version, metric_name, value, evaluation)
     with store_lock(uri):
         before = holder = _holder(client, name)
-        # A server has no lock: another process may have set the alias by what it knew before.
+        # A server has no lock: another process may have set the alias before it could see this version.
         while True:
             best = _best(client, name, own, holder)
             if best is None or (holder is not None and holder.version == best):
@@ -154,16 +154,17 @@ def promote_if_better(config: TrackingConfig, uri: str, version: int, metric_nam
 
 
 def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
-    """Bring a model here.
+    """Find a model, and fetch it into a local directory if it is a registered one.
 
     Args:
         model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a local model directory.
         uri: the store that has the registered model.
-        cache_dir: where registered models are kept; a version already there is used again.
+        cache_dir: folder for registered models; a version already there is used again.
 
     Raises:
-        ConfigError: no such store, model, alias or version; a directory of quantized weights or of an adapter.
-        DataError: a directory without a model, or artifacts that are missing or damaged.
+        ConfigError: there is no such store, model, alias or version, or a directory holds quantized weights or an
+            adapter.
+        DataError: a directory holds no model, or artifacts are missing or damaged.
     """
     if not model_uri.startswith("models:"):
         directory = Path(model_uri)
@@ -182,14 +183,14 @@ def resolve(model_uri: str, uri: str, cache_dir: Path) -> ResolvedModel:
         with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".download-") as scratch:
             copy = _download(client, found, uri, Path(scratch))
             _verify(copy, f"{model_uri} (version {found.version} at {uri})")
-            # Where another process was faster, its copy has the same bytes.
+            # If another process was faster, its copy has the same bytes.
             publish_directory(copy, target)
     return ResolvedModel(found.name, str(found.version), target, found.run_id)
 
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What a version was measured at."""
+    """A version with its measured value."""
 
     version: int
     metric_name: str | None
@@ -207,7 +208,7 @@ class _Standing:
 
 
 def _best(client: "MlflowClient", name: str, own: _Standing, holder: _Standing | None) -> int | None:
-    """The version that should have the alias; None to leave it. Of equal ones the holder, else the oldest."""
+    """The version that should have the alias; None to leave it. Among equals the holder, else the oldest."""
     if holder is not None and holder.version != own.version and not holder.comparable(own):
         return None
     value = {standing.version: standing.value for standing in _standings(client, name) if standing.comparable(own)}
@@ -234,7 +235,7 @@ def _holder(client: "MlflowClient", name: str) -> _Standing | None:
 
 
 def _reason(own: _Standing, before: _Standing | None, holder: _Standing | None) -> str:
-    """Why `own` has the alias or not, which `before` had and `holder` has now."""
+    """Why `own` has the alias or not; `before` had it and `holder` has it now."""
     if not math.isfinite(own.value):
         return f"{own.metric_name} is {own.value}"
     says = f"{own.metric_name} {own.value:.4f}"
@@ -246,10 +247,10 @@ def _reason(own: _Standing, before: _Standing | None, holder: _Standing | None) 
         return f"{says} does not beat {holder.value:.4f} of version {holder.version}"
     theirs = f"was measured by {holder.metric_name} on {holder.evaluation}"
     if holder.evaluation is None or ASKED not in holder.evaluation:
-        theirs += ", and how many images and points that were and of which seed is not recorded"
+        theirs += ", and how many images and points were used, and with which seed, is not recorded"
     return (
         f"not comparable: version {holder.version} {theirs}; this one by {own.metric_name} on {own.evaluation}."
-        " Without the alias, the next run's best has it"
+        " Delete the alias, and the next run's best version gets it"
     )
 
 
@@ -310,7 +311,7 @@ def _download(client: "MlflowClient", found: "ModelVersion", uri: str, scratch: 
 def _verify(directory: Path, where: str) -> None:
     """Compare every file with the checksums written when the model was registered.
 
-    Earlier versions registered hidden files too, which systems change and remove as they like.
+    Hidden files are skipped: earlier releases registered them too, but operating systems may change or remove them.
     """
     sums = directory / CHECKSUMS
     if not sums.is_file():

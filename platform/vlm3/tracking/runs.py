@@ -1,4 +1,4 @@
-"""One MLflow run: parameters, metrics, pictures, data sets, and an end that says how it went."""
+"""One MLflow run: parameters, metrics, pictures, data sets, and a final status."""
 
 import getpass
 import importlib.metadata
@@ -26,7 +26,7 @@ __all__ = ["RunKind", "TrackedRun", "attach_run", "prepare_tracking", "start_run
 RunKind = Literal["train", "trial", "search", "evaluation"]
 KIND_TAG = "vlm3.kind"
 MAX_PARAM_CHARACTERS = 500
-"""MLflow's oldest limit; the whole recipe is an artifact anyway."""
+"""Limit of older MLflow servers; the whole recipe is an artifact anyway."""
 METRICS_BATCH = 1000
 BATCH = 100
 """MLflow's limit of params and tags per request."""
@@ -38,7 +38,7 @@ class TrackedRun:
     """An open MLflow run, addressed by id, usable from any thread.
 
     As a context manager it ends the run: FINISHED, FAILED on an exception, KILLED on an interrupt. Without `with` it
-    only logs.
+    only logs, and never ends the run.
     """
 
     def __init__(self, uri: str, run_id: str, system_metrics: bool = False) -> None:
@@ -69,10 +69,10 @@ class TrackedRun:
         retry_locked(self._client.set_terminated, self.run_id, status=status)
 
     def params(self, data: Mapping[str, Any], artifact: str = "recipe.yaml") -> None:
-        """Log nested configuration as `a.b.c` parameters, and unabridged as a YAML artifact.
+        """Log nested configuration as `a.b.c` parameters, and in full as a YAML artifact.
 
-        A parameter of MLflow never changes: when a run goes on with other values, the first stay and the artifact holds
-        the newest.
+        A parameter of MLflow never changes: when a run goes on with other values, the first ones stay and the artifact
+        holds the newest.
         """
         from mlflow.entities import Param
 
@@ -110,7 +110,7 @@ class TrackedRun:
         retry_locked(self._client.log_text, self.run_id, text, name)
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Store a file as artifact, below `folder`."""
+        """Store a file as an artifact in `folder`; default: at the top."""
         retry_locked(self._client.log_artifact, self.run_id, str(path), folder)
 
     def figure(self, name: str, figure: "Figure") -> None:
@@ -138,9 +138,9 @@ def start_run(
     """Start a run, or go on with run `run_id`.
 
     Args:
-        config: which store and experiment.
+        config: settings that name the store and the experiment.
         runs_dir: folder of the embedded store and of its artifacts.
-        name: shown in the dashboard.
+        name: name in the dashboard.
         kind: what the run does; kept as tag `vlm3.kind`. A `train` run records system metrics too.
         parent_run_id: the run under which the dashboard nests this one.
         run_id: an existing run to continue.
@@ -173,12 +173,12 @@ def start_run(
 
 
 def attach_run(uri: str, run_id: str) -> TrackedRun:
-    """Log into a run that another process owns and ends: that is how a worker writes into its driver's run."""
+    """Log into a run that another process owns and ends, as a worker does with its driver's run."""
     return TrackedRun(uri, run_id)
 
 
 def _key(name: str) -> str:
-    """`name` with the characters that MLflow refuses replaced."""
+    """`name` with characters that MLflow refuses replaced, cut to 250 characters."""
     return re.sub(r"[^\w\-./ :]", "_", name)[:250]
 
 
@@ -190,7 +190,7 @@ def _bounded(value: Any) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user id without a name
+    except (KeyError, OSError):  # in a container, the user id may have no name
         return "unknown"
 
 
