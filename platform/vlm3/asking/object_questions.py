@@ -100,7 +100,7 @@ class ObjectQuestion(StrEnum):
 
     @property
     def subject(self) -> str:
-        """What the question is about: questions of one subject about the same objects give each other's answers away."""
+        """What the question is about: questions of one subject on the same objects give each other's answers away."""
         compared = self.form in (AnswerForm.YES_NO, AnswerForm.CHOICE)
         return COMPARED[self.relation][0].value if compared else self.value
 
