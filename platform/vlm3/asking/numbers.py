@@ -16,9 +16,9 @@ METRES_PER_UNIT = {
 }  # fmt: skip
 MAX_CHARACTERS = 64
 MAX_LENGTH_M = 10 * MAX_DEPTH_M
-"""Longest length that an answer may state. δ3 accepts twice the deepest label, and along the ray a label may be longer
-still; ten times as far is not a measurement but a slip, e.g. a repeated digit."""
-# ASCII on purpose: the Kelvin sign must not match "k", nor digits of other scripts be read as numbers.
+"""Longest length that an answer may state. δ3 accepts nearly twice the deepest label, and along the ray a label may be
+longer still; ten times as far is not a measurement but a slip, e.g. a repeated digit."""
+# ASCII, so that the Kelvin sign does not match "k" and digits of other scripts are not read as numbers.
 _BARE = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _GROUPED = r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?"
 NUMBER = rf"(?P<number>{_BARE})"

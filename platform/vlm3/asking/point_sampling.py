@@ -1,4 +1,4 @@
-"""Which of a view's labelled points are asked about."""
+"""Choice of the labelled points of a view that are asked about."""
 
 from enum import StrEnum
 
@@ -53,7 +53,7 @@ def choose_points(
 def edge_strength(image: NDArray[np.uint8], points_px: NDArray[np.float64]) -> NDArray[np.float32]:
     """Strength of the image edge beside each point (N,): largest minus smallest grey of 3 × 3 pixels, 2 px apart.
 
-    This is the morphological gradient of 5 × 5 px, sampled at every other pixel. The border is repeated outside.
+    This is the morphological gradient of 5 × 5 px, sampled at every other pixel. Outside the image its border repeats.
 
     Args:
         image: (H, W, 3) RGB.

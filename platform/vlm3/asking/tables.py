@@ -85,7 +85,7 @@ class AnswerTable(ABC):
     @property
     @abstractmethod
     def statuses(self) -> Texts:
-        """(N,), or (N, k) where a row answers k questions: `ok`, or why there is no value."""
+        """(N,) status of each answer, or (N, k) with k questions in a row: `ok`, or why there is no value."""
 
     @abstractmethod
     def figures(self, seed: int) -> Iterator[Figure]:

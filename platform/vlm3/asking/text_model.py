@@ -54,7 +54,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said to a question."""
+    """What a model answered to a question, and how the answer ended."""
 
     text: str
     """The model's own words; empty where it refuses."""

@@ -33,9 +33,9 @@ class CorrespondenceScores:
     """End-point error in pixels of image 2; an answer without a place counts as the diagonal of image 2."""
     epe_median_px: float
     pck_px: Pck
-    """At 1 … 20 pixels of image 2; an answer without a place is wrong in all of them."""
+    """PCK at 1 … 20 pixels of image 2; an answer without a place is wrong in all of them."""
     pck_normalised: Pck
-    """At 1 … 20 thousandths of image 2's width and height: comparable between images of different sizes."""
+    """PCK at 1 … 20 thousandths of image 2's width and height: comparable between images of different sizes."""
     unreadable_share: float
     """Share of answers that do not parse; "not visible" does parse."""
     epe_mean_interval: Interval
@@ -51,9 +51,9 @@ class VisibilityScores:
     """Points that image 2 does not see."""
     visible_count: int
     hidden_found_share: float
-    """Of the hidden points, those answered "not visible"; NaN without hidden points. An unreadable answer is wrong."""
+    """Share of the hidden points that are answered "not visible"; NaN without hidden points."""
     visible_denied_share: float
-    """Of the visible points, those answered "not visible"; NaN without visible points."""
+    """Share of the visible points that are answered "not visible"; NaN without visible points."""
     unreadable_share: float
     """Share of all answers that do not parse."""
     hidden_found_interval: Interval
@@ -166,7 +166,7 @@ def visibility_scores(
 
 
 def _placed(predicted_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which answers (N,) state a place."""
+    """Whether each answer (N,) states a place."""
     return np.isfinite(predicted_px[:, 0]) & np.isfinite(predicted_px[:, 1])
 
 

@@ -24,7 +24,7 @@ class DepthScores:
     abs_rel: float
     """Mean |p - g| / g over the readable answers; NaN without one."""
     rmse_m: float
-    """Over the readable answers; NaN without one."""
+    """Root mean square error over the readable answers; NaN without one."""
     silog: float
     """100 · √(mean(d²) - mean(d)²), d = log p - log g, over the positive answers (Eigen et al.); NaN without one."""
     unreadable_share: float
@@ -35,7 +35,7 @@ class DepthScores:
 
 
 def within(predicted_m: ArrayLike, true_m: ArrayLike, factor: float = DELTA) -> NDArray[np.bool_]:
-    """Which answers (N,) lie within a factor of the truth, max(p / g, g / p) < factor; NaN and p ≤ 0 do not."""
+    """Whether each answer (N,) lies within a factor of the truth, max(p / g, g / p) < factor; NaN and p ≤ 0 do not."""
     right: NDArray[np.bool_] = _ratio(np.asarray(predicted_m, np.float64), np.asarray(true_m, np.float64)) < factor
     return right
 

@@ -50,7 +50,7 @@ class Averages:
     """Both ways to average over categories; NaN where there is nothing to average."""
 
     micro: float
-    """Over the questions."""
+    """Mean over the questions."""
     macro: float
     """Mean of the categories' means, each category weighing the same."""
     micro_interval: Interval
@@ -91,7 +91,7 @@ def clock_error_deg(predicted_hour: ArrayLike, true_hour: ArrayLike) -> Array:
 
 
 def object_right(families: Sequence[QuestionFamily], *, predicted: ArrayLike, true: ArrayLike) -> NDArray[np.bool_]:
-    """Which answers (N,) are right by the rule of their family; an unreadable one (NaN) is not."""
+    """Whether each answer (N,) is right by the rule of its family; an unreadable one (NaN) is not."""
     answer, truth = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     family = np.array([str(one) for one in families])
     right: NDArray[np.bool_] = np.select(

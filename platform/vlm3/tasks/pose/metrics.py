@@ -59,7 +59,7 @@ class PoseScores:
     distance_right_share: float
     """Share of the metric pairs that have moved whose distance is right within 25 %; NaN without such pairs."""
     angle_mean_error_deg: float
-    """For the question by how many degrees the camera is turned, over the readable answers; NaN without one."""
+    """Mean error of the rotation angle that is asked for separately, over the readable answers; NaN without one."""
     rotation_unreadable_share: float
     direction_unreadable_share: float
     """Share of the pairs that have a direction."""

@@ -29,7 +29,7 @@ from vlm3.tasks.pose.task import PoseQuestion
 
 FORWARD = np.array([0.0, 0.0, 1.0])
 ROUNDING = 1e-2
-"""By how much R·Rᵀ of a predicted rotation may differ from the identity: bfloat16 has three digits."""
+"""Largest difference of R·Rᵀ of a predicted rotation from the identity: bfloat16 has three digits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
