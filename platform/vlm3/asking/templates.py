@@ -167,7 +167,7 @@ def read_templates(path: Path) -> TemplateSet:
 
 
 def checked_templates(given: object) -> object:
-    """A shipped set's name unchanged; a path replaced by the set in its file, so that it travels with the configuration.
+    """A shipped set's name unchanged; a path replaced by the set in its file, which travels with the configuration.
 
     Raises:
         ConfigError: as `load_templates` and `read_templates`.

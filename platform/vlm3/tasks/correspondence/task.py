@@ -73,7 +73,7 @@ class CorrespondenceTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Not used: the task asks nothing about depth."""
+        """Any kind would do: the task asks nothing about depth."""
         return DepthKind.Z
 
     def ask(self, sample: PairSample, rng: np.random.Generator) -> Conversation:

@@ -96,7 +96,7 @@ class ObjectTable(AnswerTable):
 def _most_right(true: NDArray[np.float64], family: QuestionFamily) -> float:
     """The answer that the rule of the family calls right most often; the smallest of equally good ones."""
     if family is QuestionFamily.LENGTH:
-        # Right from 0.75 to 1.25 of the truth, ends included: most of these intervals overlap first where one begins.
+        # Right from 0.75 to 1.25 of the truth, ends included: the largest overlap starts where one begins.
         candidates = np.unique(true * (1 - TOLERANCE))
         tolerance = TOLERANCE + ROUNDING
         begun = np.searchsorted(np.sort(true * (1 - tolerance)), candidates, side="right")

@@ -99,7 +99,7 @@ class ObjectsTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Not used: the task asks nothing about depth."""
+        """Any kind would do: the task asks nothing about depth."""
         return DepthKind.Z
 
     def ask(self, sample: ViewSample, rng: np.random.Generator) -> Conversation:

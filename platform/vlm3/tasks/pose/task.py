@@ -24,7 +24,7 @@ from vlm3.tasks.pose.templates import PoseTemplates, PoseWordings
 from vlm3.views.samples import PairSample
 
 NAMED_ABOVE = 0.25
-"""Size from which a component of the unit vector is named in words: about 15 degrees off the other two axes."""
+"""Size from which a component of the unit vector is named in words: 15 degrees off the plane of the other axes."""
 
 
 class PoseQuestion(StrEnum):
@@ -96,7 +96,7 @@ class PoseTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Not used: the task asks nothing about depth."""
+        """Any kind would do: the task asks nothing about depth."""
         return DepthKind.Z
 
     def ask(self, sample: PairSample, rng: np.random.Generator) -> Conversation:
