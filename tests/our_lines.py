@@ -37,7 +37,7 @@ OURS = re.compile(
             r"[\w.-]+: (checked|rows) \d+/\d+$",
             r"report and answers: ",
             r"\S+, \w+: (not asked|cut|refused): \d+ of \d+ \(",
-            r"\S+, \w+: \d+ of \d+ \(<?\d+ %\) predicted rotations are none, ",
+            r"\S+, \w+: \d+ of \d+ \(<?\d+ %\) predicted rotations are invalid, ",
             r"\S+: \d+ bad rows of \d+ left out$",
             r"\d+ items of \S+: ",
             # serving

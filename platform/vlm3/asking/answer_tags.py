@@ -1,4 +1,4 @@
-"""What stands around an answer: tags of the answer itself, and tags of the thinking before it."""
+"""Tags around an answer, and tags around the thinking before it."""
 
 from itertools import permutations
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import Field
 from vlm3.asking.protocol import ParseFailure
 
 Tags = tuple[Annotated[str, Field(min_length=1, max_length=32)], Annotated[str, Field(min_length=1, max_length=32)]]
-"""Opening and closing, e.g. ("<answer>", "</answer>")."""
+"""Opening and closing tag, e.g. ("<answer>", "</answer>")."""
 
 
 def wrapped(answer: str, answer_tags: Tags | None) -> str:
@@ -17,15 +17,15 @@ def wrapped(answer: str, answer_tags: Tags | None) -> str:
 
 
 def extracted(text: str, answer_tags: Tags | None, think_tags: Tags | None) -> str:
-    """The answer in what a model wrote: thinking is dropped, then the inside of the one pair of answer tags is taken.
+    """The answer in a model's text: thinking is dropped, then the text inside the one pair of answer tags is taken.
 
     Args:
-        text: of the model.
+        text: what the model wrote.
         answer_tags: None when the whole text is the answer.
         think_tags: None when the model does not think in writing.
 
     Raises:
-        ParseFailure: thinking that is nested or not closed, no answer tags, or several.
+        ParseFailure: thinking is nested or not closed, or there is not exactly one pair of answer tags.
     """
     if think_tags is not None:
         text = _without_thinking(text, think_tags)
@@ -65,6 +65,6 @@ def _without_thinking(text: str, tags: Tags) -> str:
             )
         kept.append(outside)
         if not opened:
-            # A line each, so that a thought in the middle of a number does not join its halves.
+            # On separate lines: the two halves of a number that a thought interrupts must not be joined.
             return "\n".join(kept)
         rest = after

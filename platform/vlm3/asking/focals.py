@@ -1,4 +1,4 @@
-"""Tasks trained together: metres mean the same only where the focal length is the same, or known."""
+"""Tasks trained together: metres mean the same only where focal lengths are equal, or named in the questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from vlm3.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class MetricTask:
-    """A task whose questions want metres."""
+    """A task with questions about metres."""
 
     name: str
-    """As in the recipe."""
+    """Name of the task in the recipe."""
     focal_px: float
     """Focal length to which its images are unified."""
     names_focal: bool
-    """Whether all its questions about metres say so."""
+    """Whether all its questions about metres name this focal length."""
 
 
 def check_focals(tasks: Sequence[MetricTask]) -> None:
     """Refuse a joint recipe in which the same picture would mean different metres.
 
-    At twice the focal length everything looks twice as large: a model that is not told cannot know how far it is
-    (focal length unification; VLM3, arXiv 2605.30561).
+    At twice the focal length everything looks twice as large: without the focal length a model cannot know how far
+    away things are (focal length unification; VLM3, arXiv 2605.30561).
 
     Args:
-        tasks: those of the recipe that ask for metres.
+        tasks: tasks of the recipe that ask for metres.
 
     Raises:
         ConfigError: focal lengths differ, and not every task names its own in its questions.

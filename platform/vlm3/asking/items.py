@@ -1,4 +1,4 @@
-"""What can be asked about: frames and what is true of them, in the pixels of the original images."""
+"""Items of a benchmark: frames with their true labels, in pixels of the original images."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ class DepthItem:
     """One image with depth at some of its pixels."""
 
     id: str
-    """Unique in the benchmark, the same every time it is opened."""
+    """Unique in the benchmark, and the same each time the benchmark is opened."""
     group: str
-    """What the bootstrap draws: the image, or the scene where images of one scene are alike."""
+    """What the bootstrap draws as a whole: the image, or its scene where images of one scene are alike."""
     frame: Frame
     points_px: NDArray[np.float64]
-    """(N, 2)."""
+    """(N, 2) labelled points."""
     depth_m: NDArray[np.float64]
     """(N,) positive metres of kind `frame.depth_kind`."""
 
@@ -36,9 +36,9 @@ class PairItem:
     cam1_T_cam2: NDArray[np.float64] | None
     """(4, 4) pose of camera 2 in the frame of camera 1; None where nothing is asked about it."""
     points1_px: NDArray[np.float64]
-    """(N, 2) points of image 1; none where nothing is asked about them."""
+    """(N, 2) points of image 1; N is 0 where no points are asked about."""
     points2_px: NDArray[np.float64]
-    """(N, 2) where they are in image 2; NaN where image 2 does not see them."""
+    """(N, 2) the same points in image 2; NaN where image 2 does not see them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class RegionQuestion:
 
     question: ObjectQuestion
     regions_px: tuple[Region, ...]
-    """In the order in which they are named."""
+    """In the order in which the question names them."""
     value: float
-    """The number of `vlm3.asking.object_questions.AnswerForm`."""
+    """The answer as a number, which `vlm3.asking.object_questions.AnswerForm` explains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ class ObjectItem:
     group: str
     frame: Frame
     questions: tuple[RegionQuestion, ...] | None
-    """None: they are made from the boxes."""
+    """None where questions are made from the boxes."""
 
 
 Item = DepthItem | PairItem | ObjectItem

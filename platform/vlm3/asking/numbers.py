@@ -16,9 +16,9 @@ METRES_PER_UNIT = {
 }  # fmt: skip
 MAX_CHARACTERS = 64
 MAX_LENGTH_M = 10 * MAX_DEPTH_M
-"""Of an answer. The deepest label may be judged by a factor of two (δ3), and be longer still along the ray; ten times
-as far is no measurement but a slip, such as a digit that was repeated."""
-# ASCII on purpose: the Kelvin sign would lower to a "k", and other scripts' digits have to be meant to be read.
+"""Longest length that an answer may state. δ3 accepts nearly twice the deepest label, and along the ray a label may be
+longer still; ten times as far is not a measurement but a slip, e.g. a repeated digit."""
+# ASCII, so that the Kelvin sign does not match "k" and digits of other scripts are not read as numbers.
 _BARE = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _GROUPED = r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?"
 NUMBER = rf"(?P<number>{_BARE})"
@@ -32,14 +32,14 @@ _PLACE = re.compile(r"(?P<open>\(?) *(?P<x>[0-9]{1,7}) *, *(?P<y>[0-9]{1,7}) *(?
 
 
 def read_place(answer: str, pattern: str | None = None) -> tuple[int, int]:
-    """Names of x and y that an answer states: two whole numbers with a comma between, in parentheses or not.
+    """The names of x and y in an answer: two whole numbers with a comma between, with or without parentheses.
 
     Args:
         answer: without tags.
-        pattern: finds them instead, by its groups `x` and `y`.
+        pattern: finds the numbers instead, by its groups `x` and `y`.
 
     Raises:
-        ParseFailure: it is not exactly one place.
+        ParseFailure: the answer is not exactly one place.
     """
     if pattern is not None:
         found = find_once(pattern, answer)
@@ -54,18 +54,18 @@ def read_place(answer: str, pattern: str | None = None) -> tuple[int, int]:
 
 
 def read_length(answer: str, pattern: str | None = None, thousands: bool = False) -> float:
-    """Metres that an answer states: one number with at most one unit, nothing else; a bare number is metres.
+    """The length in metres in an answer: one number with at most one unit, nothing else; a bare number is metres.
 
-    A sign, an exponent (`1.2e1`), upper case and a closing full stop are read; `1,234` is not, unless `thousands` says
-    so, since it is 1234 to some and 1.234 to others.
+    A sign, an exponent (`1.2e1`), upper case and a closing full stop are accepted; `1,234` is accepted only with
+    `thousands`, since it may mean 1234 or 1.234.
 
     Args:
         answer: without tags.
         pattern: finds the number and the unit instead, by its groups `value` and, where it has one, `unit`.
-        thousands: commas may part groups of three digits.
+        thousands: whether commas may separate groups of three digits.
 
     Raises:
-        ParseFailure: no number, several, an unknown unit, other words, or not finite.
+        ParseFailure: no number, several numbers, an unknown unit, other words, or a number that is not finite.
     """
     if pattern is not None:
         found = find_once(pattern, answer)
@@ -86,10 +86,10 @@ def read_length(answer: str, pattern: str | None = None, thousands: bool = False
 
 
 def read_extent(answer: str, pattern: str | None = None, thousands: bool = False) -> float:
-    """Metres of a depth or a size that an answer states: above 0 and at most 10 km. Arguments as of `read_length`.
+    """The depth or size in metres in an answer: above 0 and at most 10 km. Arguments as for `read_length`.
 
     Raises:
-        ParseFailure: it is not exactly one length, or one that no thing has.
+        ParseFailure: the answer is not exactly one length, or the length is out of this range.
     """
     metres = read_gap(answer, pattern, thousands)
     if metres == 0:
@@ -98,11 +98,12 @@ def read_extent(answer: str, pattern: str | None = None, thousands: bool = False
 
 
 def read_gap(answer: str, pattern: str | None = None, thousands: bool = False) -> float:
-    """Metres between two things that an answer states, at most 10 km; things that touch, and a camera that only turned,
-    are 0 apart. Arguments as of `read_length`.
+    """The distance in metres in an answer: at least 0 and at most 10 km. Arguments as for `read_length`.
+
+    It is 0 between things that touch, and for a camera that only turned.
 
     Raises:
-        ParseFailure: it is not exactly one length, or one that no two things are apart.
+        ParseFailure: the answer is not exactly one length, or the length is out of this range.
     """
     metres = read_length(answer, pattern, thousands)
     if not 0 <= metres <= MAX_LENGTH_M:
@@ -111,14 +112,14 @@ def read_gap(answer: str, pattern: str | None = None, thousands: bool = False) -
 
 
 def read_number(text: str, thousands: bool = False) -> float:
-    """The number that a text is, with blanks around it or not.
+    """The number in a text that holds nothing else.
 
     Args:
-        text: nothing but the number.
-        thousands: commas may part groups of three digits.
+        text: the number, with or without blanks around it.
+        thousands: whether commas may separate groups of three digits.
 
     Raises:
-        ParseFailure: it is no number, or not finite.
+        ParseFailure: the text is not a number, or the number is not finite.
     """
     text = text.strip()
     if thousands and _NUMBER_OF_THOUSANDS.fullmatch(text):

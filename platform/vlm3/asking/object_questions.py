@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Relation(StrEnum):
-    """Of a first object to a second, as the camera sees them."""
+    """Relation of a first object to a second, as the camera sees them."""
 
     BELOW = "below"
     ABOVE = "above"
@@ -34,9 +34,9 @@ class AnswerForm(StrEnum):
 
 
 class ObjectQuestion(StrEnum):
-    """What is asked about one or two regions; values are the names of categories in SpatialRGPT-Bench.
+    """A question about one or two regions; values are the names of categories in SpatialRGPT-Bench.
 
-    That benchmark has the choices of below, above, left, right, tall and short only; the others are named alike.
+    Of the choices, that benchmark has only below, above, left, right, tall and short; the others are named alike.
     """
 
     BELOW = "below_predicate"
@@ -64,7 +64,7 @@ class ObjectQuestion(StrEnum):
     BEHIND_CHOICE = "behind_choice"
     FRONT_CHOICE = "front_choice"
     DISTANCE = "distance_data"
-    """Between the nearest points of the two boxes."""
+    """Distance between the nearest points of the two boxes."""
     HORIZONTAL_DISTANCE = "horizontal_distance_data"
     """|Δx| of the centres."""
     VERTICAL_DISTANCE = "vertical_distance_data"
@@ -74,11 +74,11 @@ class ObjectQuestion(StrEnum):
     HEIGHT = "height_data"
     """Extent along y."""
     DIRECTION = "direction"
-    """From the first centre to the second, in the x–z plane."""
+    """Direction from the first centre to the second, in the x–z plane."""
 
     @property
     def form(self) -> AnswerForm:
-        """How it is answered."""
+        """How the question is answered."""
         if self is ObjectQuestion.DIRECTION:
             return AnswerForm.CLOCK
         ending = self.value.rpartition("_")[2]
@@ -89,24 +89,24 @@ class ObjectQuestion(StrEnum):
         """The relation that a predicate or a choice asks about.
 
         Raises:
-            ValueError: it asks for a quantity.
+            ValueError: the question asks for a quantity.
         """
         return Relation(self.value.rpartition("_")[0])
 
     @property
     def objects(self) -> int:
-        """How many regions it names: 1 or 2."""
+        """Number of regions that the question names: 1 or 2."""
         return 1 if self in (ObjectQuestion.WIDTH, ObjectQuestion.HEIGHT) else 2
 
     @property
     def subject(self) -> str:
-        """What it asks about: questions of one subject about the same objects give each other's answers away."""
+        """What the question is about: questions of one subject on the same objects give each other's answers away."""
         compared = self.form in (AnswerForm.YES_NO, AnswerForm.CHOICE)
         return COMPARED[self.relation][0].value if compared else self.value
 
 
 class Compared(StrEnum):
-    """The number of each object that relations compare."""
+    """The quantity of each object that a relation compares."""
 
     X = "x"
     Y = "y"
@@ -130,4 +130,4 @@ COMPARED = {
     Relation.BEHIND: (Compared.NEAREST_Z, 1),
     Relation.FRONT: (Compared.NEAREST_Z, -1),
 }
-"""Relation → what is compared, and whether the first must have more of it (1) or less (−1)."""
+"""Relation → what is compared, and whether the first object must have more of it (1) or less (−1)."""

@@ -1,4 +1,4 @@
-"""A user's regular expression in place of the built-in reading of an answer."""
+"""Users' regular expressions, which replace the built-in reading of an answer."""
 
 import re
 from collections.abc import Set
@@ -13,7 +13,7 @@ MAX_PATTERN_CHARACTERS = 400
 MAX_ANSWER_CHARACTERS = 256
 """Longer answers are not searched: a regular expression may take time that grows fast with the length of the text."""
 _SIGN = r"+\-\u2212\u2013"
-"""Minus and dash as well: a number that lost its sign, or one end of a range, is another number."""
+"""Also the Unicode minus and dash: a number without its sign, or one end of a range, is a different number."""
 _GAP = r"[ '\u00a0\u2009\u202f]"
 _WITHIN_AT_START = re.compile(
     rf"(?<=[0-9.,/{_SIGN}])[0-9.]|(?<=[0-9.])[{_SIGN}][0-9.]|(?<=[0-9]{_GAP})[0-9]{{3}}(?![0-9])", re.ASCII
@@ -33,19 +33,19 @@ def _compiles(pattern: str) -> str:
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_CHARACTERS), AfterValidator(_compiles)]
-"""With named groups. Repetitions inside repetitions, such as `(a+)+`, can take for ever even on a short answer."""
+"""A regular expression with named groups. Nested repetitions, e.g. `(a+)+`, can take forever even on a short answer."""
 
 
 def groups_of(pattern: str) -> set[str]:
-    """Names of its groups."""
+    """Names of the groups of a pattern."""
     return set(re.compile(pattern).groupindex)
 
 
 def check_groups(pattern: str | None, wanted: Set[str], optional: Set[str] = frozenset()) -> None:
-    """Refuse a pattern without the groups that are read, or with others.
+    """Refuse a pattern that lacks a wanted group, or has a group that is neither wanted nor optional.
 
     Raises:
-        ValueError: naming the groups.
+        ValueError: such a pattern; the message names the groups.
     """
     if pattern is None:
         return
@@ -58,18 +58,18 @@ def check_groups(pattern: str | None, wanted: Set[str], optional: Set[str] = fro
 
 
 def find_once(pattern: str, answer: str) -> dict[str, str]:
-    """What the named groups of a pattern hold in the one place of an answer where it matches.
+    """Texts of the named groups of a pattern that matches an answer exactly once.
 
     Args:
         pattern: a checked `Pattern`.
-        answer: is searched as a whole.
+        answer: the whole text to search.
 
     Returns:
-        Text by group; groups that took no part are left out.
+        Text by name of the group; groups that matched nothing are left out.
 
     Raises:
-        ParseFailure: no match, several, one that begins or ends within a number or ends within a word, or
-            too long an answer.
+        ParseFailure: no match, several matches, a match that begins or ends inside a number or ends inside a word, or
+            an answer that is too long.
     """
     if len(answer) > MAX_ANSWER_CHARACTERS:
         raise ParseFailure(f"expected at most {MAX_ANSWER_CHARACTERS} characters, found {len(answer)}: {answer[:80]!r}")

@@ -1,4 +1,4 @@
-"""Which of a view's labelled points are asked about."""
+"""Choice of the labelled points of a view that are asked about."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 DEPTH_BINS = 10
 EDGE_REACH_PX = 2
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Grey of RGB (ITU-R BT.601)."""
+"""Weights of red, green and blue in grey (ITU-R BT.601)."""
 Indices = NDArray[np.intp]
 
 
@@ -20,7 +20,7 @@ class PointSampling(StrEnum):
     EDGE_AWARE = "edge_aware"
     """Half of them from the third of the labels with the strongest image edge beside them, the rest uniformly."""
     DEPTH_BALANCED = "depth_balanced"
-    """As evenly as can be over those of ten bins of equal width in log depth that hold labels."""
+    """As evenly as possible over ten bins of equal width in log depth; bins without labels do not count."""
 
 
 def choose_points(
@@ -34,12 +34,12 @@ def choose_points(
     """Indices of up to `count` different labels, in the order in which they are asked about.
 
     Args:
-        sampling: the way of choosing.
-        count: how many; fewer where there are fewer labels.
+        sampling: how points are chosen.
+        count: number of points; fewer are chosen where there are fewer labels.
         image: (H, W, 3) RGB.
         points_px: (N, 2) labelled points inside the image.
         depth_m: (N,) their depths, positive.
-        rng: decides.
+        rng: generator of the random choice.
     """
     match sampling:
         case PointSampling.UNIFORM:
@@ -51,9 +51,9 @@ def choose_points(
 
 
 def edge_strength(image: NDArray[np.uint8], points_px: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Image edge beside each point: the largest less the smallest grey of nine pixels 2 px apart (N,).
+    """Strength of the image edge beside each point (N,): largest minus smallest grey of 3 × 3 pixels, 2 px apart.
 
-    It is the morphological gradient of 5 × 5 px, seen at every other pixel. Outside of the image its border goes on.
+    This is the morphological gradient of 5 × 5 px, sampled at every other pixel. Outside the image its border repeats.
 
     Args:
         image: (H, W, 3) RGB.
@@ -64,14 +64,14 @@ def edge_strength(image: NDArray[np.uint8], points_px: NDArray[np.float64]) -> N
     reach = np.array([-EDGE_REACH_PX, 0, EDGE_REACH_PX])[:, None]
     x = np.clip(columns + reach, 0, width - 1)
     y = np.clip(rows + reach, 0, height - 1)
-    # By flat places: three times as fast as by rows and columns.
+    # Flat indices are three times as fast as rows and columns.
     near = image.reshape(-1, 3).take((width * y[:, None] + x).reshape(9, -1), axis=0)
     strength: NDArray[np.float32] = np.ptp(near @ LUMA, axis=0)
     return strength
 
 
 def depth_bins(depth_m: NDArray[np.float64]) -> Indices:
-    """Bin of each depth (N,): `DEPTH_BINS` of equal width in log depth, from the nearest label to the farthest."""
+    """Bin of each depth (N,): `DEPTH_BINS` bins of equal width in log depth, from the nearest label to the farthest."""
     log = np.log(depth_m)
     nearest, span = log.min(), np.ptp(log)
     bins: Indices = np.minimum((log - nearest) / (span or 1.0) * DEPTH_BINS, DEPTH_BINS - 1).astype(np.intp)
@@ -79,19 +79,19 @@ def depth_bins(depth_m: NDArray[np.float64]) -> Indices:
 
 
 def _evenly(bins: Indices, count: int, rng: np.random.Generator) -> Indices:
-    """A point of every occupied bin, then another of every bin that has one left, and so on."""
+    """Indices in rounds: a point of every occupied bin, then another of every bin that has one left, and so on."""
     shuffled = rng.permutation(len(bins))
     grouped = shuffled[np.argsort(bins[shuffled], kind="stable")]
     sizes = np.bincount(bins, minlength=DEPTH_BINS)
     turn = np.arange(len(bins)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    # Which bins come first in a round is chance, so that an incomplete round favours none.
+    # The order of bins within a round is random, so that an incomplete round favours none.
     place = rng.permutation(DEPTH_BINS)[bins[grouped]]
     return grouped[np.argsort(turn * DEPTH_BINS + place)[:count]]
 
 
 def _half_from_the_strongest_third(strength: NDArray[np.float32], count: int, rng: np.random.Generator) -> Indices:
     shuffled = rng.permutation(len(strength))
-    # Shuffled before they are sorted: ties, as in an image without edges, are chance.
+    # Shuffled before sorting, so that ties are broken at random, e.g. in an image without edges.
     strongest = shuffled[np.argsort(-strength[shuffled], kind="stable")[: -(-len(strength) // 3)]]
     edges = rng.permutation(strongest)[: -(-min(count, len(strength)) // 2)]
     left = np.ones(len(strength), bool)

@@ -19,16 +19,16 @@ class Prediction:
     where: str
     """File, item and task, for messages."""
     values: NDArray[np.float64]
-    """What is not finite is NaN."""
+    """All predicted numbers, flat; NaN where not finite."""
     size: tuple[int, int] | None
-    """(height, width) of a dense map."""
+    """(height, width) of a dense map; None where the values are not a map."""
     kind: DepthKind | None
 
     def numbers(self, count: int, what: str) -> NDArray[np.float64]:
-        """(count,) values; NaN where the row holds none at all.
+        """(count,) values; all NaN where the prediction is empty.
 
         Raises:
-            DataError: it holds another number of them.
+            DataError: the prediction has a different number of values.
         """
         if not len(self.values):
             return np.full(count, np.nan)
@@ -37,10 +37,10 @@ class Prediction:
         return self.values
 
     def at_points(self, points_px: NDArray[np.float64], camera: Camera, channels: int) -> NDArray[np.float64]:
-        """(N, channels) values at points (N, 2) of the original image: as listed, or the nearest pixel of a dense map.
+        """(N, channels) values at points (N, 2) of the original image: as listed, or from the nearest pixel of a map.
 
         Raises:
-            DataError: it holds another number of values.
+            DataError: the prediction has a different number of values.
         """
         count = len(points_px)
         if self.size is None:
@@ -53,7 +53,7 @@ class Prediction:
             )
         dense: NDArray[np.float64] = self.values.reshape(height, width, channels)
         scale = np.array([width / camera.width_px, height / camera.height_px])
-        # Pixel centres lie at whole numbers in both.
+        # Pixel centres lie at whole numbers in the map as in the image.
         column, row = np.rint(scaled_px(points_px, scale)).astype(int).clip(0, [width - 1, height - 1]).T
         sampled: NDArray[np.float64] = dense[row, column]
         return sampled
@@ -72,5 +72,5 @@ class Predictions(Protocol):
 
 
 def statuses(values: NDArray[np.float64]) -> list[str]:
-    """Status of each of (N,) values: NaN stands for no answer, and counts as an unreadable one."""
+    """Status of each value (N,): NaN means no answer, and counts as unreadable."""
     return ["ok" if np.isfinite(value) else "unreadable" for value in values]

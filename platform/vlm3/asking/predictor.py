@@ -1,4 +1,4 @@
-"""A model with all it needs to be asked about original images."""
+"""A model together with all that is needed to ask it about original images."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from vlm3.views.unify import UnifyPolicy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictor:
-    """A model, and how it wants to be asked."""
+    """A model, and how it must be asked."""
 
     model: TextModel
     ask: AskSpec
@@ -19,7 +19,7 @@ class Predictor:
         return unify_policy(focal_px, self.model.bounds)
 
     def tokens(self, longest_answer: int) -> int:
-        """Bound on an answer: what the user set, or the tokens of the longest one of a task's template set."""
+        """Most tokens of an answer: what the user set, or else `longest_answer`, which a task's template set needs."""
         return self.ask.answer_tokens or longest_answer
 
 

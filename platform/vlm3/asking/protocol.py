@@ -1,4 +1,4 @@
-"""What every task is to the stream: questions and answers about a sample, in text. Each also reads answers back."""
+"""What the stream needs of every task: text questions and answers about a sample. Tasks also read answers back."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,17 +22,17 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What is said about one sample: the image (or images) come first, in the first question."""
+    """Questions and answers about one sample; its image (or images) come first, in the first question."""
 
     turns: tuple[Turn, ...]
     images: int = 1
     system: str | None = None
     images_shown: tuple[NDArray[np.uint8], ...] | None = field(default=None, compare=False, repr=False)
-    """(H, W, 3) RGB of each image, where they are not those of the sample's views, e.g. marked ones."""
+    """(H, W, 3) RGB of each image where these are not the images of the sample's views, e.g. marked ones; else None."""
 
 
 class Labels(StrEnum):
-    """What a task asks about, and so what is read for it."""
+    """Labels that a task asks about, and that are therefore read for it."""
 
     POINTS = "points"
     POSES = "poses"
@@ -53,17 +53,17 @@ class Task(Protocol[SampleT_contra]):
 
     @property
     def views(self) -> Literal[1, 2]:
-        """Images of a sample: 1 for a `ViewSample`, 2 for a `PairSample`."""
+        """Number of images of a sample: 1 for a `ViewSample`, 2 for a `PairSample`."""
         ...
 
     @property
     def asks_about(self) -> Labels:
-        """What samples must have: points of a pair are such as can be sought in the other view."""
+        """Labels that samples must have; points of a pair are points that can be looked for in the other view."""
         ...
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Of the depths that samples come with."""
+        """Kind of the depths that samples must have."""
         ...
 
     def ask(self, sample: SampleT_contra, rng: np.random.Generator) -> Conversation:
@@ -76,4 +76,4 @@ class Task(Protocol[SampleT_contra]):
 
 
 AnyTask = Task[Any]
-"""On views or on pairs; its `views` says which."""
+"""A task on views or on pairs; its `views` says which."""

@@ -1,4 +1,4 @@
-"""What the platform asks of a task. `vlm3.tasks.TASKS` lists those that there are; nothing else knows them by name."""
+"""A room: all that the platform needs of a task. Only `vlm3.tasks.TASKS` lists the rooms; no other code names them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,44 +18,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a benchmark asks about an item, for whoever answers it elsewhere."""
+    """What a benchmark asks about an item, for predictions that are made elsewhere."""
 
     images: tuple[str, ...]
     """Names of the frames."""
     points_px: tuple[float, ...] | None = None
     """x, y of each point in the original (first) image."""
     kind: str | None = None
-    """Of depth labels."""
+    """Kind of the depth labels."""
     questions: tuple[str, ...] | None = None
     regions_px: tuple[tuple[float, ...], ...] | None = None
     """x0, y0, x1, y1 of the regions of each question."""
 
 
 class TaskRoom(Protocol):
-    """A task: how it is asked, answered, scored and pictured. Rooms that share a table are scored as one task."""
+    """How a task is asked, answered, scored and drawn. Rooms that share a table are scored as one task."""
 
     @property
     def asked(self) -> type[Asked]:
-        """What a recipe and an export say of it; bears its name."""
+        """Configuration of the task in a recipe and in an export; it carries the task's name."""
         ...
 
     @property
     def trained_by_default(self) -> bool:
-        """Whether a recipe that does not speak of tasks trains it."""
+        """Whether a recipe that does not mention the task trains it."""
         ...
 
     @property
     def templates(self) -> type[TaskTemplates] | None:
-        """Its part of a template set, under its name; None where it uses another task's."""
+        """Class of the task's part of a template set, under the task's name; None where it uses another task's part."""
         ...
 
     @property
     def table(self) -> type[AnswerTable]:
-        """Of its answers."""
+        """Class of the table of its answers."""
         ...
 
     def shown(self, item: Item) -> tuple[Frame, ...]:
-        """The images that are asked about; none where the task asks nothing about the item."""
+        """Images of the item that are asked about; empty where the task asks nothing about the item."""
         ...
 
     def answer(self, predictor: Predictor, asked: Any, item: Item) -> AnswerTable | None:
@@ -63,8 +63,8 @@ class TaskRoom(Protocol):
 
         Args:
             predictor: the model.
-            asked: what its spec says of the task: an instance of `asked`.
-            item: of a benchmark, with `shown`.
+            asked: what the model's spec says about the task: an instance of the class `asked`.
+            item: item of a benchmark for which `shown` is not empty.
 
         Raises:
             DataError: an image cannot be read or unified.
@@ -72,7 +72,7 @@ class TaskRoom(Protocol):
         ...
 
     def predicted(self, predictions: Predictions, item: Item) -> AnswerTable | None:
-        """Answers that were made elsewhere.
+        """Table of predictions that were made elsewhere; None where the task asks nothing about the item.
 
         Raises:
             DataError: the prediction for the item is missing or impossible.
@@ -80,36 +80,36 @@ class TaskRoom(Protocol):
         ...
 
     def listed(self, item: Item) -> Listing | None:
-        """What `predicted` wants to know about an item."""
+        """What must be answered about an item for `predicted`; None where the task asks nothing about it."""
         ...
 
     def plots(self, table: Any) -> Iterator[tuple[str, "Figure"]]:
-        """Pictures of all answers to a benchmark, by name."""
+        """Names and pictures of all answers to a benchmark."""
         ...
 
     def overlay(self, item: Item, table: Any) -> "Figure | None":
-        """A picture of an item with its answers."""
+        """A picture of an item with its answers; None where there is nothing to draw."""
         ...
 
 
 class LoopRoom(TaskRoom, Protocol):
-    """A task that held-out frames are asked about while training goes on."""
+    """A task that is also evaluated during training, on held-out frames."""
 
     def held_out_item(self, name: str, frame: Frame, points: int, seed: int) -> Item:
-        """What is asked about a frame: the same questions each time.
+        """The item that asks about a frame, with the same questions each time.
 
         Args:
-            name: of the frame among all sources.
-            frame: of the held-out split, with labelled points.
-            points: most labels to ask about.
-            seed: of their choice.
+            name: name of the frame, unique among all sources.
+            frame: frame of the held-out split, with labelled points.
+            points: largest number of labels to ask about.
+            seed: seed of the choice of labels.
         """
         ...
 
     def outside(self, item: Item) -> AnswerTable:
-        """The rows of an item of which nothing can be asked: its image cannot be unified."""
+        """Table of an item about which nothing can be asked, since its image cannot be unified."""
         ...
 
     def loop_figures(self, table: Any) -> dict[str, float]:
-        """Metrics of answers, and of the baseline that is hardest to beat; NaN where nothing was answered."""
+        """Metrics of answers, and of the baseline that is hardest to beat; NaN without answers."""
         ...

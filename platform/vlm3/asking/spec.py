@@ -1,4 +1,4 @@
-"""How a trained model wants to be asked: focal length and wording of each task that it knows."""
+"""How a trained model must be asked: focal length and wording of each task that it knows."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -11,23 +11,23 @@ from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
 
 FILE = "vlm3.json"
-"""Beside a model's weights."""
+"""Name of the file with the spec, beside a model's weights."""
 Focal = Annotated[float, Field(gt=0)]
 AskedT = TypeVar("AskedT", bound="Asked")
 
 
 class Asked(StrictModel):
-    """How questions of one task are asked, and of which images."""
+    """How questions of one task are asked, and about which images."""
 
     task: ClassVar[str]
     """Name of the task."""
     focal_px: Focal = 1000.0
     """Focal length to which every image is unified."""
     ask: Any
-    """The task's own configuration, which has `templates`."""
+    """The task's own configuration, which has a field `templates`."""
 
     def build(self) -> AnyTask:
-        """The task."""
+        """The task with this configuration."""
         raise NotImplementedError
 
     def metres(self) -> MetricTask | None:
@@ -37,20 +37,20 @@ class Asked(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class AskSpec:
-    """What unification and wording a model was trained with; asking otherwise gives wrong answers."""
+    """Unification and wordings that a model was trained with; asking in another way gives wrong answers."""
 
     parts: tuple[Asked, ...] = ()
-    """Of the tasks that it was trained on."""
+    """One part for each task that the model was trained on."""
     answer_tokens: int | None = None
-    """Bound on an answer, for models that say more than they were trained on here; default: what the longest answer of
-    the template set takes (`vlm3.asking.templates.TemplateSet.answer_tokens`)."""
+    """Most tokens of an answer, for models that write more than the template set does; default: what the longest answer
+    of the template set takes (`vlm3.asking.templates.TemplateSet.answer_tokens`)."""
 
     def part(self, kind: type[AskedT]) -> AskedT | None:
-        """How a task is asked about; None: the model was not trained on it."""
+        """How the questions of a task are asked; None where the model was not trained on it."""
         return next((part for part in self.parts if isinstance(part, kind)), None)
 
     def needed(self, kind: type[AskedT]) -> AskedT:
-        """How a task is asked about.
+        """How the questions of a task are asked.
 
         Raises:
             ConfigError: the model was not trained on it.

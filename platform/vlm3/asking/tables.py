@@ -1,4 +1,4 @@
-"""Tables of answers beside the truth: their columns, and what every task makes of its own."""
+"""Tables of answers beside the truth: their columns, and what every task derives from its own table."""
 
 import math
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ class Column:
     arrow: pa.DataType
     numpy: Any
     shape: tuple[int, ...] = ()
-    """Of a row."""
+    """Shape of one row."""
 
 
 _TEXT, _NUMBER = (pa.string(), np.object_), (pa.float64(), np.float64)
@@ -39,9 +39,9 @@ Transforms = Annotated[NDArray[np.float64], Column(*_NUMBER, (4, 4))]
 
 
 OUTSIDE, NOT_ASKED = "outside", "not asked"
-"""Statuses of a point or region that cannot be shown, and of a question about a pair that nobody meant to ask."""
+"""Statuses of a point or region that cannot be shown, and of a question about a pair that was left out on purpose."""
 LOST = ("unreadable", "cut", "refused")
-"""Statuses of answers that count as unreadable, for one reason or another."""
+"""Statuses of answers that count as unreadable, whatever the reason."""
 Figure = tuple[str, float] | tuple[str, float, Interval]
 """Name and value of a metric, with its interval where it has one."""
 
@@ -56,7 +56,7 @@ class Headline(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PerAnswer:
-    """A measure of single answers, for comparisons."""
+    """A measure of each single answer, for comparing two models."""
 
     values: NDArray[np.float64]
     """(N,) finite."""
@@ -66,55 +66,55 @@ class PerAnswer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnswerTable(ABC):
-    """Answers to the questions of one task: columns that every table has; N answers."""
+    """N rows of answers to the questions of one task, with the columns that every table has."""
 
     task: ClassVar[str]
     headlines: ClassVar[tuple[Headline, ...]]
-    """Metrics in the report's table; its JSON holds all."""
+    """Metrics in the report's table; the report's JSON file holds all metrics."""
     of_truths: ClassVar[bool] = False
-    """Whether an answer may be true or false."""
+    """Whether predictions may be given as true or false instead of numbers."""
     item: Texts
     """(N,) item of the benchmark."""
     group: Texts
-    """(N,) what the bootstrap draws: image or scene."""
+    """(N,) what the bootstrap draws as a whole: image or scene."""
 
     def __len__(self) -> int:
-        """Answers."""
+        """Number of rows."""
         return len(self.item)
 
     @property
     @abstractmethod
     def statuses(self) -> Texts:
-        """(N,), or (N, k) where a row answers k questions: `ok`, or why there is no value."""
+        """(N,) status of each answer, or (N, k) with k questions in a row: `ok`, or why there is no value."""
 
     @abstractmethod
     def figures(self, seed: int) -> Iterator[Figure]:
-        """All metrics of the answers; `seed` is of the bootstrap."""
+        """All metrics of the answers; `seed` is the seed of the bootstrap."""
 
     @abstractmethod
     def baselines(self) -> Mapping[str, Self]:
-        """The same questions answered without the images, by the baseline's name: what a model has to beat."""
+        """Name of a baseline → the same questions answered without the images: what a model must beat."""
 
     @abstractmethod
     def per_answer(self) -> Mapping[str, PerAnswer]:
-        """What two models are compared by, answer by answer; an answer without a value has the worst one."""
+        """Name of a measure → what two models are compared by; an answer without a value has the worst value."""
 
     def was_asked(self) -> NDArray[np.bool_]:
-        """(N,) rows about what could be shown."""
+        """(N,) True for rows whose point or region could be shown."""
         shown: NDArray[np.bool_] = self.statuses != OUTSIDE
         return shown
 
     def sound(self) -> Self:
-        """The table with answers that no such answer can be, e.g. a rotation that is none, made unreadable."""
+        """The table with impossible answers made unreadable, e.g. a matrix that is not a rotation."""
         return self
 
     def remark(self) -> str:
-        """What a reader of the scores has to know of the answers; empty where there is nothing."""
+        """What a reader of the scores must know about the answers; empty where there is nothing."""
         return ""
 
 
 def to_arrow(table: AnswerTable) -> pa.Table:
-    """As an Arrow table; what has more than one number a row becomes lists of fixed size."""
+    """An Arrow table with the same columns; those with more than one value in a row become fixed-size lists."""
     cells = {}
     for name, column in _columns(type(table)).items():
         flat = pa.array(getattr(table, name).ravel(), column.arrow)
@@ -123,11 +123,11 @@ def to_arrow(table: AnswerTable) -> pa.Table:
 
 
 def from_arrow(kind: type[TableT], found: pa.Table) -> TableT:
-    """The table that `to_arrow` made, also where another library has written it anew with types of its own.
+    """The table that `to_arrow` made, even if another library has rewritten it with types of its own.
 
     Raises:
         KeyError: a column is missing.
-        ValueError: a column holds something else.
+        ValueError: a column has another type, or lacks values.
     """
     return kind(**{name: _from_arrow(name, column, found) for name, column in _columns(kind).items()})
 
@@ -153,7 +153,7 @@ def empty(kind: type[TableT]) -> TableT:
 
 
 def concatenate(tables: Sequence[TableT]) -> TableT:
-    """Rows of all tables, at least one, which are of one kind."""
+    """One table with the rows of all `tables`: at least one, all of one class."""
     kind = type(tables[0])
     return kind(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in _columns(kind)})
 
@@ -175,7 +175,7 @@ def _columns(kind: type[AnswerTable]) -> dict[str, Column]:
 
 
 def sizes(camera: Camera, count: int) -> NDArray[np.float64]:
-    """(count, 2) width and height of an image."""
+    """(count, 2) width and height of an image, the same in every row."""
     return np.tile(np.array([camera.width_px, camera.height_px], np.float64), (count, 1))
 
 
@@ -185,11 +185,11 @@ def texts_of(texts: Sequence[str]) -> Texts:
 
 
 def repeated(text: str, count: int) -> Texts:
-    """(count,) the same text."""
+    """(count,) one text in every row."""
     return np.full(count, text, np.object_)
 
 
 def share(part: int, whole: int) -> str:
-    """E.g. "12 of 400 (3 %)"."""
+    """Text of a share, e.g. "12 of 400 (3 %)"."""
     percent = 100 * part / whole if whole else 0.0
     return f"{part} of {whole} ({'<1' if 0 < percent < 0.5 else f'{percent:.0f}'} %)"

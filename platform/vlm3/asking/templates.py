@@ -19,32 +19,32 @@ from vlm3.errors import ConfigError, nearest
 FOLDER = resources.files("vlm3.asking") / "templates"
 PartT = TypeVar("PartT", bound="TaskTemplates")
 LEAST_SPARE_TOKENS = 16
-"""For a unit, white space or another word than the set's own, beside the end of the turn."""
+"""Fewest tokens to spare: for the end of the turn, and for a unit, white space or a word that is not the set's own."""
 THOUGHT_TOKENS = 1024
-"""For what stands inside think tags."""
+"""Number of tokens to spare for the text inside think tags."""
 
 
 class TaskTemplates(StrictModel):
-    """Base of what a set holds for one task; of its questions, evaluation and serving use the first."""
+    """Base of a set's part for one task; evaluation and serving use the first wording of each question."""
 
     FIELD: ClassVar[str]
-    """The task's name."""
+    """Name of the task, and of the set's field that holds the part."""
 
     def forms(self) -> tuple[str, ...]:
-        """Of its answers; none of them may hold a tag of the set."""
+        """Forms of the task's answers; none of them may contain a tag of the set."""
         return ()
 
     def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
-        """Field, long example and pattern of each answer that is a length: a set says how it writes thousands."""
+        """Field, long example and pattern of each answer that is a length: a set must read its own thousands."""
         return ()
 
     def examples(self) -> tuple[str, ...]:
-        """Questions as they are asked: the words of the tiny preset come from those of all tasks."""
+        """Examples of complete questions: the tiny preset takes its words from those of all tasks."""
         return ()
 
 
 class TemplateSet(StrictModel):
-    """One set of wordings: what holds for all tasks, and under the name of each what is its own."""
+    """One set of wordings: fields for all tasks together, and a part for each task under the task's name."""
 
     model_config = ConfigDict(extra="allow")
     name: str
@@ -54,7 +54,7 @@ class TemplateSet(StrictModel):
     answer_tags: Tags | None = None
     """Opening and closing tag around each answer, e.g. ["<answer>", "</answer>"]; default: none."""
     think_tags: Tags | None = None
-    """Opening and closing tag around text before an answer that is not read; it is never trained on."""
+    """Opening and closing tag around thinking before an answer; thinking is not read, and never trained on."""
     thousands: bool = False
     """Read `1,234.5` as 1234.5 where a length is expected."""
 
@@ -63,17 +63,17 @@ class TemplateSet(StrictModel):
         return wrapped(answer, self.answer_tags)
 
     def extract(self, text: str) -> str:
-        """The answer in what a model wrote. Raises ParseFailure as `answer_form.said`."""
+        """The answer in a model's text. Raises ParseFailure as `vlm3.asking.answer_tags.extracted`."""
         return extracted(text, self.answer_tags, self.think_tags)
 
     def answer_tokens(self, answers: Iterable[str], pattern: str | None = None) -> int:
-        """Tokens within which every one of some answers has ended, tags included: a bound on what a model may say.
+        """Number of tokens that is enough for each of some answers, tags included: a bound on what a model may write.
 
         A token is at least one byte of text, whatever the tokenizer, so bytes are counted, with half as many to spare.
 
         Args:
-            answers: the longest ones that the set writes, without tags.
-            pattern: by which they are read, if by one: it may find its groups in longer sentences than the set's own.
+            answers: the longest answers of the set, without tags.
+            pattern: reads the answers, if given; it may match longer sentences than the set's own.
         """
         longest = max(len(self.wrap(answer).encode()) for answer in answers)
         if pattern is not None:
@@ -82,10 +82,10 @@ class TemplateSet(StrictModel):
         return longest + max(LEAST_SPARE_TOKENS, longest // 2) + thoughts
 
     def part(self, kind: type[PartT]) -> PartT:
-        """A task's wordings, which stand under its name.
+        """A task's part of the set, checked.
 
         Raises:
-            ConfigError: the set lacks them, or something is wrong with them.
+            ConfigError: the set lacks the part, or something in it is wrong.
         """
         part = self.checked.get(kind.FIELD)
         if part is None:
@@ -105,7 +105,7 @@ class TemplateSet(StrictModel):
 
     @cached_property
     def checked(self) -> dict[str, TaskTemplates]:
-        """Parts that were asked for."""
+        """Parts that have been checked, by name of the task."""
         return {}
 
     def parts(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class TemplateSet(StrictModel):
         return {name: plain for name, plain in (self.model_extra or {}).items() if plain is not None}
 
     def __copy__(self) -> Self:
-        """A copy; it may be given other parts."""
+        """A copy that forgets which parts were checked, since it may be given other parts."""
         copied = super().__copy__()
         copied.__dict__.pop("checked", None)
         return copied
@@ -142,7 +142,7 @@ class TemplateSet(StrictModel):
 
 @lru_cache(maxsize=16)
 def load_templates(name: str) -> TemplateSet:
-    """The set that ships under this name.
+    """The shipped set with this name.
 
     Raises:
         ConfigError: no such set.
@@ -161,13 +161,13 @@ def read_templates(path: Path) -> TemplateSet:
         ConfigError: no such file, or a set that lacks a field or has one too many (the field is named).
     """
     found = TemplateSet.parse(load_yaml(path), str(path))
-    # No field: a set is the same wherever it stands.
+    # Not a field: sets with equal wordings are equal, wherever their files are.
     found.__dict__["where"] = str(path)
     return found
 
 
 def checked_templates(given: object) -> object:
-    """A shipped set's name as it is; a file's path as the set it holds, so that wordings travel with the configuration.
+    """A shipped set's name unchanged; a path replaced by the set in its file, which travels with the configuration.
 
     Raises:
         ConfigError: as `load_templates` and `read_templates`.
@@ -183,16 +183,16 @@ def checked_templates(given: object) -> object:
 
 
 Templates = Annotated[str | TemplateSet, BeforeValidator(checked_templates)]
-"""In a configuration: name of a shipped set, path of a YAML file, or a whole set."""
+"""Field of a configuration: name of a shipped set, path of a YAML file, or a whole set."""
 
 
 def template_set(given: str | TemplateSet) -> TemplateSet:
-    """The set that a configuration means: a shipped one by its name, or a whole set. Raises as `load_templates`."""
+    """The set that a configuration names or holds. Raises as `load_templates`."""
     return load_templates(given) if isinstance(given, str) else given
 
 
 @lru_cache
 def _alone(kind: type[TaskTemplates]) -> type[StrictModel]:
-    """A set with this part only, so that what is wrong is named by its place in a set."""
+    """A set with this part only, so that errors name a field by its place in a set."""
     fields: dict[str, Any] = {kind.FIELD: (kind, ...)}
     return create_model("TemplateSet", __base__=StrictModel, **fields)

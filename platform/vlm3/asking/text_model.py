@@ -1,4 +1,4 @@
-"""What evaluation and serving ask of a model: texts in answer to texts about images."""
+"""What evaluation and serving need of a model: text answers to text questions about images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from vlm3.asking.protocol import ParseFailure
 
 ValueT = TypeVar("ValueT")
 Status = Literal["ok", "unreadable", "cut", "refused"]
-"""What became of a question: only `ok` comes with a value; `cut` and `refused` as in `Ending`."""
+"""Outcome of a question: only `ok` comes with a value; `cut` and `refused` as in `Ending`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBounds:
-    """What images a model takes without resizing them itself."""
+    """Sizes of images that a model takes without resizing them itself."""
 
     token_px: int
-    """Sides are multiples of it."""
+    """Both sides must be multiples of this."""
     min_pixels: int
     max_pixels: int
-    """Bounds on H·W."""
+    """`min_pixels` and `max_pixels` are bounds on H·W."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +33,12 @@ class TextRequest:
     item: str
     """Where the images come from, for messages."""
     images: tuple[NDArray[np.uint8], ...]
-    """One or two of (H, W, 3) RGB, within the model's bounds."""
+    """One or two images (H, W, 3) RGB, within the model's bounds."""
     questions: tuple[str, ...]
     system: str | None
     """System prompt, None without one."""
     max_new_tokens: int
-    """At which an answer that has not ended is cut."""
+    """Number of tokens after which an answer is cut."""
 
 
 class Ending(StrEnum):
@@ -47,23 +47,23 @@ class Ending(StrEnum):
     ITSELF = "itself"
     """The model ended it."""
     CUT = "cut"
-    """It had as many tokens as it may have: what it would have said is not known."""
+    """It reached its largest number of tokens: the rest of it is unknown."""
     REFUSED = "refused"
-    """This question is not answered, however often it is asked."""
+    """The model does not answer this question, however often it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said to a question."""
+    """What a model answered to a question, and how the answer ended."""
 
     text: str
-    """Its own words; empty where it refuses."""
+    """The model's own words; empty where it refuses."""
     ending: Ending = Ending.ITSELF
 
     def read(self, reader: Callable[[str], ValueT]) -> tuple[Status, ValueT | None]:
-        """The value that `reader` finds; None where there is none, and of a reply that did not end by itself always.
+        """Status, and the value that `reader` finds; the value is None unless the status is `ok`.
 
-        Half of an answer may well read as another value: "2" of "25 m".
+        A cut reply is never read, since a part of an answer may read as another value: "2" of "25 m".
         """
         if self.ending is Ending.REFUSED:
             return "refused", None
@@ -80,11 +80,11 @@ class TextModel(Protocol):
 
     @property
     def bounds(self) -> ImageBounds:
-        """Of the images it takes."""
+        """Bounds of the images that the model takes."""
         ...
 
     def answer(self, request: TextRequest) -> list[Reply]:
-        """One reply a question, in order.
+        """One reply for each question, in order.
 
         Raises:
             UserError: the model cannot be reached, or refuses.

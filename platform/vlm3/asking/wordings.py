@@ -13,9 +13,9 @@ from vlm3.asking.protocol import ParseFailure
 
 Wordings = Annotated[tuple[str, ...], Field(min_length=1)]
 NEAR_M, FAR_M = 2.0, 3000.0
-"""Lengths that forms of answers are tried on: any precision prints them whole, and the far one shows thousands."""
+"""Lengths on which forms of answers are tried: exact at any precision, and the far one shows thousands."""
 LONG_M = (FAR_M, FAR_M / 9, 1 / 30_000)
-"""Lengths that print long: whole metres, digits without a format, and an exponent."""
+"""Lengths whose texts are long: whole metres, all digits where there is no format, and an exponent."""
 SOME_NUMBERS = (0, 7, 48, 163, 1999)
 """Coordinates and tenths of metres in example texts."""
 FOCAL = frozenset({"focal"})
@@ -23,7 +23,7 @@ FOCAL = frozenset({"focal"})
 
 
 def fields_of(wording: str) -> set[str]:
-    """Names in braces. Raises ValueError where braces do not match."""
+    """Names of the fields, which stand in braces. Raises ValueError where braces do not match."""
     return {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
 
 
@@ -33,10 +33,10 @@ def literals_of(wording: str) -> list[str]:
 
 
 def check_fields(wording: str, wanted: Set[str], optional: Set[str] = frozenset()) -> None:
-    """Refuse a wording that leaves a field out, or uses one that nobody fills in.
+    """Refuse a wording that lacks a wanted field, or has a field that is neither wanted nor optional.
 
     Raises:
-        ValueError: naming the fields.
+        ValueError: such a wording; the message names the fields.
     """
     fields = fields_of(wording)
     if not wanted <= fields <= wanted | optional:
@@ -46,10 +46,10 @@ def check_fields(wording: str, wanted: Set[str], optional: Set[str] = frozenset(
 
 
 def check_read(answer: str, values: Mapping[str, object], read: Callable[[str], object], expected: object) -> None:
-    """Refuse a form of answer that does not read back as what it says.
+    """Refuse a form of answer that does not read back as the value that it states.
 
     Raises:
-        ValueError: with an example of such an answer.
+        ValueError: such a form; the message has an example of its answers.
     """
     example = answer.format(**values)
     try:
@@ -61,18 +61,18 @@ def check_read(answer: str, values: Mapping[str, object], read: Callable[[str], 
 
 
 def name_focal(wordings: Iterable[str]) -> bool:
-    """Whether every one of them names the focal length."""
+    """Whether all wordings name the focal length."""
     return all("focal" in fields_of(wording) for wording in wordings)
 
 
 def check_length(answer: str, pattern: str | None) -> None:
-    """Refuse a form of answer that does not read back as the length it says.
+    """Refuse a form of answer that does not read back as the length that it states.
 
     Raises:
-        ValueError: with an example of such an answer.
+        ValueError: such a form; the message has an example of its answers.
     """
     check_fields(answer, {"metres"})
     check_groups(pattern, {"value"}, {"unit"})
     for metres in (NEAR_M, FAR_M):
-        # Commas between thousands are the set's to allow.
+        # The set decides about commas between thousands, and is not known here.
         check_read(answer, {"metres": metres}, partial(read_length, pattern=pattern, thousands=True), metres)

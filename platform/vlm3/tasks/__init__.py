@@ -1,4 +1,4 @@
-"""The tasks: a room each, with all that is about the task. `TASKS` is the only list of them."""
+"""The tasks, each with a folder and a room of its own. `TASKS` is the only list of them."""
 
 from vlm3.asking.room import LoopRoom, TaskRoom
 from vlm3.tasks.correspondence.room import CorrespondenceRoom
@@ -8,10 +8,10 @@ from vlm3.tasks.objects.room import ObjectsRoom
 from vlm3.tasks.pose.room import PoseRoom
 
 IN_LOOP: LoopRoom = DepthRoom()
-"""Held-out frames are asked about it while training goes on; versions of a model compete by its first headline."""
+"""The task that is evaluated during training; versions of a model are compared by its first headline metric."""
 
 TASKS: tuple[TaskRoom, ...] = (IN_LOOP, DepthMarkerRoom(), CorrespondenceRoom(), PoseRoom(), ObjectsRoom())
-"""Of rooms that share a table, the first one that a model knows answers, and the first one scores."""
+"""Where rooms share a table, the first one that a model was trained on answers, and the first of all scores."""
 
 
 def _scored() -> dict[str, TaskRoom]:

@@ -1,4 +1,4 @@
-"""`vlm3.json`, which is kept beside a model's weights: how it wants to be asked."""
+"""`vlm3.json`, the file beside a model's weights that says how the model must be asked."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def parse_spec(data: object, where: str) -> AskSpec:
     """A spec from plain data.
 
     Raises:
-        ConfigError: naming the first wrong key.
+        ConfigError: a key is wrong; the message names the first such key.
     """
     found = _FILE.parse(data, where)
     parts = tuple(part for room in TASKS if (part := getattr(found, room.asked.task)) is not None)
@@ -39,19 +39,19 @@ def parse_spec(data: object, where: str) -> AskSpec:
 
 
 def spec_json(spec: AskSpec) -> str:
-    """Text of the file."""
+    """Text of the file for a spec."""
     parts: dict[str, Any] = dict.fromkeys(room.asked.task for room in TASKS)
     parts |= {part.task: part.model_dump(mode="json") for part in spec.parts}
     return json.dumps({"schema_version": VERSION, **parts, "answer_tokens": spec.answer_tokens}, indent=2) + "\n"
 
 
 def spec_of_every_task() -> AskSpec:
-    """The shipped wordings of every task, for models that were not trained here."""
+    """The default configuration of every scored task, for models that were not trained here."""
     return AskSpec(tuple(room.asked.parse({}, room.asked.task) for room in SCORED.values()))
 
 
 def read_spec(directory: Path) -> AskSpec:
-    """Read the file of a model directory.
+    """Read the file in a model directory.
 
     Raises:
         ConfigError: the file is missing, or not what this version writes.
@@ -72,7 +72,7 @@ def read_spec(directory: Path) -> AskSpec:
 
 
 def read_spec_yaml(path: Path) -> AskSpec:
-    """Read what a user wrote about a model that was trained elsewhere.
+    """Read a spec that a user wrote in YAML for a model that was trained elsewhere.
 
     Raises:
         ConfigError: no such file, or a wrong key.

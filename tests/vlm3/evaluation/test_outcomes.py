@@ -115,7 +115,7 @@ def test_a_prediction_that_is_no_rotation_counts_as_unreadable_and_the_reason_is
     assert found["rotation_mean_deg"] == pytest.approx(60) and found["unreadable_share"] == pytest.approx(2 / 12)
     assert per_answer(table)["error, degrees"].values == pytest.approx([0, 180, 0], abs=1e-6)
     told = outcome("set", table)
-    assert told.unreadable == 2 and "1 of 3 (33 %) predicted rotations are none" in told.notes()[0]
+    assert told.unreadable == 2 and "1 of 3 (33 %) predicted rotations are invalid" in told.notes()[0]
     assert why in told.notes()[0] and "pair-1" in told.notes()[0]
 
 

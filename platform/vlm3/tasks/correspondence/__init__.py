@@ -1,1 +1,1 @@
-"""The room of a task."""
+"""All about the correspondence task."""

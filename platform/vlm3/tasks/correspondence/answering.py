@@ -1,4 +1,4 @@
-"""Where points of one image are in another: mapped, asked, read, and given in pixels of the original image."""
+"""Where points of image 1 are in image 2: `answer_correspondence` asks, and returns pixels of the original image 2."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,9 +21,9 @@ class CorrespondenceAnswer:
     text: str
     """The model's own words; empty for a point outside."""
     status: Status | Literal["not visible", "outside"]
-    """`outside`: the point is not in image 1."""
+    """`outside`: the point is not in image 1, or no ray of its camera leads there."""
     point2_px: tuple[float, float] | None
-    """Pixel of the original image 2; it may lie beyond its border. None where none is named."""
+    """Pixel of the original image 2; it may lie beyond its border. None where the answer names none."""
 
 
 def answer_correspondence(
@@ -43,7 +43,7 @@ def answer_correspondence(
         item: name of the pair, for messages.
 
     Returns:
-        One answer a point, in order.
+        One answer for each point, in order.
 
     Raises:
         ConfigError: the model was not trained on correspondence.
@@ -72,6 +72,6 @@ def _read(task: CorrespondenceTask, reply: Reply, view2: UnifiedView) -> Corresp
     n = task.config.reference_range
     sizes_px = (view2.image.shape[1], view2.image.shape[0])
     unified_px = np.array([[coordinate(name, size, n) for name, size in zip(place, sizes_px, strict=True)]])
-    # Not `unmap_points`: a place in the padding is wrong by so many pixels, not without a place.
+    # Not `unmap_points`: that gives NaN for a place in the padding, whose error can be measured in pixels.
     u, v = view2.source_camera.project(view2.camera.unproject(unified_px))[0].tolist()
     return CorrespondenceAnswer(reply.text, "ok", (u, v))

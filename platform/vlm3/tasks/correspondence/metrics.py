@@ -1,4 +1,4 @@
-"""Correspondence scores: end-point error and PCK where a point is seen, and what is said where it is not."""
+"""Correspondence scores: end-point error and PCK of points that image 2 sees, and "not visible" as an answer."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlm3.metrics.intervals import Interval, mean_interval, mean_known
 
 PCK_THRESHOLDS = (1, 2, 5, 10, 20)
-"""Of the fields of `Pck`, in order."""
+"""Thresholds of the fields of `Pck`, in order."""
 NORMALISED_SIDE = 1000.0
 """Width and height of every image in normalised errors: VLM3's range of names (arXiv 2605.30561)."""
 
@@ -30,14 +30,14 @@ class CorrespondenceScores:
 
     count: int
     epe_mean_px: float
-    """End-point error in pixels of image 2; an answer without a place has the diagonal of image 2, the worst."""
+    """End-point error in pixels of image 2; an answer without a place counts as the diagonal of image 2."""
     epe_median_px: float
     pck_px: Pck
-    """At 1 … 20 pixels of image 2; an answer without a place is wrong in all of them."""
+    """PCK at 1 … 20 pixels of image 2; an answer without a place is wrong in all of them."""
     pck_normalised: Pck
-    """At 1 … 20 thousandths of image 2's width and height: comparable between images of different sizes."""
+    """PCK at 1 … 20 thousandths of image 2's width and height: comparable between images of different sizes."""
     unreadable_share: float
-    """Answers that do not parse; "not visible" parses."""
+    """Share of answers that do not parse; "not visible" does parse."""
     epe_mean_interval: Interval
     """95 % bootstrap interval over groups, as is the next."""
     pck_px_at_10_interval: Interval
@@ -51,18 +51,18 @@ class VisibilityScores:
     """Points that image 2 does not see."""
     visible_count: int
     hidden_found_share: float
-    """Of the hidden points, those answered "not visible"; NaN without hidden points. An unreadable answer is wrong."""
+    """Share of the hidden points that are answered "not visible"; NaN without hidden points."""
     visible_denied_share: float
-    """Of the visible points, those answered "not visible"; NaN without visible points."""
+    """Share of the visible points that are answered "not visible"; NaN without visible points."""
     unreadable_share: float
-    """Of all answers."""
+    """Share of all answers that do not parse."""
     hidden_found_interval: Interval
     """95 % bootstrap interval over groups, as is the next."""
     visible_denied_interval: Interval
 
 
 def end_point_error(predicted_px: ArrayLike, true_px: ArrayLike, size_px: ArrayLike) -> NDArray[np.float64]:
-    """Distance in pixels from each answer to the truth (N,); an answer without a place has image 2's diagonal.
+    """Distance in pixels from each answer to the truth (N,); image 2's diagonal for an answer without a place.
 
     Args:
         predicted_px: (N, 2) x, y in the original image 2; NaN where the answer states no place.
@@ -99,11 +99,11 @@ def correspondence_scores(
         size_px: (N, 2) width and height of the original image 2.
         unreadable: (N,) True where the answer does not parse.
         groups: (N,) image pair (or scene) of each answer.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: shapes differ, no answers, a truth that is no place, a size that is not positive, or a place in an
-            answer that is said to be unreadable.
+        ValueError: shapes differ, no answers, a truth that is not finite, a size that is not positive, or an unreadable
+            answer with a place.
     """
     predicted, true, size = (np.asarray(values, np.float64) for values in (predicted_px, true_px, size_px))
     failed, group = np.asarray(unreadable, bool), np.asarray(groups)
@@ -141,7 +141,7 @@ def visibility_scores(
         hidden: (N,) True where image 2 does not see the point.
         unreadable: (N,) True where the answer does not parse.
         groups: (N,) image pair (or scene) of each answer.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: shapes differ, no answers, or an answer that is both unreadable and "not visible".
@@ -166,10 +166,10 @@ def visibility_scores(
 
 
 def _placed(predicted_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which answers (N,) state a place."""
+    """Whether each answer (N,) states a place."""
     return np.isfinite(predicted_px[:, 0]) & np.isfinite(predicted_px[:, 1])
 
 
 def _pck(error: NDArray[np.float64], placed: NDArray[np.bool_]) -> Pck:
-    """An image may be so small that its diagonal is below a threshold: no place is wrong even there."""
+    """Shares within each threshold; an answer without a place is wrong even if image 2's diagonal is below it."""
     return Pck(*(float(np.mean(placed & (error <= k))) for k in PCK_THRESHOLDS))

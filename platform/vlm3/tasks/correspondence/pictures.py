@@ -9,11 +9,11 @@ from vlm3.tasks.correspondence.table import CorrespondenceTable
 
 MOST_DRAWN = 20
 NEAR_SHARE = 0.02
-"""Of the image's diagonal: places nearer than that are drawn as right."""
+"""Share of image 2's diagonal within which an answer is drawn as right."""
 
 
 def match_lines(image1: NDArray[np.uint8], image2: NDArray[np.uint8], table: CorrespondenceTable) -> Figure:
-    """Points of image 1, where they are in image 2 (rings) and where they were said to be (dots).
+    """Points of image 1 with their true places in image 2 (rings) and the answered ones (dots).
 
     Args:
         image1: (H, W, 3) original.
@@ -31,14 +31,14 @@ def match_lines(image1: NDArray[np.uint8], image2: NDArray[np.uint8], table: Cor
     near_px = NEAR_SHARE * float(np.hypot(*image2.shape[:2]))
     for row in range(min(len(table), MOST_DRAWN)):
         x1, y1 = table.point1_px[row]
-        true, said = table.true2_px[row] + (left, 0), table.predicted2_px[row] + (left, 0)
-        right = bool(np.hypot(*(true - said)) <= near_px)
-        colour = RIGHT if right else WRONG if np.isfinite(said).all() else MUTED
+        true, answered = table.true2_px[row] + (left, 0), table.predicted2_px[row] + (left, 0)
+        right = bool(np.hypot(*(true - answered)) <= near_px)
+        colour = RIGHT if right else WRONG if np.isfinite(answered).all() else MUTED
         axes.plot([x1, true[0]], [y1, true[1]], color=colour, lw=0.8, alpha=0.7)
-        axes.plot([true[0], said[0]], [true[1], said[1]], color=colour, lw=1.4)
+        axes.plot([true[0], answered[0]], [true[1], answered[1]], color=colour, lw=1.4)
         axes.scatter([x1], [y1], s=16, color=colour, edgecolors="white", linewidths=0.6)
         axes.scatter([true[0]], [true[1]], s=46, facecolors="none", edgecolors="white", linewidths=1.4)
-        axes.scatter([said[0]], [said[1]], s=16, color=colour, edgecolors="white", linewidths=0.6)
+        axes.scatter([answered[0]], [answered[1]], s=16, color=colour, edgecolors="white", linewidths=0.6)
     axes.set_title(
         f"{table.item[0]}: ring = truth, dot = answer, grey = no place named", fontsize=9, color=INK, parse_math=False
     )

@@ -1,4 +1,4 @@
-"""Correspondence, as the platform knows it."""
+"""The room of the correspondence task."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CorrespondenceRoom:
-    """Points of one image in another."""
+    """Places in image 2 of points of image 1."""
 
     asked = AskedCorrespondence
     trained_by_default = False
@@ -34,7 +34,7 @@ class CorrespondenceRoom:
         return (item.frame1, item.frame2) if isinstance(item, PairItem) and len(item.points1_px) else ()
 
     def answer(self, predictor: Predictor, asked: AskedCorrespondence, item: Item) -> CorrespondenceTable | None:
-        """Places of the item's points; those that image 2 does not see are asked about where the model knows how."""
+        """Places of the item's points; hidden points are asked about only if the model was trained to answer that."""
         if not isinstance(item, PairItem):
             return None
         chosen = np.isfinite(item.points2_px[:, 0]) | (asked.ask.hidden_points == "ask")
@@ -51,13 +51,13 @@ class CorrespondenceRoom:
         return correspondence_table(item, chosen, predicted, [a.text for a in answers], [a.status for a in answers])
 
     def predicted(self, predictions: Predictions, item: Item) -> CorrespondenceTable | None:
-        """Places in image 2 of the points, or a dense flow."""
+        """Table of predictions, which are places of the points in image 2 or a dense flow."""
         if not isinstance(item, PairItem) or not len(item.points1_px):
             return None
         found = predictions.find(item.id, CorrespondenceTable.task)
         seen = np.isfinite(item.points2_px[:, 0])
         values = found.at_points(item.points1_px, item.frame1.camera, 2)
-        # A dense map is a flow: where the pixel has gone, less where it was.
+        # A dense map is a flow: the place in image 2 minus the place in image 1.
         predicted2_px = (values if found.size is None else item.points1_px + values)[seen]
         predicted2_px[np.isnan(predicted2_px).any(axis=1)] = np.nan
         return correspondence_table(item, seen, predicted2_px, [""] * int(seen.sum()), statuses(predicted2_px[:, 0]))
@@ -69,11 +69,11 @@ class CorrespondenceRoom:
         return Listing((item.frame1.frame, item.frame2.frame), tuple(item.points1_px.ravel().tolist()))
 
     def plots(self, table: CorrespondenceTable) -> Iterator[tuple[str, "Figure"]]:
-        """None."""
+        """No pictures."""
         return iter(())
 
     def overlay(self, item: Item, table: CorrespondenceTable) -> "Figure | None":
-        """Lines between the images."""
+        """Both images with lines between their points."""
         from vlm3.storage.images import decode_rgb
         from vlm3.tasks.correspondence.pictures import match_lines
 
@@ -89,7 +89,7 @@ def correspondence_table(
     texts: Sequence[str],
     statuses: Sequence[str],
 ) -> CorrespondenceTable:
-    """Answers about the `asked` (N,) of an item's points: `predicted2_px` (asked, 2), NaN without a place."""
+    """Table of answers about the `asked` (N,) of an item's points: `predicted2_px` (asked, 2), NaN without a place."""
     count = int(asked.sum())
     return CorrespondenceTable(
         item=repeated(item.id, count),

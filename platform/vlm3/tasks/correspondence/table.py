@@ -43,11 +43,11 @@ class CorrespondenceTable(AnswerTable):
 
     @property
     def statuses(self) -> Texts:
-        """(N,)."""
+        """(N,) status of each answer."""
         return self.status
 
     def figures(self, seed: int) -> Iterator[Figure]:
-        """End-point errors and PCK of the points that image 2 sees; who was said to be hidden, where some are."""
+        """End-point errors and PCK of the points that image 2 sees; scores of "not visible", where some are hidden."""
         seen, groups = np.isfinite(self.true2_px[:, 0]), self.group.astype(str)
         unreadable = np.isin(self.status, LOST)
         yield "count", float(seen.sum())
@@ -74,7 +74,7 @@ class CorrespondenceTable(AnswerTable):
             yield "visible_denied_share", hidden.visible_denied_share, hidden.visible_denied_interval
 
     def baselines(self) -> dict[str, Self]:
-        """The same place in image 2, in proportion to its size."""
+        """The same place in image 2 as in image 1, in proportion to the sizes."""
         copied = scaled_px(self.point1_px, self.size2_px / self.size1_px)
         count = len(self)
         return {

@@ -43,13 +43,13 @@ class AskedCorrespondence(Asked):
     ask: CorrespondenceTaskConfig = CorrespondenceTaskConfig()
 
     def build(self) -> "CorrespondenceTask":
-        """The task."""
+        """The task with this configuration."""
         return CorrespondenceTask(self.ask)
 
 
 @dataclass(frozen=True, slots=True)
 class CorrespondenceTask:
-    """Asks where points of view 1 are in view 2, and reads their names there."""
+    """Asks where points of view 1 are in view 2, and reads the names of their places there."""
 
     config: CorrespondenceTaskConfig
 
@@ -58,7 +58,7 @@ class CorrespondenceTask:
 
     @property
     def name(self) -> str:
-        """As in recipes."""
+        """Name of the task in recipes."""
         return AskedCorrespondence.task
 
     @property
@@ -73,7 +73,7 @@ class CorrespondenceTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Nothing is asked about depth."""
+        """Any kind would do: the task asks nothing about depth."""
         return DepthKind.Z
 
     def ask(self, sample: PairSample, rng: np.random.Generator) -> Conversation:
@@ -112,7 +112,7 @@ class CorrespondenceTask:
         """Names of x and y in image 2, None for "not visible".
 
         Raises:
-            ParseFailure: it is not exactly one point of the range.
+            ParseFailure: the answer is not exactly one point of the range.
         """
         text = template_set(self.config.templates).extract(answer).strip()
         if text.lower().removesuffix(".") == NOT_VISIBLE:
@@ -124,7 +124,7 @@ class CorrespondenceTask:
 
     @property
     def answer_tokens(self) -> int:
-        """Within which every answer has ended."""
+        """Number of tokens that is enough for every answer."""
         templates, wordings, last = template_set(self.config.templates), self._wordings(), self.config.reference_range
         answers = (wordings.answer.format(x=last, y=last), NOT_VISIBLE)
         return templates.answer_tokens(answers, wordings.pattern)

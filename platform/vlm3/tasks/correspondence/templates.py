@@ -12,11 +12,11 @@ from vlm3.asking.wordings import Wordings, check_fields, check_read
 
 
 class CorrespondenceTemplates(TaskTemplates):
-    """Wordings of the correspondence question; the first is the one that evaluation uses."""
+    """Wordings of the correspondence question; evaluation uses the first."""
 
     FIELD = "correspondence"
     questions: Wordings
-    """Where a point of image 1 is in image 2. Fields: {x}, {y}, {n}."""
+    """They ask where a point of image 1 is in image 2. Fields: {x}, {y}, {n}."""
     answer: str
     """The point in image 2. Fields: {x}, {y}; without a pattern two numbers with a comma between, in parentheses or
     not."""
@@ -33,5 +33,5 @@ class CorrespondenceTemplates(TaskTemplates):
         return self
 
     def forms(self) -> tuple[str, ...]:
-        """The one form."""
+        """The one form of answer."""
         return (self.answer,)

@@ -39,7 +39,7 @@ def answer_depth(
         item: name of the image, for messages.
 
     Returns:
-        One answer a point, in order.
+        One answer for each point, in order.
 
     Raises:
         ConfigError: the model was not trained on depth.
@@ -57,10 +57,10 @@ def answer_depth(
         for reply in predictor.model.answer(TextRequest(item, (prompt.image,), prompt.questions, task.system, tokens))
     ]
     read = [reply.read(task.read) for reply in replies]
-    said_m = np.array([np.nan if metres is None else metres for _, metres in read], np.float64)
-    # The unified camera has no distortion and looks along the same rays.
+    answered_m = np.array([np.nan if metres is None else metres for _, metres in read], np.float64)
+    # Converted by the unified camera: it has the same rays, and no distortion.
     z_depth_m, ray_depth_m = (
-        convert_depth(said_m, unified_px[inside], view.camera, task.depth_kind, target)
+        convert_depth(answered_m, unified_px[inside], view.camera, task.depth_kind, target)
         for target in (DepthKind.Z, DepthKind.RAY)
     )
     answers = [DepthAnswer("", "outside", None, None)] * len(inside)

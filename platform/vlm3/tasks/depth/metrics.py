@@ -22,25 +22,26 @@ class DepthScores:
     delta2: float
     delta3: float
     abs_rel: float
-    """Mean |p - g| / g over the readable answers; NaN without one. So are the next two."""
+    """Mean |p - g| / g over the readable answers; NaN without one."""
     rmse_m: float
+    """Root mean square error over the readable answers; NaN without one."""
     silog: float
-    """100 · √(mean(d²) - mean(d)²), d = log p - log g, over the positive answers (Eigen et al.)."""
+    """100 · √(mean(d²) - mean(d)²), d = log p - log g, over the positive answers (Eigen et al.); NaN without one."""
     unreadable_share: float
-    """Answers that do not parse; wrong in every δ."""
+    """Share of answers that do not parse; they are wrong in every δ."""
     delta1_interval: Interval
-    """95 % bootstrap interval over images, as is the next."""
+    """95 % bootstrap interval over groups, as is the next."""
     abs_rel_interval: Interval
 
 
 def within(predicted_m: ArrayLike, true_m: ArrayLike, factor: float = DELTA) -> NDArray[np.bool_]:
-    """Which answers (N,) lie within a factor of the truth, max(p / g, g / p) < factor; NaN and p ≤ 0 do not."""
+    """Whether each answer (N,) lies within a factor of the truth, max(p / g, g / p) < factor; NaN and p ≤ 0 do not."""
     right: NDArray[np.bool_] = _ratio(np.asarray(predicted_m, np.float64), np.asarray(true_m, np.float64)) < factor
     return right
 
 
 def align_scale(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
-    """Predictions with the scale of each image set right, to judge shape alone; never a metric score.
+    """Predictions with the scale of each image corrected, to judge shape alone; never a metric score.
 
     Args:
         predicted_m: (N,) metres; NaN where unreadable.
@@ -48,15 +49,15 @@ def align_scale(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike) ->
         groups: (N,) image of each answer.
 
     Returns:
-        (N,) metres, each image times the median of g / p over its positive answers; an image without one stays as it
-        is. (Zhou et al., CVPR 2017, section 4.1, take the ratio of the medians instead.)
+        (N,) metres: the answers of each image times the median of g / p over its positive ones; an image without one
+        is unchanged. (Zhou et al., CVPR 2017, section 4.1, take the ratio of the medians instead.)
     """
     aligned, true = np.array(predicted_m, np.float64), np.asarray(true_m, np.float64)
     labels = np.asarray(groups)
     positive = aligned > 0
     _, image = np.unique(labels, return_inverse=True)
     scale = grouped_medians(true[positive] / aligned[positive], image[positive], int(image.max(initial=-1)) + 1)
-    # NaN: an image without a positive answer.
+    # The scale of an image without a positive answer is NaN.
     return aligned * np.where(np.isnan(scale), 1.0, scale)[image]
 
 
@@ -67,7 +68,7 @@ def depth_scores(predicted_m: ArrayLike, true_m: ArrayLike, groups: ArrayLike, s
         predicted_m: (N,) metres; NaN where unreadable; ≤ 0 is readable and wrong.
         true_m: (N,) metres, > 0.
         groups: (N,) image (or scene) of each answer.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: shapes differ, no answers, or a label that is not a positive number.
@@ -111,7 +112,7 @@ def best_constant(true_m: ArrayLike) -> float:
     starts = true / DELTA
     ends = true * DELTA
     covering = np.arange(1, len(true) + 1) - np.searchsorted(ends, starts, side="right")
-    # Of equal starts only the last counts them all.
+    # Among equal starts, only the last one counts all of them.
     best = int(np.flatnonzero(covering == covering.max())[-1])
     later = starts[starts > starts[best]]
     alive = ends[(starts <= starts[best]) & (ends > starts[best])]
@@ -132,5 +133,5 @@ def _silog(p: NDArray[np.float64], g: NDArray[np.float64]) -> float:
     if not positive.any():
         return float("nan")
     d = np.log(p[positive]) - np.log(g[positive])
-    # mean(d²) − mean(d)² is the variance; written so, its digits would cancel where d is large.
+    # Not by mean(d²) − mean(d)², whose digits would cancel where d is large.
     return float(100 * np.std(d))

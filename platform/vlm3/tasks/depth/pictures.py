@@ -13,15 +13,15 @@ FEWEST_IN_BIN = 5
 
 
 def error_by_depth(table: DepthTable) -> Figure:
-    """Share of right answers and relative error in bands of true depth, of the labels' own kind.
+    """Share of right answers and relative error in bands of true depth, in the kind of the labels.
 
     Args:
         table: answers of a benchmark.
     """
-    true, said = table.own_kind()
+    true, answered = table.own_kind()
     borders = np.geomspace(true.min(), max(true.max(), 1.01 * true.min()) * 1.0001, DEPTH_BINS + 1)
     band = np.clip(np.searchsorted(borders, true, side="right") - 1, 0, DEPTH_BINS - 1)
-    right, relative = within(said, true), relative_error(said, true)
+    right, relative = within(answered, true), relative_error(answered, true)
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     other = axes.twinx()

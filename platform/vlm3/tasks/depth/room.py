@@ -1,4 +1,4 @@
-"""Depth at points, as the platform knows it."""
+"""The room of the depth task."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = (DepthKind.Z, DepthKind.RAY)
-"""Order of the depth columns."""
+"""Kinds of depth, in the order of the depth columns."""
 
 
 class DepthRoom:
-    """Points that the question names."""
+    """Depth at points that the question names."""
 
     asked: type[Asked] = AskedDepth
     trained_by_default = True
@@ -51,7 +51,7 @@ class DepthRoom:
         return depth_table(item, predicted, [a.text for a in answers], [a.status for a in answers])
 
     def predicted(self, predictions: Predictions, item: Item) -> DepthTable | None:
-        """Metres at the points, or a dense map of them."""
+        """Table of predictions, which are metres at the points or a dense map of metres."""
         if not isinstance(item, DepthItem):
             return None
         found = predictions.find(item.id, DepthTable.task)
@@ -68,7 +68,7 @@ class DepthRoom:
         return Listing((item.frame.frame,), tuple(item.points_px.ravel().tolist()), item.frame.depth_kind.value)
 
     def plots(self, table: DepthTable) -> Iterator[tuple[str, "Figure"]]:
-        """Answers over truth, and errors by depth."""
+        """Answers against truth, and errors by depth."""
         from vlm3.pictures.drawing import scatter_true_predicted
         from vlm3.tasks.depth.pictures import error_by_depth
 
@@ -86,20 +86,20 @@ class DepthRoom:
         return depth_overlay(decode_rgb(item.frame.encoded_image), table.point_px, *table.own_kind())
 
     def held_out_item(self, name: str, frame: Frame, points: int, seed: int) -> DepthItem:
-        """Random labels; the frames of a scene are alike, so they are one group."""
+        """An item with random labels; its group is the scene, since frames of a scene are alike."""
         rng = generator(seed, "evaluate", frame.source, frame.scene, frame.frame)
         chosen = np.sort(rng.permutation(len(frame.points))[:points])
         labels = frame.points[chosen].astype(np.float64)
         return DepthItem(name, frame.scene, frame, labels[:, :2], labels[:, 2])
 
     def outside(self, item: Item) -> DepthTable:
-        """The item's points."""
+        """The item's points with the status `outside`."""
         assert isinstance(item, DepthItem)
         count = len(item.points_px)
         return depth_table(item, np.full((count, 2), np.nan), [""] * count, [OUTSIDE] * count)
 
     def loop_figures(self, table: DepthTable) -> dict[str, float]:
-        """Metrics in the kind of the labels, beside the constant that is best on these very labels."""
+        """Metrics in the kind of the labels, of the answers and of the best constant for these very labels."""
         model = constant = dict.fromkeys(("delta1", "abs_rel", "rmse_m", "unreadable_share"), float("nan"))
         if len(table):
             true, answered = table.own_kind()
@@ -119,7 +119,7 @@ class DepthRoom:
 def depth_table(
     item: DepthItem, predicted_m: NDArray[np.float64], texts: Sequence[str], statuses: Sequence[str]
 ) -> DepthTable:
-    """Answers about an item's points: `predicted_m` (N, 2) as z and ray, NaN without a value."""
+    """Table of answers about an item's points: `predicted_m` (N, 2) as z and ray, NaN without a value."""
     frame, count = item.frame, len(item.points_px)
     true = [convert_depth(item.depth_m, item.points_px, frame.camera, frame.depth_kind, kind) for kind in KINDS]
     return DepthTable(

@@ -12,7 +12,7 @@ from vlm3.metrics.medians import grouped_medians, medians_of_others
 from vlm3.tasks.depth.metrics import align_scale, best_constant, depth_scores, within
 
 ROW_BINS = 10
-"""Bands of the image's height for the depth of a row."""
+"""Number of bands of the image's height for the baseline "depth of the row"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class DepthTable(AnswerTable):
         Headline("count", "answers", ".0f"),
     )
     text: Texts
-    """(N,) what the model said."""
+    """(N,) the model's own words."""
     status: Texts
     """(N,) `ok`, or why there is no value."""
     point_px: Vectors2
@@ -47,16 +47,16 @@ class DepthTable(AnswerTable):
 
     @property
     def statuses(self) -> Texts:
-        """(N,)."""
+        """(N,) status of each answer."""
         return self.status
 
     def own_kind(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(N,) true and answered metres of the kind of the published labels."""
+        """(N,) true and answered metres in the kind of the published labels."""
         rows, own = np.arange(len(self)), (self.label_kind == "ray").astype(int)
         return self.true_m[rows, own], self.predicted_m[rows, own]
 
     def figures(self, seed: int) -> Iterator[Figure]:
-        """δ, AbsRel and SILog of the labels' own kind; RMSE of both."""
+        """δ, AbsRel and SILog in the kind of the labels; RMSE in both kinds."""
         true, answered = self.own_kind()
         groups = self.group.astype(str)
         found = depth_scores(answered, true, groups, seed)
@@ -80,23 +80,23 @@ class DepthTable(AnswerTable):
         return {"best constant": self._best_constant(), "depth of the row": self._depth_of_the_row()}
 
     def per_answer(self) -> dict[str, PerAnswer]:
-        """Which answers count for δ1."""
+        """Whether each answer is right by δ1."""
         true, answered = self.own_kind()
         return {"delta1": PerAnswer(within(answered, true).astype(np.float64), self.group, greater_is_better=True)}
 
     def _best_constant(self) -> Self:
-        """The one depth that is right most often on these very labels, z and ray apart: the hardest to beat."""
+        """The one depth that is right most often on these very labels, z and ray separately: the hardest to beat."""
         best = [best_constant(self.true_m[:, kind]) for kind in range(2)]
         return self._predicting(np.tile(best, (len(self), 1)))
 
     def _depth_of_the_row(self) -> Self:
-        """The median depth at this height of the image in all other groups; of all others where they have none there.
+        """Median depth of all other groups at this height of the image, or at any height where they have none there.
 
-        Leaving the own group out keeps it honest: nothing of the image that is asked about is used.
+        The row's own group is left out, so that no label of the image that is asked about is used.
         """
         bands = np.clip((self.point_px[:, 1] + 0.5) / self.size_px[:, 1] * ROW_BINS, 0, ROW_BINS - 1).astype(int)
         names, groups = np.unique(self.group.astype(str), return_inverse=True)
-        # A single group has only itself.
+        # A single group has no others, so its own labels are used.
         median = medians_of_others if len(names) > 1 else grouped_medians
         predicted = np.empty_like(self.true_m)
         for kind, true_m in enumerate(self.true_m.T):

@@ -33,7 +33,7 @@ class DepthTaskConfig(StrictModel):
     reference_range: Annotated[int, Field(ge=2, le=1_000_000)] = 2000
     """N of the text reference."""
     decimals: Annotated[int, Field(ge=0, le=4)] = 2
-    """Of the answers, in metres, where the template set gives them no format of its own."""
+    """Decimals of the answers in metres, where the template set has no format of its own."""
     depth_kind: DepthKind = DepthKind.RAY
     templates: Templates = "vlm3-1"
     """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
@@ -65,15 +65,15 @@ class PointDepthTask(AnyTask, Protocol):
 
     @property
     def answer_tokens(self) -> int:
-        """Within which every answer has ended."""
+        """Number of tokens that is enough for every answer."""
         ...
 
     def prompts(self, view: UnifiedView, points_px: NDArray[np.float64], item: str) -> Iterator[Prompt]:
-        """What to ask about points (N, 2) of a unified image of `item`, in their order."""
+        """Prompts about points (N, 2) of the unified image of `item`, in the order of the points."""
         ...
 
     def read(self, answer: str) -> float:
-        """Metres of an answer. Raises ParseFailure."""
+        """Metres that an answer states. Raises ParseFailure."""
         ...
 
 
@@ -85,11 +85,11 @@ class AskedPointDepth(Asked):
     """Focal length to which every image is unified (VLM3: 1000 px)."""
 
     def build(self) -> PointDepthTask:
-        """The task."""
+        """The task with this configuration."""
         raise NotImplementedError
 
     def metres(self) -> MetricTask:
-        """All its questions want them."""
+        """How the task asks for metres: in all its questions."""
         return MetricTask(self.task, self.focal_px, self.build().names_focal)
 
 
@@ -99,7 +99,7 @@ class AskedDepth(AskedPointDepth):
     ask: DepthTaskConfig = DepthTaskConfig()
 
     def build(self) -> "DepthTask":
-        """The task."""
+        """The task with this configuration."""
         return DepthTask(self.ask)
 
 
@@ -114,7 +114,7 @@ class DepthTask:
 
     @property
     def name(self) -> str:
-        """As in recipes."""
+        """Name of the task in recipes."""
         return AskedDepth.task
 
     @property
@@ -129,7 +129,7 @@ class DepthTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """As configured."""
+        """The configured kind of depth."""
         return self.config.depth_kind
 
     @property
@@ -176,16 +176,16 @@ class DepthTask:
         yield Prompt(view.image, tuple(self.question((x, y), size_px, focal_px) for x, y in points_px.tolist()))
 
     def read(self, answer: str) -> float:
-        """Metres of an answer.
+        """Metres that an answer states.
 
         Raises:
-            ParseFailure: it is not exactly one length, or one that no point has.
+            ParseFailure: the answer is not exactly one length, or the length cannot be a depth.
         """
         return read_depth(template_set(self.config.templates), answer)
 
     @property
     def answer_tokens(self) -> int:
-        """Within which every answer has ended."""
+        """Number of tokens that is enough for every answer."""
         return depth_tokens(template_set(self.config.templates), self.config.decimals)
 
     @property
@@ -221,10 +221,10 @@ def require_labels(sample: ViewSample, kind: DepthKind) -> None:
 
 
 def printable(sample: ViewSample, templates: TemplateSet, decimals: int) -> NDArray[np.intp]:
-    """Indices of the labels that do not print as 0 in the form of a template set: 0 is no depth, and is not read.
+    """Indices of the labels that do not print as 0 in the form of a template set: 0 is not a depth.
 
     Raises:
-        DataError: all of them do.
+        DataError: all labels print as 0.
     """
     places = next(n for n in range(4, -1, -1) if n == 0 or _reads(templates, decimals, 10.0**-n))
     found = np.flatnonzero(sample.depth_m > 0.5 * 10.0**-places)
@@ -242,21 +242,21 @@ def _reads(templates: TemplateSet, decimals: int, metres: float) -> bool:
 
 
 def read_depth(templates: TemplateSet, answer: str) -> float:
-    """Metres of an answer in the form of a template set. Raises as `DepthTask.read`."""
+    """Metres that an answer in the form of a template set states. Raises as `DepthTask.read`."""
     return read_extent(templates.extract(answer), templates.part(DepthTemplates).pattern, templates.thousands)
 
 
 def depth_tokens(templates: TemplateSet, decimals: int) -> int:
-    """Tokens within which every answer in the form of a template set has ended."""
+    """Number of tokens that is enough for every answer in the form of a template set."""
     answers = (templates.part(DepthTemplates).format_answer(metres, decimals) for metres in LONG_M)
     return templates.answer_tokens(answers, templates.part(DepthTemplates).pattern)
 
 
 def check_decimals(templates: TemplateSet, decimals: int) -> None:
-    """Refuse decimals that a set's own pattern does not read.
+    """Refuse decimals with which a set cannot read its own answers.
 
     Raises:
-        ConfigError: naming them.
+        ConfigError: such decimals; the message names them.
     """
     printed = templates.wrap(templates.part(DepthTemplates).format_answer(NEAR_M, decimals))
     try:

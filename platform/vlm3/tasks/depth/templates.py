@@ -20,12 +20,12 @@ class DepthWordings(StrictModel):
     """Asking for the depth along the optical axis."""
 
     def of(self, kind: DepthKind) -> tuple[str, ...]:
-        """Those that ask for this kind."""
+        """Wordings that ask for this kind of depth."""
         return self.ray if kind is DepthKind.RAY else self.z
 
 
 class MarkerTemplates(DepthWordings):
-    """Wordings of the question about the tip of an arrow in the image. Field: {focal} where wanted."""
+    """Wordings of the question about the tip of an arrow in the image. Optional field: {focal}."""
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
@@ -35,34 +35,34 @@ class MarkerTemplates(DepthWordings):
 
 
 class DepthTemplates(DepthWordings, TaskTemplates):
-    """Wordings of the depth question. Fields: {x}, {y}, {n}, and {focal} where wanted."""
+    """Wordings of the depth question. Fields: {x}, {y}, {n}, and optionally {focal}."""
 
     FIELD = "depth"
     answer: str = "{metres}"
-    """Field: {metres}, by itself with the decimals of the task's configuration, or with a format of its own."""
+    """Field: {metres}, either bare, with the decimals of the task's configuration, or with a format of its own."""
     pattern: Pattern | None = None
     """Finds the answer by its groups `value` and, where it has one, `unit`; default: one length and nothing else."""
     marker: MarkerTemplates | None = None
-    """Needed where an arrow marks the point."""
+    """Wordings for the task in which an arrow marks the point; only that task needs them."""
 
     def format_answer(self, metres: float, decimals: int) -> str:
-        """The answer without tags; `decimals` count where the form has no format of its own."""
+        """The answer without tags; `decimals` are used where the form has no format of its own."""
         return self.answer.replace("{metres}", f"{{metres:.{decimals}f}}").format(metres=metres)
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
         for wording in (*self.ray, *self.z):
             check_fields(wording, {"x", "y", "n"}, FOCAL)
-        # The usual decimals; a task checks its own.
+        # Only the default decimals are checked here; a task checks its own.
         check_length(self.answer.replace("{metres}", "{metres:.2f}"), self.pattern)
         return self
 
     def forms(self) -> tuple[str, ...]:
-        """The one form."""
+        """The one form of answer."""
         return (self.answer,)
 
     def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
-        """It is a length."""
+        """The answer, which is a length."""
         return (("answer", self.format_answer(FAR_M, 2), self.pattern),)
 
     def examples(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Depth at marked points, as the platform knows it: asked in its own way, scored as depth."""
+"""The room of the marked depth task: asked in its own way, scored as depth."""
 
 from vlm3.asking.spec import Asked
 from vlm3.asking.templates import TaskTemplates
@@ -7,7 +7,7 @@ from vlm3.tasks.depth_marker.task import AskedDepthMarker
 
 
 class DepthMarkerRoom(DepthRoom):
-    """Points that an arrow in the image marks."""
+    """Depth at points that an arrow in the image marks."""
 
     asked: type[Asked] = AskedDepthMarker
     trained_by_default = False

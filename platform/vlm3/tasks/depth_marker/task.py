@@ -32,11 +32,11 @@ from vlm3.views.unify import UnifiedView
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 DIRECTIONS = 8
-"""From which an arrow may come."""
+"""Number of directions from which an arrow may come."""
 HEAD_SHARE = 0.35
-"""Of the arrow's length."""
+"""Length of the arrow's head, as a share of the arrow's length."""
 MARGIN_PX = 3
-"""Between the arrow's tail and the border."""
+"""Least distance between the arrow's tail and the border."""
 _SUBPIXEL_BITS = 4
 
 
@@ -44,11 +44,11 @@ class MarkerDepthTaskConfig(StrictModel):
     """How depth at a marked point is asked about."""
 
     arrow_px: Annotated[int, Field(ge=8, le=512)] = 60
-    """Length; shorter in images that have no room for it."""
+    """Length of the arrow; shorter in images that have no room for it."""
     colour: tuple[Channel, Channel, Channel] = (255, 0, 0)
     """Red, green, blue; the outline is black or white, whichever differs more."""
     decimals: Annotated[int, Field(ge=0, le=4)] = 2
-    """Of the answers, in metres, where the template set gives them no format of its own."""
+    """Decimals of the answers in metres, where the template set has no format of its own."""
     depth_kind: DepthKind = DepthKind.RAY
     templates: Templates = "vlm3-1"
     """Name of a shipped template set, or path of a YAML file, which is read at once and kept in the configuration."""
@@ -61,13 +61,13 @@ class AskedDepthMarker(AskedPointDepth):
     ask: MarkerDepthTaskConfig = MarkerDepthTaskConfig()
 
     def build(self) -> "MarkerDepthTask":
-        """The task."""
+        """The task with this configuration."""
         return MarkerDepthTask(self.ask)
 
 
 @dataclass(frozen=True, slots=True)
 class MarkerDepthTask:
-    """Asks for the depth of one labelled point a sample, which an arrow marks, and reads lengths."""
+    """Asks for the depth of one labelled point per sample, which an arrow marks, and reads lengths."""
 
     config: MarkerDepthTaskConfig
 
@@ -77,7 +77,7 @@ class MarkerDepthTask:
 
     @property
     def name(self) -> str:
-        """As in recipes."""
+        """Name of the task in recipes."""
         return AskedDepthMarker.task
 
     @property
@@ -92,7 +92,7 @@ class MarkerDepthTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """As configured."""
+        """The configured kind of depth."""
         return self.config.depth_kind
 
     @property
@@ -135,22 +135,22 @@ class MarkerDepthTask:
         return draw_arrow(image, point_px, self.config.arrow_px, self.config.colour, rng)
 
     def prompts(self, view: UnifiedView, points_px: NDArray[np.float64], item: str) -> Iterator[Prompt]:
-        """An image a point, with an arrow at it."""
+        """One image for each point, with an arrow at the point."""
         question = (self.question(view.camera.fx_px),)
         for number, (x, y) in enumerate(points_px.tolist()):
             yield Prompt(self.mark(view.image, (x, y), generator("marked point", item, number)), question)
 
     def read(self, answer: str) -> float:
-        """Metres of an answer.
+        """Metres that an answer states.
 
         Raises:
-            ParseFailure: it is not exactly one length, or one that no point has.
+            ParseFailure: the answer is not exactly one length, or the length cannot be a depth.
         """
         return read_depth(template_set(self.config.templates), answer)
 
     @property
     def answer_tokens(self) -> int:
-        """Within which every answer has ended."""
+        """Number of tokens that is enough for every answer."""
         return depth_tokens(template_set(self.config.templates), self.config.decimals)
 
     def _wordings(self) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ def draw_arrow(
     Args:
         image: (H, W, 3) RGB, at least 16 px a side; left as it is.
         tip_px: (x, y) of the tip, inside the image.
-        length_px: shorter where the image has no room for it.
+        length_px: length of the arrow; shorter where the image has no room for it.
         colour: RGB.
         rng: picks one of the directions in which there is room.
     """

@@ -1,4 +1,4 @@
-"""Questions about objects of an original image: regions mapped, asked, read."""
+"""Answers to questions about objects of an original image: `answer_objects` maps regions, asks and reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class RegionAsked:
 
 @dataclass(frozen=True, slots=True)
 class ObjectAnswer:
-    """What the model said."""
+    """The model's answer to a question about regions."""
 
     asked: str
     """The question in words; empty where it could not be asked."""
@@ -34,7 +34,7 @@ class ObjectAnswer:
     status: Status | Literal["outside"]
     """`outside`: the unified image shows nothing of a region."""
     value: float | None
-    """The number of `vlm3.asking.object_questions.AnswerForm`; None when unreadable."""
+    """The number of `vlm3.asking.object_questions.AnswerForm`; None unless the status is `ok`."""
 
 
 def answer_objects(
@@ -63,7 +63,7 @@ def answer_objects(
         task.question(question.question, [region for region in found if region], size_px) if all(found) else ""
         for question, found in zip(questions, regions, strict=True)
     ]
-    said = iter(
+    replies = iter(
         predictor.model.answer(
             TextRequest(
                 item,
@@ -75,7 +75,7 @@ def answer_objects(
         )
     )
     return tuple(
-        _read(task, question.question, text, next(said)) if text else ObjectAnswer("", "", "outside", None)
+        _read(task, question.question, text, next(replies)) if text else ObjectAnswer("", "", "outside", None)
         for question, text in zip(questions, texts, strict=True)
     )
 

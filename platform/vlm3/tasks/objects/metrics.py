@@ -19,14 +19,14 @@ DEGREES_PER_HOUR = 30
 
 
 class QuestionFamily(StrEnum):
-    """When an answer is right."""
+    """Rule by which an answer is right."""
 
     QUALITATIVE = "qualitative"
-    """A predicate or a choice, encoded as a number: when it equals the truth."""
+    """A predicate or a choice, encoded as a number: right when it equals the truth."""
     LENGTH = "length"
-    """Metres: within 25 % of the truth."""
+    """Metres: right within 25 % of the truth."""
     CLOCK = "clock"
-    """A direction as an hour from 1 to 12: within one hour, round the clock."""
+    """A direction as an hour from 1 to 12: right within one hour, round the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class CategoryScores:
     family: QuestionFamily
     count: int
     right_share: float
-    """An unreadable answer is wrong."""
+    """Share of right answers; an unreadable answer is wrong."""
     unreadable_share: float
     abs_rel: float
     """Lengths: mean |p - g| / g over the readable answers. NaN without one, and in other families."""
@@ -50,7 +50,7 @@ class Averages:
     """Both ways to average over categories; NaN where there is nothing to average."""
 
     micro: float
-    """Over the questions."""
+    """Mean over the questions."""
     macro: float
     """Mean of the categories' means, each category weighing the same."""
     micro_interval: Interval
@@ -76,14 +76,14 @@ class ObjectScores:
     """Scores of many answers about objects."""
 
     categories: tuple[CategoryScores, ...]
-    """By name."""
+    """Sorted by name."""
     qualitative: FamilyScores
     quantitative: FamilyScores
     """Lengths and clock directions."""
 
 
 def clock_error_deg(predicted_hour: ArrayLike, true_hour: ArrayLike) -> Array:
-    """Degrees (N,) between hours of a clock, 0 to 180; NaN where unreadable, 180 where the answer is no hour."""
+    """Degrees (N,) between hours of a clock, 0 to 180; NaN where unreadable, 180 where the answer is not an hour."""
     predicted = np.asarray(predicted_hour, np.float64)
     apart = np.abs(predicted - np.asarray(true_hour, np.float64)) % 12
     error = DEGREES_PER_HOUR * np.minimum(apart, 12 - apart)
@@ -91,7 +91,7 @@ def clock_error_deg(predicted_hour: ArrayLike, true_hour: ArrayLike) -> Array:
 
 
 def object_right(families: Sequence[QuestionFamily], *, predicted: ArrayLike, true: ArrayLike) -> NDArray[np.bool_]:
-    """Which answers (N,) are right by the rule of their family; an unreadable one (NaN) is not."""
+    """Whether each answer (N,) is right by the rule of its family; an unreadable one (NaN) is not."""
     answer, truth = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     family = np.array([str(one) for one in families])
     right: NDArray[np.bool_] = np.select(
@@ -119,7 +119,7 @@ def object_scores(
         predicted: (N,) numbers, metres or hours; NaN where unreadable.
         true: (N,) numbers, metres ≥ 0 or hours from 1 to 12.
         groups: (N,) image of each question.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: shapes differ, no answers, a category of two families, or a truth that its family cannot have.
@@ -176,7 +176,7 @@ def _averages(values: Array, categories: NDArray[np.str_], groups: NDArray[np.ge
     np.add.at(counts, (group, category), 1)
 
     def macro(draws: NDArray[np.int64]) -> Array:
-        # A category that was not drawn has no mean to weigh.
+        # A category that was not drawn has no mean, and is left out.
         means: Array = np.nanmean(ratio_of_sums(draws, sums, counts), axis=1)
         return means
 

@@ -18,7 +18,7 @@ def read_yes_no(answer: str) -> bool:
     """Whether an answer says yes: the bare word, in any case, with a closing full stop or not.
 
     Raises:
-        ParseFailure: it says anything else, or more.
+        ParseFailure: the answer says anything else, or more.
     """
     word = answer.strip().lower().removesuffix(".")
     if word not in (YES, NO):
@@ -32,7 +32,7 @@ def read_choice(answer: str) -> Literal[1, 2]:
     Names that count from zero, such as "region 0" or "region [1]", are not read.
 
     Raises:
-        ParseFailure: it names none, both, or says more.
+        ParseFailure: the answer names no region or both, or says more.
     """
     match = _CHOICE.fullmatch(answer.strip()) if len(answer) <= MAX_CHARACTERS else None
     if match is None:
@@ -44,7 +44,7 @@ def read_clock(answer: str) -> int:
     """The hour, 1 … 12, that an answer names: "3 o'clock" or a bare "3"; a time of day such as "3:00" is not read.
 
     Raises:
-        ParseFailure: it is not exactly one hour.
+        ParseFailure: the answer is not exactly one hour.
     """
     match = _CLOCK.fullmatch(answer.strip()) if len(answer) <= MAX_CHARACTERS else None
     if match is None:

@@ -14,7 +14,7 @@ from vlm3.tasks.objects.truths import oriented
 
 MOST_DRAWN = 20
 EDGES = ((0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7))
-"""Pairs of a box's corners, whose numbers differ by one bit."""
+"""Pairs of corners that an edge of a box joins: their numbers differ by one bit."""
 
 
 def boxes_overlay(image: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box], table: ObjectTable) -> Figure:
@@ -22,8 +22,8 @@ def boxes_overlay(image: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box]
 
     Args:
         image: (H, W, 3) original.
-        camera: of the image.
-        boxes: in the camera's frame.
+        camera: camera of the image.
+        boxes: boxes in the camera's frame.
         table: answers about this image.
     """
     figure = Figure(figsize=(11.5, 4.8), layout="constrained")
@@ -44,7 +44,7 @@ def boxes_overlay(image: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box]
             picture.text(x0, y0, box.label, fontsize=8, color="white", backgroundcolor=colour, parse_math=False)
     lines = [f"{'question':<24}{'true':>7}{'answer':>8}"]
     for row in range(min(len(table), MOST_DRAWN)):
-        said = table.predicted[row]
-        lines.append(f"{table.category[row][:23]:<24}{table.true[row]:>7.2f}{said:>8.2f}")
+        answer = table.predicted[row]
+        lines.append(f"{table.category[row][:23]:<24}{table.true[row]:>7.2f}{answer:>8.2f}")
     write(text, "\n".join(lines), size=8)
     return figure

@@ -1,4 +1,4 @@
-"""What is asked about the objects of an item, and how its answers are scored."""
+"""What is asked about the objects of an item, and by which rule the answers are scored."""
 
 from vlm3.asking.items import ObjectItem, RegionQuestion
 from vlm3.asking.object_questions import AnswerForm, ObjectQuestion
@@ -7,14 +7,14 @@ from vlm3.tasks.objects.metrics import QuestionFamily
 from vlm3.tasks.objects.task import ObjectsTask, ObjectsTaskConfig
 
 MOST_QUESTIONS = 32
-"""About one image."""
+"""Largest number of questions that the boxes of one image give."""
 
 
 def questions_of(item: ObjectItem, config: ObjectsTaskConfig) -> tuple[RegionQuestion, ...]:
     """The published questions of an item, or those that its boxes answer clearly, the same each time.
 
     Args:
-        item: of a benchmark.
+        item: item of a benchmark.
         config: kinds of questions that the model was trained on, and what is too close to call.
     """
     if item.questions is not None:
@@ -30,7 +30,7 @@ def questions_of(item: ObjectItem, config: ObjectsTaskConfig) -> tuple[RegionQue
 
 
 def family_of(question: ObjectQuestion) -> QuestionFamily:
-    """By which rule answers are right."""
+    """Rule by which answers to a question are right."""
     match question.form:
         case AnswerForm.LENGTH:
             return QuestionFamily.LENGTH

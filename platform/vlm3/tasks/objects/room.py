@@ -1,4 +1,4 @@
-"""Questions about objects, as the platform knows them."""
+"""The room of the objects task."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class ObjectsRoom:
         )
 
     def predicted(self, predictions: Predictions, item: Item) -> ObjectTable | None:
-        """A number for each question, in order."""
+        """Table of predictions, which are a number for each question, in order."""
         questions = questions_of(item, ObjectsTaskConfig()) if isinstance(item, ObjectItem) else ()
         if not isinstance(item, ObjectItem) or not questions:
             return None
@@ -72,11 +72,11 @@ class ObjectsRoom:
         )
 
     def plots(self, table: ObjectTable) -> Iterator[tuple[str, "Figure"]]:
-        """None."""
+        """No pictures."""
         return iter(())
 
     def overlay(self, item: Item, table: ObjectTable) -> "Figure | None":
-        """Boxes and some questions."""
+        """The image with its boxes, beside some questions."""
         from vlm3.storage.images import decode_rgb
         from vlm3.tasks.objects.pictures import boxes_overlay
 

@@ -28,7 +28,7 @@ class ObjectTable(AnswerTable):
         Headline("count", "answers", ".0f"),
     )
     category: Texts
-    """(N,) as the benchmark calls it."""
+    """(N,) name of the question's category in the benchmark."""
     family: Texts
     """(N,) how it is scored: `vlm3.tasks.objects.metrics.QuestionFamily`."""
     question: Texts
@@ -40,7 +40,7 @@ class ObjectTable(AnswerTable):
 
     @property
     def statuses(self) -> Texts:
-        """(N,)."""
+        """(N,) status of each answer."""
         return self.status
 
     def figures(self, seed: int) -> Iterator[Figure]:
@@ -74,7 +74,7 @@ class ObjectTable(AnswerTable):
                 yield f"category/{category.category}/error_deg", category.clock_error_deg
 
     def baselines(self) -> dict[str, Self]:
-        """Of each category the one answer that is right most often on these very questions."""
+        """For each category, the one answer that is right most often on these very questions."""
         predicted = np.empty(len(self))
         for category in set(self.category):
             rows = self.category == category
@@ -85,7 +85,7 @@ class ObjectTable(AnswerTable):
         }
 
     def per_answer(self) -> dict[str, PerAnswer]:
-        """Which answers are right."""
+        """Whether each answer is right."""
         right = object_right(self._families(), predicted=self.predicted, true=self.true)
         return {"right": PerAnswer(right.astype(np.float64), self.group, greater_is_better=True)}
 
@@ -94,9 +94,9 @@ class ObjectTable(AnswerTable):
 
 
 def _most_right(true: NDArray[np.float64], family: QuestionFamily) -> float:
-    """The answer that the rule of the family calls right most often; the least of equally good ones."""
+    """The answer that the rule of the family calls right most often; the smallest of equally good ones."""
     if family is QuestionFamily.LENGTH:
-        # Right from 0.75 to 1.25 of the truth, ends included: the most overlap is met first where one begins.
+        # Right from 0.75 to 1.25 of the truth, ends included: the largest overlap starts where one begins.
         candidates = np.unique(true * (1 - TOLERANCE))
         tolerance = TOLERANCE + ROUNDING
         begun = np.searchsorted(np.sort(true * (1 - tolerance)), candidates, side="right")

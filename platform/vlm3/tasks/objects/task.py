@@ -32,7 +32,7 @@ class ObjectsTaskConfig(StrictModel):
     """How objects are asked about."""
 
     questions: Annotated[tuple[ObjectQuestion, ...], Field(min_length=1)] = tuple(ObjectQuestion)
-    """Kinds to ask, each as often as the others where the boxes allow it."""
+    """Kinds of questions, each asked as often as the others where the boxes allow it."""
     turns: Annotated[int, Field(ge=1, le=64)] = 10
     """Questions packed into one sample."""
     reference_range: Annotated[int, Field(ge=2, le=1_000_000)] = 1000
@@ -52,11 +52,11 @@ class AskedObjects(Asked):
     ask: ObjectsTaskConfig = ObjectsTaskConfig()
 
     def build(self) -> "ObjectsTask":
-        """The task."""
+        """The task with this configuration."""
         return ObjectsTask(self.ask)
 
     def metres(self) -> MetricTask | None:
-        """Questions about lengths want them; none of their wordings names a focal length."""
+        """How questions about lengths ask for metres: without a focal length. None where no lengths are asked for."""
         if all(question.form is not AnswerForm.LENGTH for question in self.ask.questions):
             return None
         return MetricTask(self.task, self.focal_px, names_focal=False)
@@ -64,11 +64,11 @@ class AskedObjects(Asked):
 
 @dataclass(frozen=True, slots=True)
 class AskedObject:
-    """A question that was chosen."""
+    """A question about certain boxes, with its true answer."""
 
     question: ObjectQuestion
     indices: tuple[int, ...]
-    """Of the boxes that it names, in order."""
+    """Indices of the boxes that the question names, in order."""
     value: float
     """The true answer: the number of `AnswerForm`."""
 
@@ -84,7 +84,7 @@ class ObjectsTask:
 
     @property
     def name(self) -> str:
-        """As in recipes."""
+        """Name of the task in recipes."""
         return AskedObjects.task
 
     @property
@@ -99,7 +99,7 @@ class ObjectsTask:
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Nothing is asked about depth."""
+        """Any kind would do: the task asks nothing about depth."""
         return DepthKind.Z
 
     def ask(self, sample: ViewSample, rng: np.random.Generator) -> Conversation:
@@ -130,9 +130,9 @@ class ObjectsTask:
     ) -> tuple[AskedObject, ...]:
         """Up to `turns` questions about the boxes that have a region: what training and evaluation ask.
 
-        Kinds take turns in random order, each about objects drawn at random and in random order, so that yes is as
-        likely as no and the first region as the second. What was asked about some objects is not asked about them
-        again in other words: "above" would give "below" away. The same boxes and the same `rng` give the same.
+        Kinds of questions take turns in random order. Objects are drawn at random and named in random order, so that
+        yes is as likely as no, and the first region as the second. Nothing is asked again about the same objects in
+        other words: "above" would give "below" away. The same boxes and the same `rng` give the same questions.
         """
         asked: list[AskedObject] = []
         before = -1
@@ -151,7 +151,7 @@ class ObjectsTask:
         return self._format(question, self._of(question).questions[0], regions_px, image_size_px)
 
     def answer(self, question: ObjectQuestion, value: float) -> str:
-        """The text that stands for a number of `AnswerForm`, without tags."""
+        """The answer as text without tags, from its number of `AnswerForm`."""
         wordings = self._wordings()
         match question.form:
             case AnswerForm.YES_NO:
@@ -168,24 +168,24 @@ class ObjectsTask:
         """The number of `AnswerForm` that an answer states.
 
         Raises:
-            ParseFailure: it is not exactly one answer of the form that the question wants.
+            ParseFailure: the text is not exactly one answer of the question's form.
         """
         templates = template_set(self.config.templates)
-        said = templates.extract(answer)
+        text = templates.extract(answer)
         match question.form:
             case AnswerForm.YES_NO:
-                return float(read_yes_no(said))
+                return float(read_yes_no(text))
             case AnswerForm.CHOICE:
-                return float(read_choice(said))
+                return float(read_choice(text))
             case AnswerForm.CLOCK:
-                return float(read_clock(said))
+                return float(read_clock(text))
             case AnswerForm.LENGTH:
                 read = read_extent if question.objects == 1 else read_gap
-                return read(said, thousands=templates.thousands)
+                return read(text, thousands=templates.thousands)
 
     @property
     def answer_tokens(self) -> int:
-        """Within which every answer has ended, also to published questions of kinds that were not trained."""
+        """Number of tokens that is enough for every answer, also to published questions that were not trained."""
         values: dict[AnswerForm, Sequence[float]] = {
             AnswerForm.YES_NO: (0, 1),
             AnswerForm.CHOICE: (1, 2),
@@ -208,7 +208,7 @@ class ObjectsTask:
         rng: np.random.Generator,
         scale: Scale,
     ) -> AskedObject | None:
-        """A question of this kind about objects of which nothing asked so far gives its answer away."""
+        """A question of this kind whose answer no question so far gives away; None where there is none."""
         known = {frozenset(item.indices) for item in asked if item.question.subject == question.subject}
         named = [index for index, box in enumerate(boxes) if box.region_px is not None]
         candidates = list(permutations(named, question.objects))

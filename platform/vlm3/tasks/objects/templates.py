@@ -14,7 +14,7 @@ Word = Annotated[str, Field(min_length=1)]
 
 
 class Relations(StrictModel):
-    """What fills {relation}, each different from the others."""
+    """Words that fill {relation}, each different from the others."""
 
     below: Word
     above: Word
@@ -39,11 +39,11 @@ class Relations(StrictModel):
 
 
 class ObjectWordings(StrictModel):
-    """One question about objects."""
+    """Wordings of one question about objects."""
 
     FIELDS: ClassVar[frozenset[str]] = frozenset({"first", "second", "n"})
     questions: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Each with these fields; the first is the one that evaluation uses."""
+    """Each with the fields of `FIELDS`; evaluation uses the first."""
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
@@ -107,7 +107,7 @@ class ClockWordings(ObjectWordings):
 
 
 class ObjectTemplates(TaskTemplates):
-    """Wordings of the questions about objects, which regions name; of each, evaluation uses the first."""
+    """Wordings of the questions about objects, which are named by regions; evaluation uses the first of each."""
 
     FIELD = "objects"
     region: str
@@ -115,17 +115,17 @@ class ObjectTemplates(TaskTemplates):
     predicate: PredicateWordings
     choice: ChoiceWordings
     distance: GapWordings
-    """Between their nearest points."""
+    """Distance between the nearest points of two objects."""
     horizontal_distance: GapWordings
-    """Between their centres, from left to right."""
+    """Distance between the centres of two objects, from left to right."""
     vertical_distance: GapWordings
-    """Between their centres, from top to bottom."""
+    """Distance between the centres of two objects, from top to bottom."""
     width: SizeWordings
-    """From left to right."""
+    """Size of one object from left to right."""
     height: SizeWordings
-    """From top to bottom."""
+    """Size of one object from top to bottom."""
     direction: ClockWordings
-    """From the first to the second, 12 o'clock being away from the camera."""
+    """Direction from the first object to the second; 12 o'clock is away from the camera."""
 
     @model_validator(mode="after")
     def _fields(self) -> Self:

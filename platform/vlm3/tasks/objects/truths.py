@@ -1,4 +1,4 @@
-"""What is true of objects seen by a camera: the answers to all questions about their boxes."""
+"""True answers to all questions about the boxes of objects that a camera sees."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -23,9 +23,9 @@ class Ties(StrictModel):
     size_ratio: Annotated[float, Field(ge=1)] = 1.2
     """Widths, heights and volumes whose ratio is below it."""
     clock_deg: Annotated[float, Field(ge=0, lt=HOUR_DEG / 2)] = 5.0
-    """Directions that come so close to the border between two hours; 5 leaves out a third of all directions."""
+    """Directions closer than this to the border between two hours; 5 leaves out a third of all directions."""
     region_iou: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Two regions whose intersection over union is above it: nobody can tell which is which."""
+    """Two regions whose intersection over union is above it: they cannot be told apart."""
 
 
 DEFAULT_TIES = Ties()
@@ -37,17 +37,20 @@ def answer_value(
     """The true answer to a question about one or two boxes in the camera frame, in the order in which they are named.
 
     Axes are those of the camera (X right, Y down, Z forward), so "below" and "height" are as in the image, not along
-    gravity. Positions are those of the box centres, but what is behind or in front is told by the nearest z. Width,
+    gravity. Positions are those of the box centres, but the nearest z decides what is behind or in front. Width,
     height and volume are the extents of the box's 8 corners along x, along y, and the product of the three extents.
 
     Args:
         question: what is asked.
-        boxes: as many as `question.objects`; regions, where both have one, tell whether they can be told apart.
-        scale: of the scene; without metres no length is asked.
+        boxes: `question.objects` boxes; where both have a region, the regions decide whether they can be told apart.
+        scale: scale of the scene; lengths are asked for in metric scenes only.
         ties: what is too close to call.
 
     Returns:
         The number of `AnswerForm`; None where the question has no clear answer and must not be asked.
+
+    Raises:
+        ValueError: the number of boxes is not that of the question.
     """
     if len(boxes) != question.objects:
         raise ValueError(f"{question.value} is about {question.objects} boxes, got {len(boxes)}")
@@ -67,7 +70,7 @@ def answer_value(
 
 
 def oriented(box: Box) -> OrientedBox:
-    """The box in the frame of the camera."""
+    """The box as an `OrientedBox` in the frame of the camera."""
     axes = np.array(box.cam_R_object, np.float64).reshape(3, 3)
     return OrientedBox(np.array(box.center_cam_m, np.float64), np.array(box.size_m, np.float64), axes)
 
@@ -91,7 +94,7 @@ def _length_m(question: ObjectQuestion, objects: Sequence[OrientedBox]) -> float
 def _hour(objects: Sequence[OrientedBox], scale: Scale, ties: Ties) -> float | None:
     first_m, second_m = objects[0].center_m, objects[1].center_m
     degrees = clock_deg(first_m, second_m)
-    # How far from the middle of the hour, whose sector reaches half an hour to both sides.
+    # Angle from the middle of the hour, whose sector reaches half an hour to each side.
     off_deg = abs((degrees + HOUR_DEG / 2) % HOUR_DEG - HOUR_DEG / 2)
     apart_m = float(np.hypot(second_m[0] - first_m[0], second_m[2] - first_m[2]))
     if off_deg > HOUR_DEG / 2 - ties.clock_deg or apart_m < _least_difference(objects, scale, ties):
@@ -126,7 +129,7 @@ def _measure(item: OrientedBox, compared: Compared) -> float:
 
 
 def _least_difference(objects: Sequence[OrientedBox], scale: Scale, ties: Ties) -> float:
-    """What two positions must differ by to be told apart."""
+    """Difference from which two positions can be told apart."""
     farther = max(float(np.linalg.norm(item.center_m)) for item in objects)
     return max(ties.position_share * farther, ties.min_length_m if scale is Scale.METRIC else 0.0)
 

@@ -1,4 +1,4 @@
-"""How the camera moved between two images: asked in up to four questions, read, and given as numbers."""
+"""How the camera moved between two images: `answer_pose` asks up to four questions and returns numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class PoseAnswer:
     """The pose of camera 2 in the frame of camera 1, as far as it was asked about and could be read."""
 
     texts: Mapping[PoseQuestion, str]
-    """The model's own words to what it was asked."""
+    """The model's own words in answer to each question that was asked."""
     statuses: Mapping[PoseQuestion, Status]
-    """What became of each question that was asked."""
+    """Status of each question that was asked."""
     angle_deg: float
-    """NaN here and below: not asked, or unreadable."""
+    """NaN, here and below, where not asked or unreadable."""
     cam1_R_cam2: NDArray[np.float64]
     """(3, 3) from yaw, pitch and roll."""
     direction: NDArray[np.float64]
@@ -34,7 +34,7 @@ class PoseAnswer:
 
     @property
     def unreadable(self) -> frozenset[PoseQuestion]:
-        """Questions without a value, for whatever reason."""
+        """Questions that were asked and have no value, whatever the reason."""
         return frozenset(kind for kind, status in self.statuses.items() if status != "ok")
 
 
@@ -68,9 +68,9 @@ def answer_pose(
     tokens = predictor.tokens(task.answer_tokens)
     replies = predictor.model.answer(TextRequest(item, views, questions, task.system, tokens))
     read = {kind: reply.read(partial(task.read, kind)) for kind, reply in zip(kinds, replies, strict=True)}
-    said = {kind: value for kind, (_, value) in read.items()}
-    turns, moved = said.get(PoseQuestion.TURNS), said.get(PoseQuestion.DIRECTION)
-    angle_deg, distance_m = said.get(PoseQuestion.ANGLE), said.get(PoseQuestion.DISTANCE)
+    values = {kind: value for kind, (_, value) in read.items()}
+    turns, moved = values.get(PoseQuestion.TURNS), values.get(PoseQuestion.DIRECTION)
+    angle_deg, distance_m = values.get(PoseQuestion.ANGLE), values.get(PoseQuestion.DISTANCE)
     return PoseAnswer(
         texts={kind: reply.text for kind, reply in zip(kinds, replies, strict=True)},
         statuses={kind: status for kind, (status, _) in read.items()},

@@ -17,11 +17,11 @@ from vlm3.metrics.relative import length_right, relative_error
 Array = NDArray[np.float64]
 
 AUC_THRESHOLDS_DEG = (5, 10, 20, 30)
-"""Of the fields of `Auc`, in order."""
+"""Thresholds of the fields of `Auc`, in order."""
 HEADLINE_DEG = 30
 """The threshold of published headlines, and so of the intervals."""
 STILL = 1e-6
-"""A camera that has moved no further has no direction, and its distance no relative error."""
+"""A camera that has moved no further than this has no direction, and is left out of the scores of distance."""
 
 
 class Auc(NamedTuple):
@@ -39,32 +39,32 @@ class PoseScores:
 
     count: int
     rotation_mean_deg: float
-    """An unreadable rotation has 180."""
+    """An unreadable rotation counts as 180."""
     rotation_median_deg: float
     direction_mean_deg: float
-    """Signed, over the pairs that have a direction; an unreadable one has 180. NaN without such pairs."""
+    """Signed, over the pairs that have a direction; an unreadable one counts as 180. NaN without such pairs."""
     direction_median_deg: float
     direction_unsigned_median_deg: float
-    """The sign ignored, as published tables do: 0 to 90; an unreadable one has 90."""
+    """With the sign ignored, as in published tables: 0 to 90; an unreadable one counts as 90."""
     histogram_signed: Auc
     """AUC of max(rotation error, direction error) by bins of 1 degree."""
     histogram_unsigned: Auc
     """What VGGT, Depth Anything 3 and MapAnything publish."""
     trapezoid_signed: Auc
-    """By the trapezoid rule."""
+    """The same AUC by the trapezoid rule."""
     trapezoid_unsigned: Auc
     """What SuperGlue, glue-factory and kornia publish."""
     distance_abs_rel: float
-    """Mean |p - g| / g over the readable answers about metric pairs; NaN without one."""
+    """Mean |p - g| / g over the readable answers about metric pairs that have moved; NaN without one."""
     distance_right_share: float
-    """Of the metric pairs, those whose distance is right within 25 %; NaN without metric pairs."""
+    """Share of the metric pairs that have moved whose distance is right within 25 %; NaN without such pairs."""
     angle_mean_error_deg: float
-    """Of the question by how many degrees the camera is turned, over the readable answers; NaN without one."""
+    """Mean error of the rotation angle that is asked for separately, over the readable answers; NaN without one."""
     rotation_unreadable_share: float
     direction_unreadable_share: float
-    """Of the pairs that have a direction."""
+    """Share of the pairs that have a direction."""
     distance_unreadable_share: float
-    """Of the metric pairs that have a distance."""
+    """Share of the metric pairs that have moved."""
     angle_unreadable_share: float
     trapezoid_signed_at_30_interval: Interval
     """95 % bootstrap interval over groups, as is the next."""
@@ -84,13 +84,13 @@ def direction_error_deg(predicted: ArrayLike, true: ArrayLike, *, signed: bool =
     Args:
         predicted: (N, 3) of any length; NaN or zero where there is no answer.
         true: (N, 3) translations of cam1_T_cam2: the error differs for the inverse pose.
-        signed: 0 to 180; else of the lines along them, min(e, 180 - e): 0 to 90.
+        signed: whether the sign counts: 0 to 180; else min(e, 180 - e), the angle between lines: 0 to 90.
 
     Returns:
         (N,), 180 (90 unsigned) where there is no answer; NaN where the truth is at most 1e-6 long: it has no direction.
     """
     answer, truth = _unit(predicted, 0.0), _unit(true, STILL)
-    # The sine beside the cosine: exact near 0 and 180 degrees.
+    # From sine and cosine together, which is exact near 0 and 180 degrees.
     sine, cosine = np.linalg.norm(np.cross(answer, truth), axis=1), np.sum(answer * truth, axis=1)
     error = np.rad2deg(np.arctan2(sine, cosine if signed else np.abs(cosine)))
     error = np.where(np.isnan(answer).any(axis=1), 180.0 if signed else 90.0, error)
@@ -130,7 +130,7 @@ def pose_scores(
         cam1_T_cam2_true: (N, 4, 4).
         metric: (N,) True where the translation is in metres.
         groups: (N,) scene of each pair.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: shapes differ, no pairs, or a true pose that is not finite.
@@ -181,7 +181,7 @@ def pose_scores(
 
 
 def _unit(vectors: ArrayLike, longer_than: float) -> Array:
-    """(N, 3) unit vectors; NaN where a vector is not longer than that or not finite."""
+    """(N, 3) unit vectors; NaN where a vector is not longer than `longer_than`, or not finite."""
     vector = np.asarray(vectors, np.float64)
     length = np.linalg.norm(vector, axis=1, keepdims=True)
     known = np.isfinite(length) & (length > longer_than)

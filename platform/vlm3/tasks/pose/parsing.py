@@ -35,22 +35,22 @@ class Vector(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """Where a camera has moved."""
+    """The direction in which a camera has moved."""
 
     words: frozenset[str]
-    """Of `WORDS`."""
+    """Keys of `WORDS`."""
     vector: Vector
 
 
 def read_angle(answer: str, pattern: str | None = None) -> float:
-    """Degrees that an answer states: one number with at most one unit; a bare number is degrees.
+    """The angle in degrees in an answer: one number with at most one unit; a bare number is degrees.
 
     Args:
         answer: without tags.
         pattern: finds the number of degrees instead, by its group `degrees`.
 
     Raises:
-        ParseFailure: no number, several, an unknown unit, other words, or not finite.
+        ParseFailure: no number, several numbers, an unknown unit, other words, or a number that is not finite.
     """
     if pattern is not None:
         return read_number(find_once(pattern, answer).get("degrees", ""))
@@ -61,7 +61,7 @@ def read_angle(answer: str, pattern: str | None = None) -> float:
 
 
 def read_turns(answer: str, pattern: str | None = None) -> YawPitchRoll:
-    """Yaw, pitch and roll that an answer states, each by its name, with commas between, in any order.
+    """Yaw, pitch and roll in an answer, each after its name, with commas between, in any order.
 
     Args:
         answer: without tags.
@@ -87,11 +87,11 @@ def read_turns(answer: str, pattern: str | None = None) -> YawPitchRoll:
 
 
 def read_direction(answer: str, pattern: str | None = None) -> Direction:
-    """The direction that an answer states: words of `WORDS`, or none, and a vector (x, y, z), which is normalised.
+    """The direction in an answer: words of `WORDS`, or none, and a vector (x, y, z), which is normalised.
 
     Args:
         answer: without tags.
-        pattern: finds them instead, by its groups `x`, `y`, `z` and, where it has one, `words`.
+        pattern: finds the numbers and words instead, by its groups `x`, `y`, `z` and, where it has one, `words`.
 
     Raises:
         ParseFailure: no such vector, another word, words that exclude each other, or words that the vector contradicts.
@@ -115,7 +115,7 @@ def read_direction(answer: str, pattern: str | None = None) -> Direction:
 
 
 def _listed(text: str) -> frozenset[str]:
-    """Words of `WORDS`, "and" left out, at most one an axis."""
+    """Words of `WORDS` in a text, without "and"; at most one for each axis."""
     words = re.findall(r"[a-z]+", text.lower())
     named = frozenset(word for word in words if word != "and")
     axes = [WORDS[word][0] for word in named if word in WORDS]

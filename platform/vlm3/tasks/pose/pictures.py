@@ -12,27 +12,27 @@ FRUSTUM = np.array([[-0.5, -0.35, 1.0], [0.5, -0.35, 1.0], [0.5, 0.35, 1.0], [-0
 
 
 def camera_pair(table: PoseTable, row: int) -> Figure:
-    """Both cameras from above and from the right, the second as it is and as it was said to be.
+    """Both cameras from above and from the right, the second at its true and at its answered pose.
 
-    Where no distance was said, the true one is drawn: direction and rotation are what is compared then.
+    Where the answer has no distance, the true one is drawn, to compare direction and rotation alone.
 
     Args:
         table: answers about pairs.
-        row: which of them.
+        row: row of the pair to draw.
     """
     true = table.true_cam1_T_cam2[row]
     length = float(np.linalg.norm(true[:3, 3])) or 1.0
-    said_m = float(table.predicted_distance_m[row])
-    said = np.eye(4)
-    said[:3, :3] = table.predicted_cam1_R_cam2[row]
-    said[:3, 3] = table.predicted_direction[row] * (said_m if np.isfinite(said_m) else length)
+    answered_m = float(table.predicted_distance_m[row])
+    answer = np.eye(4)
+    answer[:3, :3] = table.predicted_cam1_R_cam2[row]
+    answer[:3, 3] = table.predicted_direction[row] * (answered_m if np.isfinite(answered_m) else length)
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     for axes, (across, up, title, labels) in zip(
         figure.subplots(1, 2),
         ((0, 2, "from above", ("right", "forward")), (2, 1, "from the right", ("forward", "down"))),
         strict=True,
     ):
-        for pose, colour, name in ((np.eye(4), INK, "camera 1"), (true, RIGHT, "camera 2"), (said, WRONG, "answer")):
+        for pose, colour, name in ((np.eye(4), INK, "camera 1"), (true, RIGHT, "camera 2"), (answer, WRONG, "answer")):
             if np.isfinite(pose).all():
                 _draw_camera(axes, pose, 0.35 * length, (across, up), colour, name)
         if up == 1:

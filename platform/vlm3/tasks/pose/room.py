@@ -1,4 +1,4 @@
-"""Camera poses, as the platform knows them."""
+"""The room of the pose task."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -62,7 +62,7 @@ class PoseRoom:
         )
 
     def predicted(self, predictions: Predictions, item: Item) -> PoseTable | None:
-        """cam1_T_cam2 as 16 numbers, row by row."""
+        """Table of a prediction, which is cam1_T_cam2 as 16 numbers, row by row."""
         if not isinstance(item, PairItem) or item.cam1_T_cam2 is None:
             return None
         found = predictions.find(item.id, PoseTable.task)
@@ -93,7 +93,7 @@ class PoseRoom:
         return Listing(tuple(frame.frame for frame in frames)) if frames else None
 
     def plots(self, table: PoseTable) -> Iterator[tuple[str, "Figure"]]:
-        """None."""
+        """No pictures."""
         return iter(())
 
     def overlay(self, item: Item, table: PoseTable) -> "Figure | None":

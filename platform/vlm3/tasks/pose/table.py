@@ -1,4 +1,4 @@
-"""Answers about poses: columns, figures, baselines; a rotation that is none is no answer."""
+"""Answers about poses: columns, figures, baselines; a matrix that is not a rotation is not an answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,12 +29,12 @@ from vlm3.tasks.pose.task import PoseQuestion
 
 FORWARD = np.array([0.0, 0.0, 1.0])
 ROUNDING = 1e-2
-"""By how much R·Rᵀ of a predicted rotation may differ from the identity: bfloat16 has three digits."""
+"""Largest difference of R·Rᵀ of a predicted rotation from the identity: bfloat16 has three digits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseTable(AnswerTable):
-    """The pose of camera 2 in the frame of camera 1; one row a pair."""
+    """The pose of camera 2 in the frame of camera 1; one row for each pair."""
 
     task = "pose"
     headlines = (
@@ -48,9 +48,9 @@ class PoseTable(AnswerTable):
         Headline("count", "pairs", ".0f"),
     )
     text: FourTexts
-    """(N, 4) what the model said to the questions angle, turns, direction, distance; empty where not asked."""
+    """(N, 4) the model's own words on angle, turns, direction, distance; empty where not asked."""
     status: FourTexts
-    """(N, 4) of these: `ok`, `unreadable` or `not asked`."""
+    """(N, 4) status of these questions: `ok`, `not asked`, or why there is no value."""
     metric: Truths
     """(N,) whether lengths are metres."""
     true_cam1_T_cam2: Transforms
@@ -62,15 +62,15 @@ class PoseTable(AnswerTable):
 
     @property
     def statuses(self) -> Texts:
-        """(N, 4)."""
+        """(N, 4) status of each of the four questions."""
         return self.status
 
     def was_asked(self) -> NDArray[np.bool_]:
-        """(N,) all: nothing of a pair has to be inside an image."""
+        """(N,) all True: a pose needs no point inside an image."""
         return np.ones(len(self), bool)
 
     def figures(self, seed: int) -> Iterator[Figure]:
-        """Errors of what was asked: what nobody was asked about has no figures, which would look like the worst."""
+        """Errors of what was asked; other questions have no figures, since these would look like the worst errors."""
         found = pose_scores(
             self.predicted_cam1_R_cam2,
             self.predicted_direction,
@@ -102,7 +102,7 @@ class PoseTable(AnswerTable):
         yield "unreadable_share", float(np.isin(answered, LOST).mean()) if len(answered) else float("nan")
 
     def baselines(self) -> dict[str, Self]:
-        """Not turned, moved forward, by the median distance of these very pairs."""
+        """A camera that has not turned, and has moved forward by the median distance of these very metric pairs."""
         count = len(self)
         moved_m = np.linalg.norm(self.true_cam1_T_cam2[:, :3, 3], axis=1)
         metric_m = moved_m[self.metric]
@@ -125,7 +125,7 @@ class PoseTable(AnswerTable):
         return {"error, degrees": PerAnswer(error, self.group, greater_is_better=False)}
 
     def sound(self) -> Self:
-        """The table with predicted matrices that are no rotation unreadable as far as they turn."""
+        """The table with angle and turns made unreadable where the predicted matrix is not a rotation."""
         wrong = self._no_rotations()
         if not wrong:
             return self
@@ -135,29 +135,29 @@ class PoseTable(AnswerTable):
             self.predicted_cam1_R_cam2.copy(),
             self.predicted_angle_deg.copy(),
         )
-        # What a text says of the angle stands by itself; only who predicts matrices can predict one that is none.
+        # Text answers always give rotations, so these rows are predicted matrices, from which the angle was taken too.
         status[rows, :2] = np.where(status[rows, :2] == NOT_ASKED, NOT_ASKED, "unreadable")
         rotation[rows], angle_deg[rows] = np.nan, np.nan
         return replace(self, status=status, predicted_cam1_R_cam2=rotation, predicted_angle_deg=angle_deg)
 
     def remark(self) -> str:
-        """On predicted matrices that are no rotation."""
+        """How many predicted matrices are not rotations, and why the first is not; empty where all are."""
         wrong = self._no_rotations()
         if not wrong:
             return ""
         first = next(iter(wrong))
         return (
-            f"{share(len(wrong), len(self))} predicted rotations are none, and count as unreadable; the first, of"
+            f"{share(len(wrong), len(self))} predicted rotations are invalid, and count as unreadable; the first, of"
             f" {self.item[first]}: {wrong[first]}"
         )
 
     def _asked(self) -> frozenset[PoseQuestion]:
-        """The questions that were asked of any pair."""
+        """Questions that were asked about at least one pair."""
         columns = (self.status != NOT_ASKED).any(axis=0)
         return frozenset(question for question, was in zip(PoseQuestion, columns.tolist(), strict=True) if was)
 
     def _no_rotations(self) -> dict[int, str]:
-        """Row → why its predicted matrix is no rotation."""
+        """Row → why its predicted matrix is not a rotation."""
         found = {}
         for row, rotation in enumerate(self.predicted_cam1_R_cam2):
             if np.isfinite(rotation).all():

@@ -1,4 +1,4 @@
-"""Camera pose: how the second of two views is turned and moved against the first."""
+"""Camera pose: how the second of two views is turned and moved relative to the first."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +24,7 @@ from vlm3.tasks.pose.templates import PoseTemplates, PoseWordings
 from vlm3.views.samples import PairSample
 
 NAMED_ABOVE = 0.25
-"""Components of the unit vector that are named in words: some 15 degrees off the other axes."""
+"""Size from which a component of the unit vector is named in words: 15 degrees off the plane of the other axes."""
 
 
 class PoseQuestion(StrEnum):
@@ -35,7 +35,7 @@ class PoseQuestion(StrEnum):
     TURNS = "turns"
     """Yaw, pitch and roll in degrees."""
     DIRECTION = "direction"
-    """Of the motion: words and a unit vector in the axes of camera 1."""
+    """Direction of the motion: words and a unit vector in the axes of camera 1."""
     DISTANCE = "distance"
     """Metres between the cameras; in metric scenes only."""
 
@@ -44,7 +44,7 @@ class PoseTaskConfig(StrictModel):
     """How poses are asked about."""
 
     questions: Annotated[tuple[PoseQuestion, ...], Field(min_length=1)] = tuple(PoseQuestion)
-    """Packed into one sample, in random order."""
+    """Questions packed into one sample, in random order."""
     min_baseline_m: Annotated[float, Field(ge=0)] = 0.02
     """A camera that has moved less has no direction to ask about; in scenes of unknown scale any motion counts."""
     templates: Templates = "vlm3-1"
@@ -60,11 +60,11 @@ class AskedPose(Asked):
     ask: PoseTaskConfig = PoseTaskConfig()
 
     def build(self) -> "PoseTask":
-        """The task."""
+        """The task with this configuration."""
         return PoseTask(self.ask)
 
     def metres(self) -> MetricTask | None:
-        """The question about the distance wants them."""
+        """How the question about the distance asks for metres; None where it is not asked."""
         if PoseQuestion.DISTANCE not in self.ask.questions:
             return None
         return MetricTask(self.task, self.focal_px, self.build().names_focal)
@@ -81,7 +81,7 @@ class PoseTask:
 
     @property
     def name(self) -> str:
-        """As in recipes."""
+        """Name of the task in recipes."""
         return AskedPose.task
 
     @property
@@ -91,12 +91,12 @@ class PoseTask:
 
     @property
     def asks_about(self) -> Labels:
-        """The pose between two views is enough."""
+        """The pose between two views."""
         return Labels.POSES
 
     @property
     def depth_kind(self) -> DepthKind:
-        """Nothing is asked about depth."""
+        """Any kind would do: the task asks nothing about depth."""
         return DepthKind.Z
 
     def ask(self, sample: PairSample, rng: np.random.Generator) -> Conversation:
@@ -135,29 +135,29 @@ class PoseTask:
         return template_set(self.config.templates).system
 
     def read(self, question: PoseQuestion, answer: str) -> float | YawPitchRoll | Direction:
-        """Degrees, turns, direction or metres, as the question wants.
+        """Degrees, turns, direction or metres, according to the question.
 
         Raises:
-            ParseFailure: it is not exactly one of these.
+            ParseFailure: the answer is not exactly one of these.
         """
         templates, pattern = template_set(self.config.templates), self._of(question).pattern
-        said = templates.extract(answer)
+        text = templates.extract(answer)
         match question:
             case PoseQuestion.ANGLE:
-                return read_angle(said, pattern)
+                return read_angle(text, pattern)
             case PoseQuestion.TURNS:
-                return read_turns(said, pattern)
+                return read_turns(text, pattern)
             case PoseQuestion.DIRECTION:
-                return read_direction(said, pattern)
+                return read_direction(text, pattern)
             case PoseQuestion.DISTANCE:
-                return read_gap(said, pattern, templates.thousands)
+                return read_gap(text, pattern, templates.thousands)
 
     @property
     def answer_tokens(self) -> int:
-        """Within which every answer to any of the questions has ended."""
+        """Number of tokens that is enough for every answer to any of the questions."""
         templates = template_set(self.config.templates)
         words = ", ".join(max((word for word, (of, _) in WORDS.items() if of == axis), key=len) for axis in range(3))
-        # Digits without a format, a sign, and as many places before the point as there can be.
+        # Numbers with a sign, as many digits before the point as possible, and all digits where there is no format.
         turn_deg, part = -539 / 3, -((1 / 3) ** 0.5)
         longest = {
             PoseQuestion.ANGLE: [{"degrees": -turn_deg}],
@@ -202,7 +202,7 @@ class PoseTask:
 
 
 def direction_words(moved: NDArray[np.float64]) -> str:
-    """The axes along which a vector (3,) mainly points, e.g. "left, forward"; the longest is always named."""
+    """Words for the axes along which a vector (3,) mainly points, e.g. "left, forward"; never empty."""
     unit = moved / np.linalg.norm(moved)
     named = np.abs(unit) >= min(NAMED_ABOVE, float(np.abs(unit).max()))
     return ", ".join(word for word, (axis, sign) in WORDS.items() if named[axis] and unit[axis] * sign > 0)

@@ -14,29 +14,29 @@ from vlm3.tasks.pose.parsing import Direction, Vector, read_angle, read_directio
 
 
 class PoseWordings(StrictModel):
-    """One question about the motion between two cameras."""
+    """Wordings of one question about the motion between two cameras."""
 
     questions: Wordings
-    """Without fields, except that the one about metres may use {focal}; the first is the one that evaluation uses."""
+    """Without fields, except that the one about metres may use {focal}; evaluation uses the first."""
     answer: str
-    """With Python's format of the numbers, e.g. {degrees:.1f}."""
+    """Form of the answer, with Python formats of its numbers, e.g. {degrees:.1f}."""
     pattern: Pattern | None = None
-    """Finds the answer by groups; default: the strict reading of it."""
+    """Finds the answer by its groups; default: the answer is read strictly."""
 
 
 class PoseTemplates(TaskTemplates):
-    """Wordings of the pose questions, all of camera 2 as camera 1 sees it."""
+    """Wordings of the pose questions, all about camera 2 in the frame of camera 1."""
 
     FIELD = "pose"
     angle: PoseWordings
-    """By how much it is turned. Field and group: {degrees}."""
+    """By how much camera 2 is turned. Field and group: {degrees}."""
     turns: PoseWordings
-    """How it is turned. Fields and groups: {yaw}, {pitch}, {roll} in degrees."""
+    """How camera 2 is turned. Fields and groups: {yaw}, {pitch}, {roll} in degrees."""
     direction: PoseWordings
-    """Where it has moved. Fields and groups: the unit vector {x}, {y}, {z}: right, down, forward; and {words} where
-    wanted."""
+    """Where camera 2 has moved. Fields and groups: the unit vector {x}, {y}, {z}: right, down, forward; and optionally
+    {words}."""
     distance: PoseWordings
-    """How far it has moved. Field: {metres}; groups: `value` and, where wanted, `unit`."""
+    """How far camera 2 has moved. Field: {metres}; groups: `value` and optionally `unit`."""
 
     @model_validator(mode="after")
     def _read_back(self) -> Self:
@@ -68,9 +68,9 @@ class PoseTemplates(TaskTemplates):
         check_read(answer, {"words": "left, forward", **vector}, partial(read_direction, pattern=pattern), moved)
 
     def forms(self) -> tuple[str, ...]:
-        """Of all four questions."""
+        """Forms of the answers to all four questions."""
         return (self.angle.answer, self.turns.answer, self.direction.answer, self.distance.answer)
 
     def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
-        """The distance is one."""
+        """The answer about the distance, which is a length."""
         return (("distance.answer", self.distance.answer.format(metres=FAR_M), self.distance.pattern),)
