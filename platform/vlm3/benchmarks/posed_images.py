@@ -40,7 +40,7 @@ class PosedImages:
         """Read the index; `"scale": "metric"` at its top says that translations are metres.
 
         Raises:
-            DataError: no such file, fewer than two frames in it, or two frames of a scene have the same name.
+            DataError: no such file, no scene with two frames, or two frames of a scene have the same name.
         """
         path = folder / INDEX
         index, content = read_index(path, "frames", KEYS)
@@ -53,6 +53,8 @@ class PosedImages:
         for scene, entry in zip(scenes, entries, strict=True):
             by_scene.setdefault(scene, []).append(entry)
         following = [Following(scene, a, b) for scene, listed in by_scene.items() for a, b in pairwise(listed)]
+        if not following:
+            raise DataError(f"{path}: expected a scene with at least two frames, found {len(by_scene)} scenes of one")
         pairs = {f"{n:05d}-{_stem(pair.first)}-{_stem(pair.second)}": pair for n, pair in enumerate(following)}
         return cls(name, folder, index, pairs)
 

@@ -138,8 +138,11 @@ class SpatialRgptBench:
         images = sorted({str(info.get("file_path")) for info in infos if isinstance(info, dict)})
         digest = hashlib.blake2b(self.file.read_bytes(), digest_size=16)
         for image in images:
-            place = self.images / image
-            digest.update(f"{image} {place.stat().st_size if place.is_file() else -1}\n".encode())
+            try:
+                size = path_inside(self.images, image).stat().st_size
+            except (DataError, OSError):
+                size = -1
+            digest.update(f"{image} {size}\n".encode())
         return digest.hexdigest()
 
     def _frame(self, row: str, entry: Entry) -> Frame:

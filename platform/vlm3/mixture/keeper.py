@@ -11,6 +11,7 @@ from vlm3.mixture.components import weights_by_name
 from vlm3.mixture.plan import MixturePlan
 from vlm3.mixture.requests import OUTCOME_FILE, REQUEST_FILE, WeightsOutcome, now, read_request
 from vlm3.mixture.segments import Change, Segment
+from vlm3.storage.failures import StorageError
 from vlm3.storage.store import open_store
 
 log = get_logger(__name__)
@@ -145,6 +146,8 @@ class PlanKeeper:
             position = self._granted(request_id)
             if position is None:
                 position = self.change(request.weights, request.asked_at, request_id).from_position
+        except StorageError:
+            raise  # the store may answer next time: the request is not at fault
         except UserError as error:
             log.warning("request for other weights refused: %s", error)
             return WeightsOutcome(id=request_id, refused=" ".join(str(error).split()))

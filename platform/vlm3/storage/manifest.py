@@ -24,6 +24,7 @@ from vlm3.storage.store import Store
 MANIFEST = "manifest.parquet"
 PREFIX = "vlm3."
 Role = Literal["train", "eval"]
+ROLES: Mapping[str, Role] = {"train": "train", "eval": "eval"}
 SCHEMA = pa.schema(
     [
         ("split", pa.string()),
@@ -204,7 +205,7 @@ def _info(fields: dict[str, str]) -> SourceInfo:
     value = {field: fields[PREFIX + field] for field in SourceInfo.__dataclass_fields__}
     return SourceInfo(
         source=value["source"],
-        role="eval" if value["role"] == "eval" else "train",
+        role=ROLES[value["role"]],
         schema_version=int(value["schema_version"]),
         slots=int(value["slots"]),
         scale=value["scale"],

@@ -187,3 +187,12 @@ def test_a_row_that_reads_and_cannot_be_shown_is_a_bad_row_like_any_other(folder
     assert [check_row(benchmark, row) for row in benchmark.rows()] == ["a", "b"], "it reads"
     unasked = partial(check_shown, ask=AskSpec(), bounds=ImageBounds(32, 1024, 1 << 24))
     assert [check_row(benchmark, row, unasked) for row in benchmark.rows()] == ["a", "b"], "nobody is shown it"
+
+
+def test_posed_images_of_scenes_of_one_are_refused_when_they_are_opened(folder: Path) -> None:
+    frames = [
+        {"image": f"{name}.png", "K": K, "width": 64, "height": 48, "T_world_cam": EYE, "scene": name} for name in "ab"
+    ]
+    (folder / "frames.json").write_text(json.dumps({"frames": frames}))
+    with pytest.raises(DataError, match="expected a scene with at least two frames, found 2 scenes of one"):
+        open_benchmark(str(folder), "posed")

@@ -146,3 +146,13 @@ def test_other_files_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="not JSON"):
         (folder / "broken.json").write_text('[{"qa_info": ')
         open_benchmark(str(folder / "broken.json"), "bench")
+
+
+def test_identity_does_not_look_outside_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
+    info = entry()["image_info"] | {"file_path": f"../{outside.name}"}
+    bench = opened(folder, entry(image_info=info))
+    before = bench.identity()
+    outside.write_bytes(b"some bytes")
+    assert bench.identity() == before
+    outside.unlink()

@@ -86,6 +86,18 @@ def test_a_pose_gives_all_four_answers_and_no_metres_without_scale(tmp_path: Pat
     assert isinstance(table, PoseTable) and set(table.status[0]) == {"unreadable"}
 
 
+def test_a_camera_that_has_not_moved_has_a_distance_and_no_direction(tmp_path: Path) -> None:
+    values = np.eye(4).ravel().tolist()
+    (table,) = answerer(tmp_path, {"item": "s/0-1", "task": "pose", "values": values}).answer(PAIR)
+    assert isinstance(table, PoseTable)
+    assert table.status[0].tolist() == ["ok", "ok", "unreadable", "ok"] and table.predicted_distance_m[0] == 0
+    far = [*values[:3], float("inf"), *values[4:]]
+    (table,) = answerer(tmp_path, {"item": "s/0-1", "task": "pose", "values": far}).answer(PAIR)
+    assert isinstance(table, PoseTable)
+    assert table.status[0].tolist() == ["ok", "ok", "unreadable", "unreadable"]
+    assert np.isnan(table.predicted_distance_m[0]) and np.isnan(table.predicted_direction[0]).all()
+
+
 def test_what_is_not_finite_is_no_prediction(tmp_path: Path) -> None:
     (table,) = answerer(tmp_path, {"item": "s/0", "task": "depth", "values": [1.0, float("inf"), 3.0]}).answer(DEPTH)
     assert isinstance(table, DepthTable)

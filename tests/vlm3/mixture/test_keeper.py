@@ -13,6 +13,7 @@ from vlm3.errors import CheckpointError, ConfigError, DataError, UserError
 from vlm3.mixture.keeper import ISSUED_FILE, PLAN_FILE, PlanKeeper, newer_plan, read_plan
 from vlm3.mixture.plan import ComponentSize, MixturePlan
 from vlm3.mixture.requests import OUTCOME_FILE, REQUEST_FILE, submit_request
+from vlm3.storage.failures import StorageError
 
 SIZES = (
     ComponentSize("rooms/depth", 50, 4, "aa"),
@@ -183,6 +184,22 @@ def test_a_bad_request_is_refused_in_one_line_and_the_run_goes_on(tmp_path: Path
     refused = outcome(tmp_path)["refused"]
     assert isinstance(refused, str) and message in refused and "\n" not in refused
     assert not (tmp_path / REQUEST_FILE).exists()
+
+
+def test_a_request_waits_while_the_store_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    down = True
+
+    def admit(weights: Mapping[str, float]) -> None:
+        if down:
+            raise StorageError("s3://b/rooms: no answer")
+
+    keeper = PlanKeeper(tmp_path, start(), STEPS, BATCH, 0, admit)
+    name = submit_request(tmp_path, {"rooms/depth": 3.0})
+    assert keeper.issue(0, 16) == start()
+    assert "no answer" in caplog.text and not (tmp_path / OUTCOME_FILE).exists()
+    down = False
+    keeper.issue(16, 32)
+    assert outcome(tmp_path)["id"] == name and outcome(tmp_path)["refused"] is None
 
 
 def test_a_request_that_cannot_be_answered_waits_and_the_run_goes_on(

@@ -75,6 +75,16 @@ def test_a_digest_that_is_none_is_damage(tmp_path: Path, text: str | None) -> No
         read_manifest(store)
 
 
+def test_a_role_that_is_none_is_damage(tmp_path: Path) -> None:
+    """Read as a training source, held-out data would get weight."""
+    store = open_store(str(tmp_path))
+    write_manifest(store, INFO, {Split.TRAIN: shards_of(Split.TRAIN, [3, 1])})
+    table = pq.read_table(tmp_path / MANIFEST)
+    pq.write_table(table.replace_schema_metadata(table.schema.metadata | {b"vlm3.role": b"test"}), tmp_path / MANIFEST)
+    with pytest.raises(DataError, match=r"manifest\.parquet: not a manifest or damaged \('test'\)"):
+        read_manifest(store)
+
+
 def test_a_missing_or_foreign_manifest_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no complete source here \(manifest\.parquet is missing\)"):
         read_manifest(open_store(str(tmp_path)))

@@ -194,6 +194,23 @@ def test_patterns_of_poses_are_checked_too(own: Path, part: str, change: dict[st
         check_templates(read_templates(own))
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"width": "{metres:,.1f} m"}, r"objects\.width\.answer gives '3,000.0 m': set thousands: true"),
+        ({"choice": "<a>{number}"}, "answer '<a>{number}' holds the tag '<a>'"),
+    ],
+)
+def test_answers_about_objects_are_checked_too(own: Path, change: dict[str, str], why: str) -> None:
+    objects = load_templates("compact-1").parts()["objects"]
+    changed = {part: objects[part] | {"answer": answer} for part, answer in change.items()}
+    own.write_text(dump_yaml(OWN | {"answer_tags": ["<a>", "</a>"], "objects": objects}))
+    check_templates(read_templates(own))
+    own.write_text(dump_yaml(OWN | {"answer_tags": ["<a>", "</a>"], "objects": objects | changed}))
+    with pytest.raises(ConfigError, match=why):
+        check_templates(read_templates(own))
+
+
 def test_a_direction_may_be_a_vector_alone_and_a_distance_name_the_focal_length(own: Path) -> None:
     direction = {"questions": ["Moved?"], "answer": "({x:.2f}, {y:.2f}, {z:.2f})"}
     distance = {"questions": ["Moved by? f = {focal}"], "answer": "{metres:.0f}"}

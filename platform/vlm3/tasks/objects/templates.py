@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from vlm3.asking.numbers import read_length
 from vlm3.asking.templates import TaskTemplates
-from vlm3.asking.wordings import check_fields, check_read
+from vlm3.asking.wordings import FAR_M, check_fields, check_read
 from vlm3.config import StrictModel
 from vlm3.tasks.objects.parsing import read_choice, read_clock
 
@@ -126,6 +126,24 @@ class ObjectTemplates(TaskTemplates):
     """Size of one object from top to bottom."""
     direction: ClockWordings
     """Direction from the first object to the second; 12 o'clock is away from the camera."""
+
+    def forms(self) -> tuple[str, ...]:
+        """Forms of the answers to all questions but the predicate, which is answered with yes or no."""
+        return (self.choice.answer, self.direction.answer, *(gap.answer for gap in self._gaps().values()))
+
+    def lengths(self) -> tuple[tuple[str, str, str | None], ...]:
+        """The answers about distances and sizes."""
+        gaps = self._gaps().items()
+        return tuple((f"{field}.answer", gap.answer.format(metres=FAR_M), None) for field, gap in gaps)
+
+    def _gaps(self) -> dict[str, GapWordings]:
+        return {
+            "distance": self.distance,
+            "horizontal_distance": self.horizontal_distance,
+            "vertical_distance": self.vertical_distance,
+            "width": self.width,
+            "height": self.height,
+        }
 
     @model_validator(mode="after")
     def _fields(self) -> Self:

@@ -71,9 +71,12 @@ class PoseRoom:
             raise DataError(f"{found.where}: the last row of cam1_T_cam2 is {cam1_T_cam2[3]}, expected 0 0 0 1")
         rotation, moved = cam1_T_cam2[:3, :3], cam1_T_cam2[:3, 3]
         length = float(np.linalg.norm(moved))
-        turned, has_moved = bool(np.isfinite(rotation).all()), length > 0
-        statuses = ["ok" if turned else "unreadable"] * 2 + ["ok" if has_moved else "unreadable"]
-        statuses.append(statuses[-1] if is_metric(item) else NOT_ASKED)
+        turned, measured = bool(np.isfinite(rotation).all()), bool(np.isfinite(length))
+        # A camera that has not moved has a distance, 0, and no direction.
+        has_moved = measured and length > 0
+        statuses = ["ok" if given else "unreadable" for given in (turned, turned, has_moved, measured)]
+        if not is_metric(item):
+            statuses[-1] = NOT_ASKED
         return PoseTable(
             item=texts_of([item.id]),
             group=texts_of([item.group]),
@@ -84,7 +87,7 @@ class PoseRoom:
             predicted_angle_deg=np.array([rotation_angle_deg(rotation) if turned else np.nan]),
             predicted_cam1_R_cam2=(rotation if turned else np.full((3, 3), np.nan))[None],
             predicted_direction=(moved / length if has_moved else np.full(3, np.nan))[None],
-            predicted_distance_m=np.array([length if is_metric(item) and np.isfinite(length) else np.nan]),
+            predicted_distance_m=np.array([length if is_metric(item) and measured else np.nan]),
         )
 
     def listed(self, item: Item) -> Listing | None:
