@@ -32,11 +32,9 @@ def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
             if new is not None and len(seen) < wanted:
                 seen.add((new.scene, new.frame))
                 yield new
-        if len(seen) > found:
-            count = min(clips, wanted - len(seen))
-        else:
-            # The clips in this round have nothing left: try all of them before giving up.
-            count = clips if count < clips else 0
+        # If the clips of a round have nothing left, all clips are tried before giving up.
+        exhausted = len(seen) == found and count == clips
+        count = 0 if exhausted else clips if len(seen) == found else min(clips, wanted - len(seen))
 
 
 def image_id(frame: Frame) -> str:
