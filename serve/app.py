@@ -25,7 +25,7 @@ from vlm3.infer.loading import load_predictor
 from vlm3.log import configure, get_logger
 from vlm3.storage.images import upright
 from vlm3.tasks.depth.answering import DepthAnswer, answer_depth
-from vlm3.tasks.depth.task import AskedPointDepth
+from vlm3.tasks.depth.point_depth import AskedPointDepth
 from vlm3.tracking.client import tracking_uri
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.registry import ResolvedModel, resolve

@@ -10,7 +10,7 @@ from vlm3.asking.predictor import Predictor
 from vlm3.asking.text_model import Status, TextRequest
 from vlm3.geometry.camera import Camera
 from vlm3.geometry.depth import DepthKind, convert_depth
-from vlm3.tasks.depth.task import AskedPointDepth
+from vlm3.tasks.depth.point_depth import AskedPointDepth
 from vlm3.views.unify import unify
 
 

@@ -19,8 +19,9 @@ from vlm3.scenes.schema import Frame
 from vlm3.seeds import generator
 from vlm3.tasks.depth.answering import answer_depth
 from vlm3.tasks.depth.metrics import best_constant, depth_scores
+from vlm3.tasks.depth.point_depth import AskedPointDepth
 from vlm3.tasks.depth.table import DepthTable
-from vlm3.tasks.depth.task import AskedDepth, AskedPointDepth
+from vlm3.tasks.depth.task import AskedDepth
 from vlm3.tasks.depth.templates import DepthTemplates
 
 if TYPE_CHECKING:

@@ -3,29 +3,20 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vlm3.asking.protocol import Conversation, Labels, Turn
+from vlm3.asking.protocol import Conversation, Turn
 from vlm3.asking.templates import Templates, template_set
-from vlm3.asking.wordings import name_focal
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
 from vlm3.geometry.depth import DepthKind
 from vlm3.seeds import generator
-from vlm3.tasks.depth.task import (
-    AskedPointDepth,
-    Prompt,
-    check_decimals,
-    depth_tokens,
-    printable,
-    read_depth,
-    require_labels,
-)
+from vlm3.tasks.depth.point_depth import AskedPointDepth, PointDepthTask, Prompt, printable, require_labels
 from vlm3.tasks.depth.templates import DepthTemplates
 from vlm3.views.samples import ViewSample
 from vlm3.views.unify import UnifiedView
@@ -66,39 +57,13 @@ class AskedDepthMarker(AskedPointDepth):
 
 
 @dataclass(frozen=True, slots=True)
-class MarkerDepthTask:
+class MarkerDepthTask(PointDepthTask[MarkerDepthTaskConfig]):
     """Asks for the depth of one labelled point per sample, which an arrow marks, and reads lengths."""
-
-    config: MarkerDepthTaskConfig
-
-    def __post_init__(self) -> None:
-        self._wordings()
-        check_decimals(template_set(self.config.templates), self.config.decimals)
 
     @property
     def name(self) -> str:
         """Name of the task in recipes."""
         return AskedDepthMarker.task
-
-    @property
-    def views(self) -> Literal[1]:
-        """One image."""
-        return 1
-
-    @property
-    def asks_about(self) -> Labels:
-        """Labelled points."""
-        return Labels.POINTS
-
-    @property
-    def depth_kind(self) -> DepthKind:
-        """The configured kind of depth."""
-        return self.config.depth_kind
-
-    @property
-    def names_focal(self) -> bool:
-        """Whether every question says to which focal length its image is unified."""
-        return name_focal(self._wordings())
 
     def ask(self, sample: ViewSample, rng: np.random.Generator) -> Conversation:
         """One question about a label drawn at random, and the image with the arrow.
@@ -123,11 +88,6 @@ class MarkerDepthTask:
         """The canonical question about a marked image that is unified to this focal length."""
         return self._wordings()[0].format(focal=round(focal_px))
 
-    @property
-    def system(self) -> str | None:
-        """System prompt of the template set."""
-        return template_set(self.config.templates).system
-
     def mark(
         self, image: NDArray[np.uint8], point_px: tuple[float, float], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
@@ -139,19 +99,6 @@ class MarkerDepthTask:
         question = (self.question(view.camera.fx_px),)
         for number, (x, y) in enumerate(points_px.tolist()):
             yield Prompt(self.mark(view.image, (x, y), generator("marked point", item, number)), question)
-
-    def read(self, answer: str) -> float:
-        """Metres that an answer states.
-
-        Raises:
-            ParseFailure: the answer is not exactly one length, or the length cannot be a depth.
-        """
-        return read_depth(template_set(self.config.templates), answer)
-
-    @property
-    def answer_tokens(self) -> int:
-        """Number of tokens that is enough for every answer."""
-        return depth_tokens(template_set(self.config.templates), self.config.decimals)
 
     def _wordings(self) -> tuple[str, ...]:
         templates = template_set(self.config.templates)
