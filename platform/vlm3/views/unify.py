@@ -74,30 +74,23 @@ class UnifiedView:
         """Pixels (N, 2) at which rays (N, 3) of the source camera meet the unified image; NaN if they do not."""
         return _clip_to(self.camera, self.camera.project(rays))
 
-    def unmap_points(self, points_px: NDArray[np.floating]) -> Array:
-        """Map unified pixels (N, 2) to the source image; NaN if they are outside of it."""
-        return _clip_to(self.source_camera, self.source_camera.project(self.camera.unproject(points_px)))
-
     def valid_mask(self) -> NDArray[np.bool_]:
         """(H, W) True where a pixel shows the source image."""
         return valid_mask(self.source_camera, self.camera)
 
 
-def unify(
-    encoded_image: bytes, camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None
-) -> UnifiedView:
+def unify(encoded_image: bytes, camera: Camera, policy: UnifyPolicy) -> UnifiedView:
     """Resample an encoded image to the target focal length.
 
     Args:
         encoded_image: JPEG or PNG.
         camera: camera of the image as stored.
         policy: target focal, token grid and bounds.
-        center_px: source pixel about which the image is cut if it would be too large; default: the image's centre.
 
     Raises:
         DataError: the image does not match its camera, or cannot have this focal length within the bounds.
     """
-    target = unified_camera(camera, policy, center_px)
+    target = unified_camera(camera, policy)
     width_px, height_px = decode_size(encoded_image)
     if (width_px, height_px) != (camera.width_px, camera.height_px):
         raise DataError(f"image is {width_px}x{height_px} px, its camera says {camera.width_px}x{camera.height_px}")
@@ -106,7 +99,7 @@ def unify(
     return UnifiedView(warp(decoded, camera, target), target, camera)
 
 
-def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, float] | None = None) -> Camera:
+def unified_camera(camera: Camera, policy: UnifyPolicy) -> Camera:
     """Camera of the unified image, computed without decoding. Raises DataError as `unify` does."""
     fault = camera.fault()
     if fault is not None:
@@ -126,7 +119,7 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
         raise DataError(
             f"image of {camera.width_px}x{camera.height_px} px, at most {MAX_SIDE_PX} px a side can be resampled"
         )
-    columns, rows = _spans(camera, policy.focal_px, center_px)
+    columns, rows = _spans(camera, policy.focal_px)
     width_px, height_px = _size(columns, rows, policy)
     return Camera(
         width_px,
@@ -138,21 +131,20 @@ def unified_camera(camera: Camera, policy: UnifyPolicy, center_px: tuple[float, 
     )
 
 
-def _spans(camera: Camera, focal_px: float, center_px: tuple[float, float] | None) -> tuple[Span, Span]:
-    """Spans of the columns and the rows."""
-    if center_px is None:
-        center_px = ((camera.width_px - 1) / 2, (camera.height_px - 1) / 2)
+def _spans(camera: Camera, focal_px: float) -> tuple[Span, Span]:
+    """Spans of the columns and the rows; an image that would be too large is cut about the middle of the source."""
     sx, sy = focal_px / camera.fx_px, focal_px / camera.fy_px
     width, height = camera.width_px * sx, camera.height_px * sy
     if camera.is_pinhole:
         return (
-            Span(0.0, width, (center_px[0] + 0.5) * sx, width),
-            Span(0.0, height, (center_px[1] + 0.5) * sy, height),
+            Span(0.0, width, width / 2, width),
+            Span(0.0, height, height / 2, height),
         )
     axis_x, axis_y = (camera.cx_px + 0.5) * sx, (camera.cy_px + 0.5) * sy
     reach = ray_extent(camera)
-    # NaN, a centre for which the lens has no ray, becomes 0, the optical axis.
-    x, y, _ = np.nan_to_num(camera.unproject(np.array([center_px]))[0]).tolist()
+    middle_px = np.array([[(camera.width_px - 1) / 2, (camera.height_px - 1) / 2]])
+    # If the lens has no ray there (NaN), the middle is the optical axis.
+    x, y, _ = np.nan_to_num(camera.unproject(middle_px)[0]).tolist()
     return (
         Span(axis_x + focal_px * reach.left, axis_x + focal_px * reach.right, axis_x + focal_px * x, width),
         Span(axis_y + focal_px * reach.top, axis_y + focal_px * reach.bottom, axis_y + focal_px * y, height),

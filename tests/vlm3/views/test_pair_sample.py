@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from tests.source_pixels import source_pixels
 from vlm3.geometry.camera import Camera, Distortion
 from vlm3.geometry.depth import DepthKind, convert_depth
 from vlm3.geometry.rigid import transform
@@ -121,7 +122,7 @@ def truth(room: Room, frame1: Frame, frame2: Frame, sample: PairSample) -> Truth
         errors.append(np.linalg.norm(back_px - point1_px))
         label_cam1 = camera1.unproject(point1_px[None]) * cast(room, frame1, camera1, point1_px)
         hidden.append(1 - seen_m / transform(np.linalg.inv(sample.cam1_T_cam2), label_cam1)[0, 2])
-    u, v = np.rint(unified(frame2).unmap_points(sample.points2_px[rows])).astype(int).T
+    u, v = np.rint(source_pixels(unified(frame2), sample.points2_px[rows])).astype(int).T
     return Truth(np.array(errors), np.array(hidden), edges(room, frame2)[v, u], sample.visible[rows])
 
 
@@ -179,7 +180,7 @@ def test_the_swapped_pair_is_the_inverse(lens: int) -> None:
         ray_m = np.array([own[tuple(point)] for point in there.points1_px.tolist()])
         points_cam1 = rays1 * (ray_m / np.linalg.norm(rays1, axis=1))[:, None]
         z2_m = transform(np.linalg.inv(there.cam1_T_cam2), points_cam1)[there.visible, 2]
-        source_px = unified(frames[j]).unmap_points(points2_px)
+        source_px = source_pixels(unified(frames[j]), points2_px)
         labels = np.column_stack([source_px, z2_m]).astype(np.float32)
         back = sampled(replace(frames[j], points=labels), frames[i])
         assert np.abs(back.cam1_T_cam2 @ there.cam1_T_cam2 - np.eye(4)).max() < 1e-12
@@ -218,7 +219,7 @@ def test_nothing_is_found_in_the_padding() -> None:
     _, frames = scene(SMALL, 0)
     padded = unified(frames[0])
     sample = sampled(frames[2], frames[0])
-    found = padded.unmap_points(sample.points2_px[np.isfinite(sample.points2_px[:, 0])])
+    found = source_pixels(padded, sample.points2_px[np.isfinite(sample.points2_px[:, 0])])
     assert padded.camera.width_px * padded.camera.height_px > padded.valid_mask().sum(), "there is padding"
     assert np.isfinite(found).all()
     assert np.isnan(sample.points2_px).any()
@@ -258,7 +259,7 @@ def test_where_the_second_map_has_a_hole_points_are_left_out_not_called_visible(
     z_depth_m = frames[1].small_depth.z_depth_m.copy()
     z_depth_m[:, :80] = np.nan
     holed = sampled(frames[0], replace(frames[1], small_depth=replace(frames[1].small_depth, z_depth_m=z_depth_m)))
-    at_px = unified(frames[1]).unmap_points(holed.points2_px)[:, 0]
+    at_px = source_pixels(unified(frames[1]), holed.points2_px)[:, 0]
     assert (at_px[np.isfinite(at_px)] > 79).all()
     out_of_view = np.isnan(whole.points2_px[:, 0]).sum()
     assert np.isnan(holed.points2_px[:, 0]).sum() == out_of_view > 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.source_pixels import source_pixels
 from vlm3.geometry.depth import DepthKind
 from vlm3.geometry.rigid import invert
 from vlm3.scenes.schema import Frame
@@ -104,7 +105,7 @@ def test_what_is_called_visible_agrees_with_the_full_depth_image_of_the_other_fr
     for entry in pack.pairs:
         one, other = densely_labelled(pack.frames[entry["a"]]), pack.frames[entry["b"]]
         sample = sampled(one, other)
-        source2_px = view(other).unmap_points(sample.points2_px[sample.visible])
+        source2_px = source_pixels(view(other), sample.points2_px[sample.visible])
         column, row = np.rint(source2_px).astype(int).T
         surface_m = full_depth(other)[row, column]
         rays1 = sample.view1.camera.unproject(sample.points1_px[sample.visible])

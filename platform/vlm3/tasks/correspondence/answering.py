@@ -72,6 +72,6 @@ def _read(task: CorrespondenceTask, reply: Reply, view2: UnifiedView) -> Corresp
     n = task.config.reference_range
     sizes_px = (view2.image.shape[1], view2.image.shape[0])
     unified_px = np.array([[coordinate(name, size, n) for name, size in zip(place, sizes_px, strict=True)]])
-    # Not `unmap_points`: that gives NaN for a place in the padding, whose error can be measured in pixels.
+    # Not cut to the image: the error of a place in the padding can be measured in pixels too.
     u, v = view2.source_camera.project(view2.camera.unproject(unified_px))[0].tolist()
     return CorrespondenceAnswer(reply.text, "ok", (u, v))
