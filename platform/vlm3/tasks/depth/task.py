@@ -63,6 +63,7 @@ class DepthTask(PointDepthTask[DepthTaskConfig]):
         """
         require_labels(sample, self.config.depth_kind)
         templates, wordings = template_set(self.config.templates), self._wordings()
+        depth = templates.part(DepthTemplates)
         askable = printable(sample, templates, self.config.decimals)
         chosen = askable[
             choose_points(
@@ -77,10 +78,11 @@ class DepthTask(PointDepthTask[DepthTaskConfig]):
         size = (sample.image.shape[1], sample.image.shape[0])
         turns = []
         for index in chosen:
-            wording = wordings[int(rng.integers(len(wordings)))]
+            drawn = wordings[int(rng.integers(len(wordings)))]
+            wording = depth.follow_up if turns and depth.follow_up is not None else drawn
             x, y = sample.points_px[index]
             question = self._format(wording, (float(x), float(y)), size, sample.camera.fx_px)
-            answer = templates.part(DepthTemplates).format_answer(float(sample.depth_m[index]), self.config.decimals)
+            answer = depth.format_answer(float(sample.depth_m[index]), self.config.decimals)
             turns.append(Turn(question, templates.wrap(answer)))
         return Conversation(tuple(turns), system=self.system)
 

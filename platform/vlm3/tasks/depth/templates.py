@@ -42,6 +42,9 @@ class DepthTemplates(DepthWordings, TaskTemplates):
     """Field: {metres}, either bare, with the decimals of the task's configuration, or with a format of its own."""
     pattern: Pattern | None = None
     """Finds the answer by its groups `value` and, where it has one, `unit`; default: one length and nothing else."""
+    follow_up: str | None = None
+    """Wording of the questions after the first one about an image, if they need not repeat what is asked for. Fields:
+    {x}, {y}, and optionally {n} and {focal}. A question that is asked alone is worded as the first one."""
     marker: MarkerTemplates | None = None
     """Wordings for the task in which an arrow marks the point; only that task needs them."""
 
@@ -53,6 +56,8 @@ class DepthTemplates(DepthWordings, TaskTemplates):
     def _fields(self) -> Self:
         for wording in (*self.ray, *self.z):
             check_fields(wording, {"x", "y", "n"}, FOCAL)
+        if self.follow_up is not None:
+            check_fields(self.follow_up, {"x", "y"}, FOCAL | {"n"})
         # Only the default decimals are checked here; a task checks its own.
         check_length(self.answer.replace("{metres}", "{metres:.2f}"), self.pattern)
         return self

@@ -52,6 +52,28 @@ def test_each_question_names_its_point_and_range_and_each_answer_is_the_bare_val
         assert "2000" in turn.question
 
 
+def test_a_follow_up_names_only_its_point_and_a_question_asked_alone_says_all() -> None:
+    view = sample(40)
+    short, full = (
+        DepthTask(DepthTaskConfig(reference_range=100, decimals=2, templates=name))
+        for name in ("compact-2", "compact-1")
+    )
+    said, spelt = (task.ask(view, np.random.default_rng(0)).turns for task in (short, full))
+    assert [turn.answer for turn in said] == [turn.answer for turn in spelt]
+    assert said[0] == spelt[0] and said[0].question.startswith("metres distance, of 100: ")
+    for brief, whole in zip(said[1:], spelt[1:], strict=True):
+        assert re.fullmatch(r"\d\d,\d\d", brief.question) and whole.question.endswith(f": {brief.question}")
+    assert short.question((10.0, 20.0), (WIDTH, HEIGHT), 70) == full.question((10.0, 20.0), (WIDTH, HEIGHT), 70)
+
+
+@pytest.mark.parametrize("wording", ["{x}", "{x},{y},{z}", "next"])
+def test_a_follow_up_that_does_not_name_its_point_is_refused(wording: str) -> None:
+    depth = load_templates("compact-1").parts()["depth"] | {"follow_up": wording}
+    own = TemplateSet.parse({"name": "own", "version": 1, "system": None, "depth": depth}, "own")
+    with pytest.raises(ConfigError, match=r"must use the fields \{x\} \{y\}"):
+        DepthTask(DepthTaskConfig(templates=own))
+
+
 @given(st.integers(1, 30), st.integers(1, 20), st.integers(0, 2**32))
 def test_points_are_asked_once_each_as_many_as_there_are(labels: int, points: int, seed: int) -> None:
     task = DepthTask(DepthTaskConfig(points=points))
