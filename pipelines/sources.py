@@ -83,7 +83,7 @@ def with_rendered(recipe: Recipe, given: dict[str, ShardedSource], runs_dir: Pat
     for name, source in recipe.sources.items():
         if source.render is not None:
             uri = source_uri(recipe, name, runs_dir)
-            ingest(RoomsReader(source.render, name), uri, RENDERED)
+            ingest(RoomsReader(source.render, name), uri, RENDERED.model_copy(update={"role": source.role}))
             found[name] = ShardedSource.open(uri)
     return {name: found[name] for name in recipe.sources}
 
@@ -178,9 +178,9 @@ def _has(source: ShardedSource, column: str) -> bool:
 
 def _drawn(recipe: Recipe, name: str, source: ShardedSource | None) -> MixtureSource:
     """What the mixture needs to know of a source; one not rendered yet counts as a training source with clips."""
-    weight = recipe.sources[name].weight
+    weight, role = recipe.sources[name].weight, recipe.sources[name].role
     if source is None:
-        return MixtureSource(weight=weight, role="train", clips=1)
+        return MixtureSource(weight=weight, role=role, clips=1 if role == "train" else 0)
     return MixtureSource(weight=weight, role=source.role, clips=source.clips(Split.TRAIN))
 
 

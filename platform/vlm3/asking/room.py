@@ -110,6 +110,6 @@ class LoopRoom(TaskRoom, Protocol):
         """Table of an item about which nothing can be asked, since its image cannot be unified."""
         ...
 
-    def loop_figures(self, table: Any) -> dict[str, float]:
+    def loop_figures(self, table: Any, seed: int) -> dict[str, float]:
         """Metrics of answers, and of the baseline that is hardest to beat; NaN without answers."""
         ...

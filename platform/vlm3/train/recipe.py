@@ -14,6 +14,7 @@ from vlm3.errors import ConfigError
 from vlm3.mixture.config import MixtureConfig
 from vlm3.models.load import ModelConfig
 from vlm3.sources.rooms.reader import RoomsConfig
+from vlm3.storage.manifest import Role
 from vlm3.stream.config import StreamConfig
 from vlm3.tasks import TASKS
 from vlm3.tasks.spec_file import parse_spec
@@ -36,6 +37,14 @@ class SourceConfig(StrictModel):
     """Share of the stream, relative to the other sources."""
     render: RoomsConfig | None = None
     """Rooms to render and ingest at `uri` when the run starts, unless they are there already."""
+    role: Role = "train"
+    """Role of rendered rooms: `eval` holds all of them out. Other sources have the role they were ingested with."""
+
+    @model_validator(mode="after")
+    def _role_of_rendered(self) -> Self:
+        if self.role == "eval" and self.render is None:
+            raise ValueError("role: only for rendered rooms; ingest the source with --role eval")
+        return self
 
 
 class TasksConfig(StrictModel):
@@ -157,6 +166,8 @@ class Recipe(StrictModel):
             data["engine"].pop(key)
         for source in data["sources"].values():
             source.pop("uri")
+            # A source that is held out has no weight, and nothing is learned from it.
+            source.pop("role")
         return data
 
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from tests.export_fixtures import ASK
 from tests.frames import make_frame
 from tests.oracles import Oracle
 from vlm3.asking.predictor import Predictor
-from vlm3.asking.tables import concatenate
+from vlm3.asking.tables import concatenate, empty
 from vlm3.asking.text_model import ImageBounds
 from vlm3.evaluation.outcomes import asked_only
 from vlm3.geometry.camera import Distortion
@@ -133,6 +133,16 @@ def test_frames_of_one_scene_are_not_independent() -> None:
 
 def delta1(tables: list[DepthTable]) -> tuple[str, float, tuple[float, float]]:
     return next(f for f in concatenate(tables).figures(0) if f[0] == "delta1" and len(f) == 3)
+
+
+def test_the_gain_over_the_constant_comes_with_its_interval_over_scenes() -> None:
+    """Every label is 3 m, so the constant is right everywhere: half of the rooms right is half of it lost."""
+    rooms = [answers(f"room-{number}", n, 1.0 if number % 2 else 3.0) for number in range(10) for n in range(4)]
+    found = DepthRoom().loop_figures(concatenate(rooms), seed=0)
+    assert found["delta1_gain"] == found["delta1"] - found["constant_delta1"] == -0.5
+    assert -0.9 < found["delta1_gain_low"] < -0.6 and -0.4 < found["delta1_gain_high"] < -0.1
+    nothing = DepthRoom().loop_figures(empty(DepthTable), seed=0)
+    assert all(math.isnan(value) for value in nothing.values()) and nothing.keys() == found.keys()
 
 
 def test_what_goes_from_rank_to_rank_holds_no_pixels() -> None:

@@ -30,7 +30,8 @@ def test_the_default_recipe_says_what_the_readme_says() -> None:
         ("train.device=tpu", "train.device"),
         ("sources.rooms.weight=-1", "sources.rooms.weight"),
         ("name=../elsewhere", "name"),
-        ("tasks.depth.ask.templates=compact-2", "did you mean 'compact-1'"),
+        ("tasks.depth.ask.templates=compact-3", "did you mean 'compact-"),
+        ("sources.far={uri: far, role: eval}", "role: only for rendered rooms; ingest the source with --role eval"),
         ("train.steps", "="),
         (
             "mixture.schedule=[{at_step: 5, weights: {rooms/depth: 0.2}}, {at_step: 4, weights: {rooms/depth: 1}}]",
@@ -106,3 +107,9 @@ def test_a_recipe_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     path.write_text("- 1\n")
     with pytest.raises(ConfigError, match="expected a mapping"):
         load_recipe(path)
+
+
+def test_the_role_of_rendered_rooms_is_nothing_that_a_continuation_must_keep() -> None:
+    held = "sources.held={render: {scenes: 3}, role: eval}"
+    recipe, plain = load_recipe(DEFAULT, [held]), load_recipe(DEFAULT, ["sources.held={render: {scenes: 3}}"])
+    assert recipe.sources["held"].role == "eval" and recipe.fingerprint() == plain.fingerprint()

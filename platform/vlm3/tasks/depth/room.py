@@ -15,10 +15,11 @@ from vlm3.asking.spec import Asked
 from vlm3.asking.tables import OUTSIDE, repeated, sizes, texts_of
 from vlm3.asking.templates import TaskTemplates
 from vlm3.geometry.depth import DepthKind, convert_depth
+from vlm3.metrics.intervals import mean_interval
 from vlm3.scenes.schema import Frame
 from vlm3.seeds import generator
 from vlm3.tasks.depth.answering import answer_depth
-from vlm3.tasks.depth.metrics import best_constant, depth_scores
+from vlm3.tasks.depth.metrics import best_constant, depth_scores, within
 from vlm3.tasks.depth.point_depth import AskedPointDepth
 from vlm3.tasks.depth.table import DepthTable
 from vlm3.tasks.depth.task import AskedDepth
@@ -99,14 +100,20 @@ class DepthRoom:
         count = len(item.points_px)
         return depth_table(item, np.full((count, 2), np.nan), [""] * count, [OUTSIDE] * count)
 
-    def loop_figures(self, table: DepthTable) -> dict[str, float]:
-        """Metrics in the kind of the labels, of the answers and of the best constant for these very labels."""
-        model = constant = dict.fromkeys(("delta1", "abs_rel", "rmse_m", "unreadable_share"), float("nan"))
+    def loop_figures(self, table: DepthTable, seed: int) -> dict[str, float]:
+        """Metrics in the kind of the labels, of the answers and of the best constant for these very labels.
+
+        `delta1_gain` is δ1 of the answers minus that of the constant, with its 95 % interval over scenes.
+        """
+        nan = float("nan")
+        model = constant = dict.fromkeys(("delta1", "abs_rel", "rmse_m", "unreadable_share"), nan)
+        gain, (low, high) = nan, (nan, nan)
         if len(table):
             true, answered = table.own_kind()
-            groups = table.group.astype(str)
-            model = asdict(depth_scores(answered, true, groups, seed=0))
-            constant = asdict(depth_scores(np.full_like(true, best_constant(true)), true, groups, seed=0))
+            groups, best = table.group.astype(str), np.full_like(true, best_constant(true))
+            model, constant = (asdict(depth_scores(said, true, groups, seed)) for said in (answered, best))
+            gains = within(answered, true).astype(np.float64) - within(best, true)
+            gain, (low, high) = float(gains.mean()), mean_interval(gains, groups, seed)
         return {
             "delta1": model["delta1"],
             "abs_rel": model["abs_rel"],
@@ -114,6 +121,9 @@ class DepthRoom:
             "unreadable_share": model["unreadable_share"],
             "constant_delta1": constant["delta1"],
             "constant_abs_rel": constant["abs_rel"],
+            "delta1_gain": gain,
+            "delta1_gain_low": low,
+            "delta1_gain_high": high,
         }
 
 

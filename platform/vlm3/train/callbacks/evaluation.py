@@ -63,7 +63,7 @@ class Evaluation:
             answers = sorted(_gather(own), key=lambda table: str(next(iter(table.item), "")))
             table = concatenate([empty(IN_LOOP.table), *answers])
             asked = asked_only(table).sound()
-            metrics |= _metrics(source, table, asked)
+            metrics |= _metrics(source, table, asked, self.seed)
             if self.run is not None:
                 _tell_not_asked(source, table)
                 self._picture(source, asked, step)
@@ -83,9 +83,9 @@ class Evaluation:
                 self.run.figure(f"evaluation/{source}/overlay-{step:06d}-{index}.png", overlay)
 
 
-def _metrics(source: str, table: AnswerTable, asked: AnswerTable) -> dict[str, float]:
+def _metrics(source: str, table: AnswerTable, asked: AnswerTable, seed: int) -> dict[str, float]:
     counts = {"answers": float(len(asked)), "not_asked_count": float(len(table) - len(asked))}
-    return {f"eval/{source}/{name}": value for name, value in (IN_LOOP.loop_figures(asked) | counts).items()}
+    return {f"eval/{source}/{name}": value for name, value in (IN_LOOP.loop_figures(asked, seed) | counts).items()}
 
 
 def _tell_not_asked(source: str, table: AnswerTable) -> None:
