@@ -11,6 +11,7 @@ import torch
 
 from vlm3.asking.protocol import Conversation, Turn
 from vlm3.models.load import ModelConfig, load_model, resolve_model
+from vlm3.models.segment_attention import segment_attention
 from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
 from vlm3.tokens.batch import collate
 from vlm3.tokens.encode import ConversationEncoder
@@ -129,8 +130,9 @@ def trained(tiny_dir: Path) -> Asked:
                 turns.append(Turn(TASK.question((x, y), (64, 48), 40.0), f"{depth_m:.1f}"))
             encoded = made.encoder.encode(Conversation(tuple(turns)), [image.shape[:2]])
             rows.append(StepRow(index, 0, 0, encoded.input_ids, encoded.loss_mask, (image,)))
-        inputs = collate(rows, made.vision, made.encoder.pad_id).to_model_inputs(torch.device("cpu"))
-        made.model(**inputs).loss.backward()
+        inputs = collate(rows, made.vision).to_model_inputs(torch.device("cpu"))
+        with segment_attention(made.model):
+            made.model(**inputs).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     return made

@@ -106,7 +106,7 @@ def samples(runs: Path) -> list[dict[str, Any]]:
         builder = SampleBuilder(ClipReader(parts, 1), keep_encoder(encoder, Path(folder)))
         rows = [row for parcel in builder.rows(plan, [np.arange(POSITIONS)]) for row in parcel.rows]
         for row, seed in zip(rows, plan.draws(0, POSITIONS).seed.tolist(), strict=True):
-            batch = collate([row], vision, encoder.pad_id)
+            batch = collate([row], vision)
             loss = answer_loss(model, batch.to_model_inputs(torch.device("cpu")))
             found.append(
                 {

@@ -13,7 +13,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from bare_loop import touch
-from records import FIELDS, Record, ToBatch, encoder_of, format_folder, write_all
+from records import FIELDS, Record, ToBatch, format_folder, write_all
 from rounds import Figures, arguments, in_child, show, steady_rate
 from textured_rooms import make_sources, model_directory, sample_builder
 
@@ -95,9 +95,8 @@ def ours(to_batch: ToBatch) -> Iterator[int]:
 
     stream.connect(WORKERS)
     spec = VisionSpec.from_directory(to_batch.model_dir)
-    pad_id = encoder_of(to_batch.model_dir).pad_id
     for parcel in stream.stream_parcels(sample_builder(FOLDER), 3200 * BATCH, BATCH):
-        batch = collate(parcel.rows, spec, pad_id)
+        batch = collate(parcel.rows, spec)
         touch(batch.pixels.numpy())
         yield len(batch.positions)
 

@@ -111,7 +111,7 @@ class ToBatch:
         """Collate a batch."""
         encoder = encoder_of(self.model_dir)
         spec = VisionSpec.from_directory(self.model_dir)
-        return collate([self._row(record, encoder) for record in found], spec, encoder.pad_id)
+        return collate([self._row(record, encoder) for record in found], spec)
 
     def _row(self, record: Record, encoder: ConversationEncoder) -> StepRow:
         frame = _frame(record)

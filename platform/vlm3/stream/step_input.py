@@ -21,20 +21,19 @@ class StepInput:
     cost: Cost
 
 
-def step_inputs(parcels: Iterable[RowParcel], shape: StepShape, vision: VisionSpec, pad_id: int) -> Iterator[StepInput]:
+def step_inputs(parcels: Iterable[RowParcel], shape: StepShape, vision: VisionSpec) -> Iterator[StepInput]:
     """Inputs of one rank's steps; a last step that lacks parcels is left out.
 
     Args:
         parcels: parcels of this rank, in order.
         shape: how a step is divided.
         vision: image settings of the model.
-        pad_id: token that fills up short rows.
     """
     arriving = iter(parcels)
     while len(step := tuple(islice(arriving, shape.parcels))) == shape.parcels:
         rows = [row for parcel in step for row in parcel.rows]
         yield StepInput(
-            [collate(rows[part], vision, pad_id) for part in split_rows(len(rows), shape.micro_batches)],
+            [collate(rows[part], vision) for part in split_rows(len(rows), shape.micro_batches)],
             tuple(fault for parcel in step for fault in parcel.faults),
             sum((parcel.cost for parcel in step), Cost()),
         )

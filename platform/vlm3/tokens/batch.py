@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vlm3.tokens.patches import patchify
+from vlm3.tokens.rotary import rotary_positions
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 
@@ -18,16 +20,16 @@ IGNORED_LABEL = -100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelBatch:
-    """A micro-batch on the host: B rows padded on the right to L tokens."""
+    """A micro-batch on the host: B rows, joined into one of L tokens. Nothing is padded."""
 
     input_ids: torch.Tensor
-    """int64 (B, L)."""
+    """int64 (1, L)."""
     labels: torch.Tensor
-    """int64 (B, L), `IGNORED_LABEL` outside the answers."""
-    attention_mask: torch.Tensor
-    """int64 (B, L), 0 on padding."""
-    mm_token_type_ids: torch.Tensor
-    """int32 (B, L), 1 on visual tokens."""
+    """int64 (1, L), `IGNORED_LABEL` outside the answers and on the first token of each row: no row predicts it."""
+    borders: torch.Tensor
+    """int32 (B + 1,): row b is the tokens from `borders[b]` to `borders[b + 1]`."""
+    rotary: torch.Tensor
+    """int64 (4, 1, L), positions of each token in its own row (`rotary_positions`)."""
     pixels: torch.Tensor
     """uint8 (sum of H·W·3,), all images in one tensor: a single transfer, of an eighth of the patches' bytes.
     Read only: it may be the memory of a parcel."""
@@ -47,20 +49,29 @@ class ModelBatch:
         parts = torch.split(pixels, counts)
         return [part.view(height, width, 3) for part, (height, width) in zip(parts, self.image_sizes, strict=True)]
 
-    def to_model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        """Keyword arguments of `Qwen3VLForConditionalGeneration.forward` on `device`, patches made there."""
+    def to_model_inputs(self, device: torch.device) -> dict[str, Any]:
+        """Keyword arguments of `Qwen3VLForConditionalGeneration.forward` on `device`, patches made there.
+
+        The library learns of the rows from the first axis of `position_ids`, as long as there is no attention mask
+        (one of ones would hide nothing); attention of segments learns of them from the borders.
+        """
         pixel_values, grid = patchify(self.images(self.pixels.to(device, non_blocking=True)), self.spec)
+        borders = self.borders.to(device, non_blocking=True)
+        longest = int(self.borders.diff().max())
         return {
             "input_ids": self.input_ids.to(device, non_blocking=True),
             "labels": self.labels.to(device, non_blocking=True),
-            "attention_mask": self.attention_mask.to(device, non_blocking=True),
-            "mm_token_type_ids": self.mm_token_type_ids.to(device, non_blocking=True),
+            "position_ids": self.rotary.to(device, non_blocking=True),
             "pixel_values": pixel_values,
             "image_grid_thw": grid,
+            "cu_seq_lens_q": borders,
+            "cu_seq_lens_k": borders,
+            "max_length_q": longest,
+            "max_length_k": longest,
         }
 
 
-def collate(rows: Sequence[StepRow], spec: VisionSpec, pad_id: int) -> ModelBatch:
+def collate(rows: Sequence[StepRow], spec: VisionSpec) -> ModelBatch:
     """One micro-batch of all `rows`, in their order.
 
     Raises:
@@ -69,23 +80,23 @@ def collate(rows: Sequence[StepRow], spec: VisionSpec, pad_id: int) -> ModelBatc
     if not rows:
         raise ValueError("a micro-batch needs at least one row")
     lengths = np.array([len(row.input_ids) for row in rows])
-    inside = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.full(inside.shape, pad_id, np.int64)
-    ids[inside] = np.concatenate([row.input_ids for row in rows])
-    answers = np.zeros(inside.shape, np.bool_)
-    answers[inside] = np.concatenate([row.loss_mask for row in rows])
-    visual = inside & (ids == spec.image_token_id)
-    for row, found in zip(rows, visual.sum(1), strict=True):
+    borders = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.concatenate([row.input_ids for row in rows]).astype(np.int64)
+    answers = np.concatenate([row.loss_mask for row in rows])
+    answers[borders[:-1]] = False
+    for row in rows:
+        found = np.count_nonzero(row.input_ids == spec.image_token_id)
         wanted = sum(spec.tokens(*image.shape[:2]) for image in row.images)
         if found != wanted:
             seen = " and ".join(f"{image.shape[1]} x {image.shape[0]} px" for image in row.images)
             raise ValueError(f"position {row.position}: {found} visual tokens for {seen}, expected {wanted}")
     images = [image for row in rows for image in row.images]
+    grids = np.array([image.shape[:2] for image in images]) // spec.token_px
     return ModelBatch(
-        input_ids=torch.from_numpy(ids),
-        labels=torch.from_numpy(np.where(answers, ids, IGNORED_LABEL)),
-        attention_mask=torch.from_numpy(inside.astype(np.int64)),
-        mm_token_type_ids=torch.from_numpy(visual.astype(np.int32)),
+        input_ids=torch.from_numpy(ids)[None],
+        labels=torch.from_numpy(np.where(answers, ids, IGNORED_LABEL))[None],
+        borders=torch.from_numpy(borders.astype(np.int32)),
+        rotary=torch.from_numpy(rotary_positions(ids == spec.image_token_id, lengths, grids))[:, None],
         pixels=_tensor(_joined(images)),
         image_sizes=tuple((image.shape[0], image.shape[1]) for image in images),
         spec=spec,

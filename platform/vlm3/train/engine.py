@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vlm3.errors import CheckpointError, ConfigError, UserError
+from vlm3.models.segment_attention import segment_attention
 from vlm3.tokens.batch import ModelBatch
 from vlm3.train.checkpoint import read_state
 from vlm3.train.engine_config import EngineConfig
@@ -142,13 +143,14 @@ class Engine:
         scale = self._world_size / answer_tokens
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         parts = torch.zeros(components, 2, dtype=torch.float64, device=self._device)
-        for number, micro_batch in enumerate(micro_batches, start=1):
-            self._engine.set_gradient_accumulation_boundary(number == len(micro_batches))
-            loss = answer_loss(self._engine, micro_batch.to_model_inputs(self._device))
-            self._engine.backward(loss.total * scale, scale_wrt_gas=False)
-            total += loss.total.detach().double()
-            component = torch.from_numpy(micro_batch.components).to(self._device)
-            parts.index_add_(0, component, torch.stack([loss.rows, loss.tokens], dim=1).double())
+        with segment_attention(self.module):
+            for number, micro_batch in enumerate(micro_batches, start=1):
+                self._engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+                loss = answer_loss(self._engine, micro_batch.to_model_inputs(self._device))
+                self._engine.backward(loss.total * scale, scale_wrt_gas=False)
+                total += loss.total.detach().double()
+                component = torch.from_numpy(micro_batch.components).to(self._device)
+                parts.index_add_(0, component, torch.stack([loss.rows, loss.tokens], dim=1).double())
         grad_norm = self._norm_of_whole_gradients()
         self._engine.step()
         sums = torch.cat([total[None], parts.flatten()])

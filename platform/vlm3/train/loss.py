@@ -1,5 +1,6 @@
 """Cross entropy on answer tokens, as a sum: the engine divides by the answer tokens of the whole step."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,14 +18,17 @@ class CausalModel(Protocol):
 
 
 def predicting_positions(labels: torch.Tensor) -> torch.Tensor:
-    """(B, L) bool: true at position t if token t + 1 belongs to an answer, so that the logits at t are scored."""
+    """(1, L) bool: position t is true where token t + 1 belongs to an answer, so that its logits are scored.
+
+    Rows stand one after the other; the first label of each is ignored, so no row predicts the next one.
+    """
     positions = torch.zeros_like(labels, dtype=torch.bool)
     positions[:, :-1] = labels[:, 1:] != IGNORED_LABEL
     return positions
 
 
 def count_answer_tokens(labels: torch.Tensor) -> int:
-    """Number of tokens of (B, L) labels that are scored; the first of a row never is, since nothing precedes it."""
+    """How many tokens of (1, L) labels are scored. The first never is: nothing precedes it."""
     return int((labels[:, 1:] != IGNORED_LABEL).sum())
 
 
@@ -39,8 +43,8 @@ class AnswerLoss(NamedTuple):
     """(B,) number of answer tokens of each row."""
 
 
-def answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> AnswerLoss:
-    """Cross entropy of the answer tokens of one micro-batch.
+def answer_loss(model: CausalModel, inputs: Mapping[str, Any]) -> AnswerLoss:
+    """Cross entropy of the answer tokens of one micro-batch, of inputs as `ModelBatch.to_model_inputs` gives them.
 
     Only the positions that predict an answer token go through the language head: with 150 000 words in the vocabulary
     the logits of a whole sequence would be larger than all activations together.
@@ -51,6 +55,7 @@ def answer_loss(model: CausalModel, inputs: dict[str, torch.Tensor]) -> AnswerLo
     # A boolean mask makes the stock model return the logits of the true positions only, as (N, V).
     logits = model(**others, logits_to_keep=scored, use_cache=False).logits
     losses = cross_entropy(logits.float(), labels[:, 1:][scored[:, :-1]], reduction="none")
-    row = scored.nonzero()[:, 0]
-    rows = torch.zeros(len(labels), device=losses.device).index_add(0, row, losses.detach())
-    return AnswerLoss(losses.sum(), rows, scored.sum(1))
+    borders = inputs["cu_seq_lens_q"].long()
+    row = torch.bucketize(scored.nonzero()[:, 1], borders[1:], right=True)
+    rows = torch.zeros(len(borders) - 1, device=losses.device).index_add(0, row, losses.detach())
+    return AnswerLoss(losses.sum(), rows, torch.bincount(row, minlength=len(rows)))

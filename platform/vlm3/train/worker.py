@@ -101,7 +101,7 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
     checkpoints = Checkpointing(recipe, rank, world, engine, quarantine, plan, keep, tell)
     callbacks: list[Callback] = [*([metrics] if metrics is not None else []), quarantine, evaluation, checkpoints]
     shape = StepShape(recipe.train.global_batch, world, recipe.engine.micro_batch)
-    inputs = _step_inputs(shape, vision, encoder.pad_id)
+    inputs = _step_inputs(shape, vision)
     run_steps(engine, inputs, state, recipe.train.steps, callbacks)
 
     scores = evaluation.conclude(state.step)
@@ -158,12 +158,12 @@ def _held_out(worker: WorkerConfig, rank: int, world: int) -> tuple[dict[str, li
     return mine, pictured
 
 
-def _step_inputs(shape: StepShape, vision: VisionSpec, pad_id: int) -> Iterator[StepInput]:
+def _step_inputs(shape: StepShape, vision: VisionSpec) -> Iterator[StepInput]:
     shard = ray.train.get_dataset_shard(STREAM)
     ahead = PREFETCHED_STEPS * shape.parcels
     # No batch size: blocks are handed out as they lie in the object store.
     blocks = shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=ahead)
-    return step_inputs(map(RowParcel.from_block, blocks), shape, vision, pad_id)
+    return step_inputs(map(RowParcel.from_block, blocks), shape, vision)
 
 
 def _barrier() -> None:

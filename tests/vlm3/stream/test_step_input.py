@@ -11,8 +11,6 @@ from vlm3.stream.step_input import step_inputs
 from vlm3.tokens.step_row import StepRow
 from vlm3.tokens.vision import VisionSpec
 
-PAD = 0
-
 
 def row(position: int, spec: VisionSpec) -> StepRow:
     side = spec.token_px
@@ -35,7 +33,7 @@ def test_every_rank_has_as_many_micro_batches_and_every_position_comes_once(
             RowParcel(tuple(row(int(p), tiny_vision) for p in dealing.positions(number)), (), Cost(1, 10))
             for number in numbers
         ]
-        taken = list(step_inputs(parcels, shape, tiny_vision, PAD))
+        taken = list(step_inputs(parcels, shape, tiny_vision))
         assert len(taken) == steps
         for step in taken:
             counts.add(len(step.micro_batches))
@@ -53,5 +51,5 @@ def test_faults_travel_with_their_step_and_a_step_that_lacks_parcels_is_not_give
     fault = Fault(3, 0, "rooms/depth", "a", FaultKind.IMAGE, "DataError", "damaged")
     rows = [tuple(row(p, tiny_vision) for p in range(start, start + 50)) for start in range(0, 350, 50)]
     parcels = [RowParcel(part, (fault,) if part[0].position == 50 else ()) for part in rows]
-    (only,) = step_inputs(parcels, shape, tiny_vision, PAD)
+    (only,) = step_inputs(parcels, shape, tiny_vision)
     assert only.faults == (fault,)

@@ -90,7 +90,7 @@ def samples(step: int, chosen: slice = slice(0, 8)) -> ModelBatch:
         mask = np.arange(len(ids)) >= len(ids) - 1 - number
         image = rng.integers(0, 256, (16, 16 * (1 + number % 2), 3))
         rows.append(StepRow(number, 0, 0, ids.astype(np.int32), mask, (image.astype(np.uint8),)))
-    return collate(rows[chosen], VISION, pad_id=0)
+    return collate(rows[chosen], VISION)
 
 
 def micro_batches(step: int, per_micro_batch: int = 2) -> list[ModelBatch]:
@@ -108,6 +108,35 @@ def engine(stage: int, precision: str = "fp32", tied: bool = True, **more: objec
     overrides = {"zero_optimization": eager} if stage == 3 else {}
     data = {"zero_stage": stage, "precision": precision, "micro_batch": 2, "overrides": overrides, **more}
     return Engine(tiny_model(tied), EngineConfig.parse(data, "test"), OPTIMIZER, TOTAL_STEPS, CPU)
+
+
+def attentions(trained: Engine) -> list[str]:
+    """Names of the text model's attention, one for each forward from now on."""
+    seen: list[str] = []
+
+    def note(layer: torch.nn.Module, *_: object) -> None:
+        seen.append(layer.config._attn_implementation)
+
+    # Of the layer, whose forward is what gradient checkpointing repeats.
+    trained.module.get_submodule("model.language_model.layers.0.self_attn").register_forward_pre_hook(note)
+    return seen
+
+
+def padded(batch: ModelBatch) -> dict[str, torch.Tensor]:
+    """The rows of a micro-batch beside each other, as questions are asked together."""
+    inputs = batch.to_model_inputs(CPU)
+    lengths = batch.borders.diff().tolist()
+    ids, mask = (
+        torch.nn.utils.rnn.pad_sequence(torch.split(values, lengths), batch_first=True)
+        for values in (inputs["input_ids"][0], torch.ones_like(inputs["input_ids"][0]))
+    )
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "mm_token_type_ids": (ids == IMAGE).int(),
+        "pixel_values": inputs["pixel_values"],
+        "image_grid_thw": inputs["image_grid_thw"],
+    }
 
 
 def train(trained: Engine, until: int) -> list[tuple[float, float, float, int]]:
@@ -179,17 +208,38 @@ def check_step(folder: Path, stage: int, precision: str, tied: bool = True, **mo
 def check_evaluation(stage: int) -> dict[str, object]:
     """Ranks ask differently often; then training goes on."""
     trained = engine(stage)
+    seen = attentions(trained)
     train(trained, 1)
-    inputs = samples(50, slice(0, 2)).to_model_inputs(CPU)
-    inputs.pop("labels")
+    in_training = set(seen)
+    seen.clear()
+    inputs = padded(samples(50, slice(0, 2)))
     logits = []
     for _ in range(2):
         with trained.evaluation() as model, torch.no_grad():
             training_flag = model.training
             logits += [model(**inputs).logits for _ in range(1 + dist.get_rank())]
+            stock = tiny_model().eval()
+            stock.load_state_dict(model.state_dict())
+            expected = stock(**inputs).logits
     after = trained.module.training
+    attention = (in_training, set(seen))
+    seen.clear()
     rest = train(trained, 3)
-    return {"flags": (training_flag, after), "logits": logits, "rest": rest}
+    return {
+        "flags": (training_flag, after),
+        "logits": logits,
+        "stock": expected,
+        "attention": (*attention, set(seen)),
+        "rest": rest,
+    }
+
+
+def check_checkpointing() -> dict[str, object]:
+    """One step with gradient checkpointing."""
+    trained = engine(2)
+    trained.module.gradient_checkpointing_enable({"use_reentrant": False})
+    seen = attentions(trained)
+    return {"stats": train(trained, 1), "attention": seen}
 
 
 def check_refusals(folder: Path) -> dict[str, str]:
@@ -241,6 +291,7 @@ def see(rank: int, world: int, folder: Path) -> None:
         seen["plain"] = plain_training(tied=True)
         seen["plain untied"] = plain_training(tied=False)
         seen["other size"] = check_other_size(folder)
+        seen["checkpointing"] = check_checkpointing()
     else:
         for stage in range(4):
             for precision in ("fp32", "bf16"):

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vlm3.errors import UserError
+from vlm3.models.segment_attention import NAME as SEGMENTS
 from vlm3.train.engine import require_device
 
 HELPER = Path(__file__).with_name("engine_ranks.py")
@@ -132,8 +133,22 @@ def test_ranks_may_ask_differently_often_while_evaluating(ranks: list[Seen], sta
     assert [len(first["logits"]), len(second["logits"])] == [2, 4]
     for logits in (*first["logits"], *second["logits"]):
         assert torch.equal(logits, first["logits"][0])
+    # Padded rows, with their mask: what segments would take for one row.
+    assert torch.equal(first["logits"][0], first["stock"])
+    assert first["attention"] == ({SEGMENTS}, {"sdpa"}, {SEGMENTS})
     uninterrupted = ranks[0][f"fp32 {stage}"]
     assert first["rest"] == [uninterrupted["stats"][1], uninterrupted["rest"][0]]
+
+
+@pytest.mark.floats
+@pytest.mark.long
+def test_gradient_checkpointing_repeats_the_forward_with_the_same_attention(alone: Seen) -> None:
+    seen = alone["checkpointing"]
+    # Four micro-batches, each of which goes through the layer once and is repeated once.
+    assert seen["attention"] == [SEGMENTS] * 8
+    (found,), wanted = seen["stats"], alone["plain"]["stats"][0]
+    assert found[0] == pytest.approx(wanted[0], rel=1e-6)
+    assert found[1] == pytest.approx(wanted[1], rel=1e-5)
 
 
 @pytest.mark.long
