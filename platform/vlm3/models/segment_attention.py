@@ -66,5 +66,5 @@ def attend_within_segments(
         # One call: the segments are a batch.
         rows = (tensor[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for tensor in (query, key, value))
         return sdpa_attention_forward(module, *rows, None, **settings)[0].flatten(0, 1)[None], None
-    parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    parts = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
     return torch.cat([sdpa_attention_forward(module, *part, None, **settings)[0] for part in parts], dim=1), None

@@ -76,7 +76,7 @@ class DepthTask(PointDepthTask[DepthTaskConfig]):
             )
         ]
         size = (sample.image.shape[1], sample.image.shape[0])
-        turns = []
+        turns: list[Turn] = []
         for index in chosen:
             drawn = wordings[int(rng.integers(len(wordings)))]
             wording = depth.follow_up if turns and depth.follow_up is not None else drawn
