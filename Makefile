@@ -8,6 +8,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER := 0
 export GLOO_SOCKET_IFNAME := lo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?=
+SEED ?=
 
 # Processes that run tests, each on one core. All tests that use the tests' own Ray run in the same process.
 WORKERS ?= 2
@@ -32,8 +33,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
-demo: setup ## make data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames)
-	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA))
+demo: setup ## make data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames, SEED=2 draws anew)
+	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA)) $(if $(SEED),--seed $(SEED))
 
 test: setup ## run the tests, 11 minutes on two cores
 	@$(PYTEST) $(SHARED_OUT)

@@ -1,6 +1,8 @@
 """Run the whole path in minutes: data, train, evaluate, register, search, serve one answer. `make demo` runs it."""
 
 import argparse
+import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +22,18 @@ from pipelines.train import run_training
 from serve.once import answer_once
 from vlm3 import terminal
 from vlm3.job import run_job
+from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.search.config import SearchConfig
 from vlm3.sources.reader import find_sources, open_reader
+from vlm3.storage.atomic import replace_file
 from vlm3.storage.split import Split
+from vlm3.tracking.runs import TrackedRun, tracking_uri
 from vlm3.train.evaluate import held_out_frames
 from vlm3.train.recipe import Recipe, SourceConfig, load_recipe
 
+FIGURES = ("delta1", "constant_delta1", "delta1_gain", "delta1_gain_low", "delta1_gain_high")
+FIGURES += ("abs_rel", "constant_abs_rel")
 RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
 TRIALS, TRIAL_STEPS = 2, 40
 
@@ -52,32 +59,37 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of supported data, or of such folders, to use as well")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
     terminal.add_verbose(parser)
+    parser.add_argument("--seed", type=int, help="seed of the weights and of everything that is drawn")
     arguments = parser.parse_args()
     terminal.start(verbose=arguments.verbose)
     runs_dir = runs_folder()
     timer = Timer()
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
-    terminal.keep_log(runs_dir / "train" / f"demo-{stamp}" / "log")
+    name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    terminal.keep_log(runs_dir / "train" / name / "log")
     with timer.part("start Ray"):
         connect()
     with timer.part("data"):
-        recipe = load_recipe(RECIPE, arguments.set)
+        seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+        recipe = load_recipe(RECIPE, [*seed, *arguments.set])
         if arguments.data is not None:
             recipe = with_real_sources(recipe, arguments.data, runs_dir)
         sources = open_sources(recipe, runs_dir)
         show_sources(recipe, sources)
     with timer.part("train, evaluate, register"):
-        result = run_training(recipe, RunRequest(name=f"demo-{stamp}", runs_dir=runs_dir))
+        result = run_training(recipe, RunRequest(name=name, runs_dir=runs_dir))
     with timer.part("search the mixture"):
         search = SearchConfig(
             trials=TRIALS, steps=TRIAL_STEPS, sources=tuple(n for n, s in recipe.sources.items() if s.weight > 0)
         )
-        best = run_search(search, recipe, f"demo-search-{stamp}", runs_dir).weights
+        best = run_search(search, recipe, f"search-{name}", runs_dir).weights
     with timer.part("serve one answer"):
-        frame = next(iter(held_out_frames(sources["rooms"], 1)))
+        frame = next(iter(held_out_frames(sources[recipe.evaluation.primary or "rooms"], 1)))
         answer = answer_once(recipe.tracking, runs_dir, frame)
         terminal.out().print(answer, markup=False, soft_wrap=True)
     show_result(recipe, result, best, timer, runs_dir)
+    summary = runs_dir / "demo" / name / "summary.json"
+    write_summary(summary, recipe, result, timer)
+    show_where(recipe, result, runs_dir, summary)
 
 
 def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
@@ -98,7 +110,14 @@ def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
         name: source.model_copy(update={"weight": source.weight / total}) for name, source in recipe.sources.items()
     }
     mixed |= {name: source.model_copy(update={"weight": source.weight / count}) for name, source in real.items()}
-    return recipe.model_copy(update={"sources": mixed})
+    asked = recipe.evaluation.model_copy(update={"sources": (*recipe.evaluation.sources, *held_out(real))})
+    return recipe.model_copy(update={"sources": mixed, "evaluation": asked})
+
+
+def held_out(sources: dict[str, SourceConfig]) -> list[str]:
+    """Names of the sources that hold scenes out and are in metres, so that they can be evaluated."""
+    opened = {name: ShardedSource.open(str(source.uri)) for name, source in sources.items()}
+    return [name for name, source in opened.items() if source.clips(Split.EVAL) and source.scale == Scale.METRIC]
 
 
 def show_sources(recipe: Recipe, sources: dict[str, ShardedSource]) -> None:
@@ -118,11 +137,11 @@ def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], tim
     table = Table(title="demo", show_header=False)
     table.add_row("loss, first → last", f"{metrics['loss_first']:.3f} → {metrics['loss_last']:.3f}")
     for name in [n for n in recipe.sources if f"eval/{n}/delta1" in metrics]:
-        own, constant = f"eval/{name}", f"eval/{name}/constant"
-        table.add_row(
-            f"δ1 on {name} (best constant)", f"{metrics[own + '/delta1']:.3f} ({metrics[constant + '_delta1']:.3f})"
-        )
-        table.add_row(f"AbsRel on {name}", f"{metrics[own + '/abs_rel']:.3f} ({metrics[constant + '_abs_rel']:.3f})")
+        found = {key: metrics[f"eval/{name}/{key}"] for key in FIGURES}
+        table.add_row(f"δ1 on {name}, best constant", f"{found['delta1']:.3f}, {found['constant_delta1']:.3f}")
+        interval = f"[{found['delta1_gain_low']:.3f}, {found['delta1_gain_high']:.3f}]"
+        table.add_row("  gain, 95 % interval by scene", f"{found['delta1_gain']:+.3f} {interval}")
+        table.add_row("  AbsRel, best constant", f"{found['abs_rel']:.3f}, {found['constant_abs_rel']:.3f}")
     table.add_row("samples/s", f"{metrics['samples_per_s']:.0f}")
     for name in [key.removeprefix("asked/") for key in metrics if key.startswith("asked/")]:
         table.add_row(
@@ -134,9 +153,42 @@ def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], tim
     table.add_row("seconds in all (install apart)", f"{sum(timer.seconds.values()):.0f}")
     champion = "champion" if result.promoted else "the champion before was better"
     table.add_row("model", f"{recipe.tracking.registered_model} version {result.version} ({champion})")
-    table.add_row("MLflow run", f"{result.run_id} in {runs_dir}")
-    table.add_row("open its dashboard", "make dashboard")
+    table.add_row("MLflow run", result.run_id)
     terminal.out().print(table)
+
+
+def write_summary(path: Path, recipe: Recipe, result: TrainResult, timer: Timer) -> None:
+    """Write what a script wants to know of the demo; a figure that was not measured is null."""
+    name = recipe.evaluation.primary
+    measured = {key: result.metrics.get(f"eval/{name}/{key}", math.nan) for key in FIGURES}
+    found = {key: value if math.isfinite(value) else None for key, value in measured.items()}
+    plain = {
+        "source": name,
+        "delta1": found["delta1"],
+        "delta1_constant": found["constant_delta1"],
+        "gain": found["delta1_gain"],
+        "interval": [found["delta1_gain_low"], found["delta1_gain_high"]],
+        "seconds": {part: round(seconds, 1) for part, seconds in timer.seconds.items()},
+        "seconds_in_all": round(sum(timer.seconds.values()), 1),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, (json.dumps(plain, indent=2) + "\n").encode())
+
+
+def show_where(recipe: Recipe, result: TrainResult, runs_dir: Path, summary: Path) -> None:
+    """Print where the pictures are, and the commands to look further."""
+    run = TrackedRun(tracking_uri(recipe.tracking, runs_dir), result.run_id)
+    asked, step = f"evaluation/{recipe.evaluation.primary}", f"{recipe.train.steps:06d}"
+    lines = [
+        f"what it was trained on: {run.place('samples.png')}",
+        f"answers over truth:     {run.place(f'{asked}/scatter-{step}.png')}",
+        f"answers on an image:    {run.place(f'{asked}/overlay-{step}-0.png')}",
+        f"these figures as JSON:  {summary}",
+        "the dashboard:          make dashboard",
+        "ask over HTTP:          python jobs/serve_depth.py, and then docs/serving.md",
+    ]
+    for line in lines:
+        terminal.out().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

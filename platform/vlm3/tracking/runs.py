@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from vlm3.config import dump_yaml, flatten
 from vlm3.errors import ConfigError
@@ -116,6 +118,11 @@ class TrackedRun:
     def figure(self, name: str, figure: "Figure") -> None:
         """Store a matplotlib figure as artifact `name` (`.png` or `.svg`)."""
         retry_locked(self._client.log_figure, self.run_id, figure, name)
+
+    def place(self, name: str) -> str:
+        """Path of artifact `name` if artifacts are local files, else its URI."""
+        uri = f"{retry_locked(self._client.get_run, self.run_id).info.artifact_uri.rstrip('/')}/{name}"
+        return url2pathname(urlsplit(uri).path) if uri.startswith("file:") else uri
 
     def dataset(self, name: str, uri: str, fingerprint: str, context: str) -> None:
         """Record that the run read data set `name` at `uri`, with this content, for `context` (train, evaluation)."""
