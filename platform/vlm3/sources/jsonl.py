@@ -150,8 +150,8 @@ class JsonLinesReader:
         points = np.array(
             [(*pixel, depth_m) for pixel, depth_m in zip(labels.pixel_coords, labels.depth, strict=True)], np.float32
         ).reshape(-1, 3)
-        # Shuffled, since an evaluation asks about the first of them, and files list them row by row.
-        points = generator("labels", self.source, scene).permutation(points)[:MAX_POINTS]
+        if len(points) > MAX_POINTS:
+            points = generator("labels", self.source, scene).permutation(points)[:MAX_POINTS]
         return Frame(
             source=self.source,
             scene=scene,

@@ -91,15 +91,6 @@ def test_a_line_is_found_where_it_stands_whatever_came_before(labels: Labels) ->
     assert isinstance(frame, Frame)
 
 
-def test_labels_are_shuffled_so_that_the_first_ones_lie_everywhere(labels: Labels) -> None:
-    """Files list them row by row, and an evaluation asks about the first ones."""
-    pixels = [[u, v] for v in range(10) for u in range(10)]
-    (frame,) = labels(line("good", pixel_coords=pixels, depth=[1 + u + v / 100 for u, v in pixels])).frames("good")
-    assert isinstance(frame, Frame)
-    assert len(np.unique(frame.points, axis=0)) == 100 and frame.points[:20, 1].max() > 5
-    np.testing.assert_allclose(frame.points[:, 2], 1 + frame.points[:, 0] + frame.points[:, 1] / 100, rtol=1e-6)
-
-
 def test_of_many_labels_1024_are_drawn_the_same_each_time(labels: Labels) -> None:
     pixels = [[u, v] for u in range(WIDTH) for v in range(HEIGHT)]
     reader = labels(line("good", pixel_coords=pixels, depth=[1 + u + v / 100 for u, v in pixels]))
