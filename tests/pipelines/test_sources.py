@@ -157,10 +157,11 @@ def test_live_weights_pass_where_the_run_was_set_up_for_them(tmp_path: Path, tin
 
 def test_rendered_rooms_may_all_be_held_out(tmp_path: Path, ray_session: None) -> None:
     small = "scenes: 3, frames_per_scene: 1, width_px: 64, height_px: 48"
-    overrides = ["sources={rooms: {uri: made, weight: 1}, held: {render: {" + small + "}, role: eval}}"]
-    write_made_source(open_store(str(tmp_path / "made")), "rooms", 1, 1)
-    recipe = load_recipe(RECIPES / "rooms.yaml", [*overrides, f"sources.rooms.uri={tmp_path / 'made'}"])
-    held = open_sources(recipe, tmp_path)["held"]
+    made = tmp_path / "made"
+    write_made_source(open_store(str(made)), "rooms", 1, 1)
+    sources = f"sources={{rooms: {{uri: {made}, weight: 1}}, held: {{render: {{{small}}}, role: eval}}}}"
+    overrides = [sources, "evaluation={}"]
+    held = open_sources(load_recipe(RECIPES / "rooms.yaml", overrides), tmp_path)["held"]
     assert (held.role, held.clips(Split.TRAIN), held.frames(Split.EVAL)) == ("eval", 0, 3)
     with pytest.raises(ConfigError, match="held"):
         open_sources(load_recipe(RECIPES / "rooms.yaml", [*overrides, "sources.held.weight=1"]), tmp_path)
