@@ -16,7 +16,7 @@ from pipelines.sources import RENDERED
 from tests import drawn_folders as drawn
 from tests.earlier import answers, recipe_of, samples
 from vlm3.asking.tables import from_arrow
-from vlm3.benchmarks.checking import Fault, check_row
+from vlm3.benchmarks.checking import BadRow, check_row
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.errors import ConfigError
 from vlm3.evaluation.compare import compare
@@ -129,7 +129,7 @@ def test_single_views_are_read_and_a_turned_one_that_was_let_in_is_refused(earli
             assert check_frame(frame) is None
     benchmark = open_benchmark(str(folder), "marks")
     rows = {row: check_row(benchmark, row) for row in benchmark.rows()}
-    (fault,) = (found for found in rows.values() if isinstance(found, Fault))
+    (fault,) = (found for found in rows.values() if isinstance(found, BadRow))
     assert "turned" in fault.row and "EXIF orientation 3" in fault.reason and "exiftool" in fault.reason
     assert "\n" not in fault.reason
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm3.asking.answer_tags import check_tags, said, written
+from vlm3.asking.answer_tags import check_tags, extracted, wrapped
 from vlm3.asking.protocol import ParseFailure
 
 ANSWER, THINK = ("<answer>", "</answer>"), ("<think>", "</think>")
@@ -13,12 +13,12 @@ PLAIN = st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"])
 
 @given(PLAIN, PLAIN, PLAIN)
 def test_the_inside_of_the_answer_is_read_whatever_stands_around_it(answer: str, thought: str, around: str) -> None:
-    assert written(answer, ANSWER) == f"<answer>{answer}</answer>" and written(answer, None) == answer
-    assert said(written(answer, ANSWER), ANSWER, THINK) == answer
+    assert wrapped(answer, ANSWER) == f"<answer>{answer}</answer>" and wrapped(answer, None) == answer
+    assert extracted(wrapped(answer, ANSWER), ANSWER, THINK) == answer
     thinking = f"<think>{thought} <answer>1</answer></think>"
-    assert said(f"{thinking}{around}{written(answer, ANSWER)}{around}", ANSWER, THINK) == answer
-    assert said(f"{thinking}{answer}", None, THINK).strip() == answer.strip()
-    assert said(answer, None, None) == answer
+    assert extracted(f"{thinking}{around}{wrapped(answer, ANSWER)}{around}", ANSWER, THINK) == answer
+    assert extracted(f"{thinking}{answer}", None, THINK).strip() == answer.strip()
+    assert extracted(answer, None, None) == answer
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_the_inside_of_the_answer_is_read_whatever_stands_around_it(answer: str,
 )
 def test_tags_that_are_missing_open_or_doubled_are_a_failure(text: str) -> None:
     with pytest.raises(ParseFailure):
-        said(text, ANSWER, THINK)
+        extracted(text, ANSWER, THINK)
 
 
 def test_a_thought_within_a_number_does_not_join_its_halves() -> None:
-    assert said("2<think>hm</think>5", None, THINK) == "2\n5"
+    assert extracted("2<think>hm</think>5", None, THINK) == "2\n5"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.vlm3.sources.test_rgbd import Dataset, dataset, entry, frames, read  # noqa: F401
-from vlm3.benchmarks.checking import Fault, check_row
+from vlm3.benchmarks.checking import BadRow, check_row
 from vlm3.benchmarks.opening import open_benchmark
 from vlm3.errors import DataError
 from vlm3.geometry.camera import Distortion
@@ -164,16 +164,16 @@ def test_boxes_pairs_and_posed_images_know_the_same_keys(dataset: Dataset) -> No
     at_top(folder, **FISHEYE)
     benchmark = open_benchmark(str(folder), "posed")
     found = [check_row(benchmark, row) for row in benchmark.rows()]
-    assert [isinstance(row, Fault) and "`distortion`" in row.reason for row in found] == [False, False]
+    assert [isinstance(row, BadRow) and "`distortion`" in row.reason for row in found] == [False, False]
     index = json.loads((folder / "frames.json").read_text())
     pair = {"a": "color.png", "b": "color.png", "T_a_from_b": entry("a")["T_world_cam"]}
     (folder / "pairs.json").write_text(json.dumps({"images": index["frames"][:1], "pairs": [pair]}))
     benchmark = open_benchmark(str(folder), "pairs")
     (row,) = [check_row(benchmark, row) for row in benchmark.rows()]
-    assert isinstance(row, Fault) and "did you mean 'T_b_from_a'" in row.reason
+    assert isinstance(row, BadRow) and "did you mean 'T_b_from_a'" in row.reason
     thing = {"category": "chair", "center_cam_m": [0, 0, 3], "size_lwh_m": [1, 1, 1], "bbox": [1, 1, 9, 9]}
     frame = entry("a", objects=[thing | {"R_cam_obj": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}])
     (folder / "boxes.json").write_text(json.dumps({"frames": [frame]}))
     benchmark = open_benchmark(str(folder), "boxes")
     (row,) = [check_row(benchmark, row) for row in benchmark.rows()]
-    assert isinstance(row, Fault) and "`bbox2d`" in row.reason
+    assert isinstance(row, BadRow) and "`bbox2d`" in row.reason

@@ -198,15 +198,15 @@ def test_patterns_of_poses_are_checked_too(own: Path, part: str, change: dict[st
     ("change", "why"),
     [
         ({"width": "{metres:,.1f} m"}, r"objects\.width\.answer gives '3,000.0 m': set thousands: true"),
-        ({"choice": "<a>{number}"}, "answer '<a>{number}' holds the tag '<a>'"),
+        ({"height": "{metres:.1f} meters"}, "answer '{metres:.1f} meters' holds the tag 'meters'"),
     ],
 )
 def test_answers_about_objects_are_checked_too(own: Path, change: dict[str, str], why: str) -> None:
     objects = load_templates("compact-1").parts()["objects"]
     changed = {part: objects[part] | {"answer": answer} for part, answer in change.items()}
-    own.write_text(dump_yaml(OWN | {"answer_tags": ["<a>", "</a>"], "objects": objects}))
+    own.write_text(dump_yaml(OWN | {"answer_tags": ["meters", "</a>"], "objects": objects}))
     check_templates(read_templates(own))
-    own.write_text(dump_yaml(OWN | {"answer_tags": ["<a>", "</a>"], "objects": objects | changed}))
+    own.write_text(dump_yaml(OWN | {"answer_tags": ["meters", "</a>"], "objects": objects | changed}))
     with pytest.raises(ConfigError, match=why):
         check_templates(read_templates(own))
 
