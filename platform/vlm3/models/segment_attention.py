@@ -64,10 +64,8 @@ def attend_within_segments(
     lengths = cu_seq_lens_q.diff().tolist()
     if len(set(lengths)) == 1:
         # One call: the segments are a batch.
-        rows = (
-            tensor[0].reshape(tensor.shape[1], len(lengths), -1, tensor.shape[3]).transpose(0, 1)
-            for tensor in (query, key, value)
-        )
+        shape = (-1, len(lengths), lengths[0], query.shape[-1])
+        rows = (tensor.view(shape).transpose(0, 1) for tensor in (query, key, value))
         return sdpa_attention_forward(module, *rows, None, **settings)[0].flatten(0, 1)[None], None
     parts = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
     return torch.cat([sdpa_attention_forward(module, *part, None, **settings)[0] for part in parts], dim=1), None
