@@ -34,7 +34,7 @@ RECIPE = {
     "sources": {
         "rooms": {"weight": 1, "render": {"scenes": 24, "frames_per_scene": 2, "width_px": 64, "height_px": 48}}
     },
-    "tasks": {"nearer": {"focal_px": 40, "ask": {"questions": 3}}},
+    "tasks": {"depth": None, "nearer": {"focal_px": 40, "ask": {"questions": 3}}},
     "model": {"id": "tiny"},
     "engine": {"micro_batch": 2},
     "train": {"steps": 2, "global_batch": 4},
