@@ -35,7 +35,7 @@ from vlm3.train.recipe import Recipe, SourceConfig, load_recipe
 FIGURES = ("delta1", "constant_delta1", "delta1_gain", "delta1_gain_low", "delta1_gain_high")
 FIGURES += ("abs_rel", "constant_abs_rel")
 RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
-TRIALS, TRIAL_STEPS = 2, 40
+TRIALS, TRIAL_STEPS = 2, 15
 
 
 @dataclass(slots=True)
@@ -83,13 +83,14 @@ def main() -> None:
         )
         best = run_search(search, recipe, f"search-{name}", runs_dir).weights
     with timer.part("serve one answer"):
-        frame = next(iter(held_out_frames(sources[recipe.evaluation.primary or "rooms"], 1)))
-        answer = answer_once(recipe.tracking, runs_dir, frame)
+        asked = next(n for n in (recipe.evaluation.primary, *recipe.sources) if f"eval/{n}/delta1" in result.metrics)
+        frame = next(iter(held_out_frames(sources[asked], 1)))
+        answer = answer_once(recipe.tracking, runs_dir, frame, result.version)
         terminal.out().print(answer, markup=False, soft_wrap=True)
     show_result(recipe, result, best, timer, runs_dir)
     summary = runs_dir / "demo" / name / "summary.json"
-    write_summary(summary, recipe, result, timer)
-    show_where(recipe, result, runs_dir, summary)
+    write_summary(summary, asked, result, timer)
+    show_where(recipe, asked, result, runs_dir, summary)
 
 
 def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
@@ -110,7 +111,9 @@ def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
         name: source.model_copy(update={"weight": source.weight / total}) for name, source in recipe.sources.items()
     }
     mixed |= {name: source.model_copy(update={"weight": source.weight / count}) for name, source in real.items()}
-    asked = recipe.evaluation.model_copy(update={"sources": (*recipe.evaluation.sources, *held_out(real))})
+    named = recipe.evaluation.sources
+    # None named means all that can be evaluated.
+    asked = recipe.evaluation.model_copy(update={"sources": (*named, *held_out(real)) if named else ()})
     return recipe.model_copy(update={"sources": mixed, "evaluation": asked})
 
 
@@ -151,15 +154,14 @@ def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], tim
     for part, seconds in timer.seconds.items():
         table.add_row(f"seconds: {part}", f"{seconds:.0f}")
     table.add_row("seconds in all (install apart)", f"{sum(timer.seconds.values()):.0f}")
-    champion = "champion" if result.promoted else "the champion before was better"
+    champion = "champion" if result.promoted else "the champion stays"
     table.add_row("model", f"{recipe.tracking.registered_model} version {result.version} ({champion})")
     table.add_row("MLflow run", result.run_id)
     terminal.out().print(table)
 
 
-def write_summary(path: Path, recipe: Recipe, result: TrainResult, timer: Timer) -> None:
-    """Write what a script wants to know of the demo; a figure that was not measured is null."""
-    name = recipe.evaluation.primary
+def write_summary(path: Path, name: str, result: TrainResult, timer: Timer) -> None:
+    """Write what a script wants to know of the demo and of the evaluated source `name`; NaN becomes null."""
     measured = {key: result.metrics.get(f"eval/{name}/{key}", math.nan) for key in FIGURES}
     found = {key: value if math.isfinite(value) else None for key, value in measured.items()}
     plain = {
@@ -175,10 +177,10 @@ def write_summary(path: Path, recipe: Recipe, result: TrainResult, timer: Timer)
     replace_file(path, (json.dumps(plain, indent=2) + "\n").encode())
 
 
-def show_where(recipe: Recipe, result: TrainResult, runs_dir: Path, summary: Path) -> None:
-    """Print where the pictures are, and the commands to look further."""
+def show_where(recipe: Recipe, name: str, result: TrainResult, runs_dir: Path, summary: Path) -> None:
+    """Print where the pictures of the evaluated source `name` are, and the commands to look further."""
     run = TrackedRun(tracking_uri(recipe.tracking, runs_dir), result.run_id)
-    asked, step = f"evaluation/{recipe.evaluation.primary}", f"{recipe.train.steps:06d}"
+    asked, step = f"evaluation/{name}", f"{recipe.train.steps:06d}"
     lines = [
         f"what it was trained on: {run.place('samples.png')}",
         f"answers over truth:     {run.place(f'{asked}/scatter-{step}.png')}",

@@ -209,4 +209,7 @@ def _identity(config: SearchConfig, recipe: Recipe) -> str:
         data["search"].pop(key)
     for key in ("name", "tracking"):
         data["recipe"].pop(key)
+    for source in data["recipe"]["sources"].values():
+        if source["role"] == "train":
+            source.pop("role")  # searches of earlier versions know none
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -19,13 +19,16 @@ HOST = "127.0.0.1"
 TIMEOUT_S = 300.0
 
 
-def answer_once(tracking: TrackingConfig, runs_dir: Path, frame: Frame, points: int = 1) -> str:
-    """Serve the champion on the connected Ray cluster and a free loopback port, ask it about a frame, and stop it.
+def answer_once(
+    tracking: TrackingConfig, runs_dir: Path, frame: Frame, version: int | None = None, points: int = 1
+) -> str:
+    """Serve a model on the connected Ray cluster and a free loopback port, ask it about a frame, and stop it.
 
     Args:
         tracking: gives the registered model's name and its store.
         runs_dir: the runs folder.
         frame: a frame with labelled points.
+        version: version of the registered model; default: the champion.
         points: number of these points to ask about.
 
     Returns:
@@ -33,12 +36,12 @@ def answer_once(tracking: TrackingConfig, runs_dir: Path, frame: Frame, points: 
 
     Raises:
         DataError: the frame has no labelled point.
-        UserError: there is no champion.
+        UserError: there is no such version, or no champion.
     """
     labelled = frame.points[:points].astype(np.float64)
     if len(labelled) == 0:
         raise DataError(f"frame {frame.frame} of {frame.source} has no labelled point to ask about")
-    model = f"models:/{tracking.registered_model}@champion"
+    model = f"models:/{tracking.registered_model}" + ("@champion" if version is None else f"/{version}")
     config = ServeConfig(runs_dir=str(runs_dir.resolve()), model=model, tracking=tracking)
     with running(config, HOST, free_port()) as url:
         body = ask(url, frame, labelled[:, :2].tolist())

@@ -109,7 +109,11 @@ class PlanKeeper:
                 f"weights cannot change any more: all {self._steps} steps of the run were issued; start another run"
             )
         if self._admit is not None:
-            self._admit(weights)
+            try:
+                self._admit(weights)
+            except StorageError as error:
+                # Answered at once: readers wait while weights are admitted, and whoever asked can ask again.
+                raise UserError(str(error)) from None
         plan = self._plan.change(self._issued, ordered, self._issued, at or now(), request)
         plan.require_steps(self._steps, self._global_batch)
         self._write_plan(plan)
@@ -147,7 +151,7 @@ class PlanKeeper:
             if position is None:
                 position = self.change(request.weights, request.asked_at, request_id).from_position
         except StorageError:
-            raise  # the store may answer next time: the request is not at fault
+            raise  # the plan could not be written: the request is not at fault, and waits
         except UserError as error:
             log.warning("request for other weights refused: %s", error)
             return WeightsOutcome(id=request_id, refused=" ".join(str(error).split()))

@@ -15,6 +15,8 @@ from vlm3.storage.split import Split
 from vlm3.tasks import IN_LOOP
 
 log = get_logger(__name__)
+MOST_READS = 4
+"""Clips that are read in a round for each frame that is wanted, if many have no labelled frame left."""
 
 
 def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
@@ -23,18 +25,24 @@ def held_out_frames(source: ShardedSource, images: int) -> Iterator[Frame]:
     seen: set[tuple[str, str]] = set()
     wanted = min(images, source.frames(Split.EVAL))
     # One frame per clip at first; more of a clip only if the split has too few clips.
-    count = min(clips, wanted)
-    while count:
+    count, most = min(clips, wanted), min(clips, MOST_READS * wanted)
+    while len(seen) < wanted:
         found = len(seen)
         for index in np.unique(np.linspace(0, clips - 1, count).round().astype(int)):
             frames = source.read_clip(Split.EVAL, int(index), DEPTH_COLUMNS)
             new = next((f for f in frames if (f.scene, f.frame) not in seen and len(f.points)), None)
-            if new is not None and len(seen) < wanted:
+            if new is not None:
                 seen.add((new.scene, new.frame))
                 yield new
-        # If the clips of a round have nothing left, all clips are tried before giving up.
-        exhausted = len(seen) == found and count == clips
-        count = 0 if exhausted else clips if len(seen) == found else min(clips, wanted - len(seen))
+            if len(seen) == wanted:
+                return
+        if len(seen) > found:
+            count = min(clips, wanted - len(seen))
+        elif count < most:
+            # The clips of this round have nothing left: look at more of them.
+            count = min(2 * count, most)
+        else:
+            return
 
 
 def image_id(frame: Frame) -> str:

@@ -56,6 +56,6 @@ def answer_loss(model: CausalModel, inputs: Mapping[str, Any]) -> AnswerLoss:
     logits = model(**others, logits_to_keep=scored, use_cache=False).logits
     losses = cross_entropy(logits.float(), labels[:, 1:][scored[:, :-1]], reduction="none")
     borders = inputs["cu_seq_lens_q"].long()
-    row = torch.bucketize(scored.nonzero()[:, 1], borders[1:], right=True)
+    row = torch.bucketize(scored.nonzero()[:, 1].contiguous(), borders[1:], right=True)
     rows = torch.zeros(len(borders) - 1, device=losses.device).index_add(0, row, losses.detach())
     return AnswerLoss(losses.sum(), rows, torch.bincount(row, minlength=len(rows)))

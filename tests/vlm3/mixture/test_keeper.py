@@ -186,20 +186,26 @@ def test_a_bad_request_is_refused_in_one_line_and_the_run_goes_on(tmp_path: Path
     assert not (tmp_path / REQUEST_FILE).exists()
 
 
-def test_a_request_waits_while_the_store_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    down = True
-
-    def admit(weights: Mapping[str, float]) -> None:
-        if down:
-            raise StorageError("s3://b/rooms: no answer")
-
-    keeper = PlanKeeper(tmp_path, start(), STEPS, BATCH, 0, admit)
+def test_a_request_waits_while_the_plan_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keeper = keeper_in(tmp_path)
+    (tmp_path / PLAN_FILE).unlink()
+    (tmp_path / PLAN_FILE).mkdir()
     name = submit_request(tmp_path, {"rooms/depth": 3.0})
     assert keeper.issue(0, 16) == start()
-    assert "no answer" in caplog.text and not (tmp_path / OUTCOME_FILE).exists()
-    down = False
+    assert "cannot be answered" in caplog.text and not (tmp_path / OUTCOME_FILE).exists()
+    (tmp_path / PLAN_FILE).rmdir()
     keeper.issue(16, 32)
     assert outcome(tmp_path)["id"] == name and outcome(tmp_path)["refused"] is None
+
+
+def test_a_request_whose_source_cannot_be_looked_at_is_refused_at_once(tmp_path: Path) -> None:
+    def admit(weights: Mapping[str, float]) -> None:
+        raise StorageError("s3://b/rooms: no answer")
+
+    keeper = PlanKeeper(tmp_path, start(), STEPS, BATCH, 0, admit)
+    submit_request(tmp_path, {"rooms/depth": 3.0})
+    assert keeper.issue(0, 16) == start()
+    assert outcome(tmp_path)["refused"] == "s3://b/rooms: no answer"
 
 
 def test_a_request_that_cannot_be_answered_waits_and_the_run_goes_on(

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.broken import write_source
 from tests.export_fixtures import ASK
-from tests.frames import make_frame
+from tests.frames import MadeReader, make_frame
 from tests.oracles import Oracle
 from vlm3.asking.predictor import Predictor
 from vlm3.asking.tables import concatenate, empty
@@ -21,13 +22,16 @@ from vlm3.asking.text_model import ImageBounds
 from vlm3.evaluation.outcomes import asked_only
 from vlm3.geometry.camera import Distortion
 from vlm3.infer.loading import load_predictor
+from vlm3.scenes.protocol import Rejection
 from vlm3.scenes.schema import Frame
+from vlm3.scenes.sharded import ShardedSource
+from vlm3.storage.split import Split
 from vlm3.tasks.depth.room import DepthRoom, depth_table
 from vlm3.tasks.depth.table import DepthTable
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.runs import prepare_tracking, start_run
 from vlm3.train.callbacks.evaluation import Evaluation
-from vlm3.train.evaluate import ask_frame, image_id
+from vlm3.train.evaluate import ask_frame, held_out_frames, image_id
 
 MIDDLE, CORNERS = [(15.0, 11.0), (16.0, 12.0)], [(0.0, 0.0), (31.0, 0.0), (31.0, 23.0)]
 THREE_METRES = Predictor(Oracle(lambda request, question: "3.0", ImageBounds(16, 1024, 1 << 18)), ASK)
@@ -166,3 +170,38 @@ def test_scores_after_the_last_step_are_asked_for_only_where_they_are_missing(ex
     assert evaluation.conclude(10)["eval/made/answers"] == 2
     assert evaluation.conclude(10) == evaluation.latest and asked == ["asked"]
     assert Evaluation(predictor, {}, {}, 5, 0, 10, 10, None).conclude(10) == {}
+
+
+class PartlyLabelled(MadeReader):
+    """A source in which only some scenes have labels."""
+
+    labelled: frozenset[int] = frozenset()
+
+    def frames(self, scene: str) -> Iterator[Frame | Rejection]:
+        for frame in super().frames(scene):
+            assert isinstance(frame, Frame)
+            kept = int(scene.removeprefix("scene-")) in self.labelled
+            yield frame if kept else replace(frame, points=frame.points[:0])
+
+
+@pytest.mark.parametrize(
+    ("labelled", "found", "most_reads"),
+    [(range(160), 3, 3), ([0, 80], 3, 3 + 24), ([0, 5, 80, 159], 3, 3), ([], 0, 24), ([1], 0, 3 + 24)],
+    ids=["all", "two of them", "one beside", "none", "one that is not seen"],
+)
+def test_held_out_frames_are_sought_in_few_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: Iterable[int], found: int, most_reads: int
+) -> None:
+    monkeypatch.setattr(PartlyLabelled, "labelled", frozenset(labelled))
+    write_source(PartlyLabelled(sizes=(8,) * 160), tmp_path, "eval")
+    source = ShardedSource.open(str(tmp_path))
+    reads: list[int] = []
+    read_clip = ShardedSource.read_clip
+    monkeypatch.setattr(
+        ShardedSource,
+        "read_clip",
+        lambda self, split, clip, columns: reads.append(clip) or read_clip(self, split, clip, columns),
+    )
+    frames = list(held_out_frames(source, 3))
+    assert len({(frame.scene, frame.frame) for frame in frames}) == len(frames) == found
+    assert len(reads) <= most_reads < source.clips(Split.EVAL)

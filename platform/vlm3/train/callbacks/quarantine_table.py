@@ -38,7 +38,8 @@ class Quarantine:
         known = read_quarantine(self.run_dir)
         held = ledger.holds([fault.position for fault in known])
         self.faults = [fault for fault, kept in zip(known, held, strict=True) if kept]
-        self.written = len(known)
+        # If rows were dropped, the table is written anew, however many there will be then.
+        self.written = len(known) if len(self.faults) == len(known) else -1
 
     def after_step(self, outcome: StepOutcome, state: LoopState) -> None:
         """Record the bad samples of a step.
