@@ -46,7 +46,8 @@ test-properties: setup ## run the property tests with many examples
 	@$(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
 
 test-floats: setup ## run the tests that compare floats, under each instruction set that torch has kernels for
-	@failed=; for set in default avx2 ""; do \
+	@# Ray's workers yield to all other work (niceness 15), and would get next to no time beside a load.
+	@export RAY_worker_niceness=0; failed=; for set in default avx2 ""; do \
 	  echo "== ATEN_CPU_CAPABILITY=$${set:-(unset)}"; \
 	  if [ -n "$$set" ]; then export ATEN_CPU_CAPABILITY=$$set; else unset ATEN_CPU_CAPABILITY; fi; \
 	  $(PYTEST) $(SHARED_OUT) -m floats || failed="$$failed $${set:-unset}"; \

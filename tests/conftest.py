@@ -36,8 +36,6 @@ settings.load_profile("vlm3")
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-# Ray starts its workers with niceness 15: beside other work they would get next to no time, and tests time out.
-os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 # Who starts the tests in the background of a shell starts them deaf to Ctrl-C, and so the jobs that tests interrupt.

@@ -35,7 +35,6 @@ def job_environment(ray: RayVariables, **variables: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # Every server stays on loopback; and a table in a log is as wide as its words.
     fixed = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "COLUMNS": "250"}
-    fixed |= {"RAY_worker_niceness": "0"}  # as in conftest.py
     return inherited | fixed | ray | variables
 
 
