@@ -47,6 +47,9 @@ OURS = re.compile(
             # the demo
             r"[A-Za-z, ]+ ─+$",
             r"how far is the point of \S+ at \(",
+            r"(what it was trained on|answers over truth|answers on an image|these figures as JSON): +\S",
+            r"the dashboard: +make dashboard$",
+            r"ask over HTTP: +python jobs/serve_depth\.py, ",
         )
     )
 )
