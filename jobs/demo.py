@@ -35,7 +35,7 @@ from vlm3.train.recipe import Recipe, SourceConfig, load_recipe
 FIGURES = ("delta1", "constant_delta1", "delta1_gain", "delta1_gain_low", "delta1_gain_high")
 FIGURES += ("abs_rel", "constant_abs_rel")
 RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
-TRIALS, TRIAL_STEPS = 2, 40
+TRIALS, TRIAL_STEPS = 2, 15
 
 
 @dataclass(slots=True)
