@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-STRENGTH = 6.0
+STRENGTH = 12.0
 """Strength of the part of queries and keys that looks back, relative to the random part."""
 STEP_TOKENS = 3
 """Head h looks h · STEP_TOKENS tokens back, and at about as many tokens on either side of that."""

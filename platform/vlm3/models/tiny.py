@@ -14,7 +14,7 @@ from vlm3.models.tiny_tokenizer import build_tokenizer
 from vlm3.storage.atomic import new_directory
 
 Size = Annotated[int, Field(ge=1)]
-FORMAT = 2
+FORMAT = 3
 """Number to increase when the same configuration would give another model."""
 TEMPLATE_FILE = "chat_template.jinja"
 PATCH_PX, MERGE, TEMPORAL_PATCH = 8, 2, 2
@@ -92,6 +92,7 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
     from transformers import GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     from vlm3.models.look_back import look_back
+    from vlm3.models.pointing import point
 
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))
@@ -145,6 +146,7 @@ def _build_model(config: TinyConfig, seed: int, tokenizer: Any) -> Any:
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(model_config)
     look_back(model.model.language_model, seed)
+    point(model, [token(str(digit)) for digit in range(10)], seed)
     model.generation_config = GenerationConfig(
         do_sample=False,
         eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],
