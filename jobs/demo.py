@@ -35,7 +35,8 @@ from vlm3.train.recipe import Recipe, SourceConfig, load_recipe
 FIGURES = ("delta1", "constant_delta1", "delta1_gain", "delta1_gain_low", "delta1_gain_high")
 FIGURES += ("abs_rel", "constant_abs_rel")
 RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
-TRIALS, TRIAL_STEPS = 2, 15
+TRIALS, TRIAL_STEPS, TRIAL_IMAGES = 2, 12, 50
+"""The trials only show what a search does. They run side by side, each with one worker: half of a trial is start-up."""
 
 
 @dataclass(slots=True)
@@ -78,8 +79,13 @@ def main() -> None:
     with timer.part("train, evaluate, register"):
         result = run_training(recipe, RunRequest(name=name, runs_dir=runs_dir))
     with timer.part("search the mixture"):
+        images = min(TRIAL_IMAGES, recipe.evaluation.images)
         search = SearchConfig(
-            trials=TRIALS, steps=TRIAL_STEPS, sources=tuple(n for n, s in recipe.sources.items() if s.weight > 0)
+            trials=TRIALS,
+            steps=TRIAL_STEPS,
+            max_concurrent=TRIALS,
+            overrides=("train.workers=1", f"evaluation.images={images}"),
+            sources=tuple(n for n, s in recipe.sources.items() if s.weight > 0),
         )
         best = run_search(search, recipe, f"search-{name}", runs_dir).weights
     with timer.part("serve one answer"):
