@@ -15,6 +15,7 @@ export GLOO_SOCKET_IFNAME := lo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?=
 SEED ?=
+EXAMPLES ?= 200
 
 # Processes that run tests, each on one core. All tests that use the tests' own Ray run in the same process.
 WORKERS ?= 2
@@ -51,8 +52,8 @@ test: setup ## run the tests, 11 minutes on two cores
 test-long: setup ## run the long tests: processes that are killed, whole submitted jobs
 	@$(PYTEST) $(SHARED_OUT) -m long
 
-test-properties: setup ## run the property tests with many examples
-	@$(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
+test-properties: setup ## run the property tests with many examples (EXAMPLES=200 of each)
+	@VLM3_EXAMPLES=$(EXAMPLES) $(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
 
 test-floats: setup ## run the tests that compare floats, under each instruction set that torch has kernels for
 	@# Ray's workers yield to all other work (niceness 15), and would get next to no time beside a load.

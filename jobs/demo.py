@@ -152,7 +152,7 @@ def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], tim
         table.add_row("  gain, 95 % interval by scene", f"{found['delta1_gain']:+.3f} {interval}")
         table.add_row("  AbsRel, best constant", f"{found['abs_rel']:.3f}, {found['constant_abs_rel']:.3f}")
     table.add_row("samples/s", f"{metrics['samples_per_s']:.0f}")
-    for name in [key.removeprefix("asked/") for key in metrics if key.startswith("asked/")]:
+    for name in [key.removeprefix("asked/") for key in metrics if key.startswith("asked/") and metrics[key] > 0]:
         table.add_row(
             f"share of {name}, asked / realised", f"{metrics['asked/' + name]:.4f} / {metrics['realised/' + name]:.4f}"
         )

@@ -15,6 +15,7 @@ from vlm3.train.progress import TRAINING, read_progress
 from vlm3.train.progress import Progress as RunProgress
 
 POLL_S = 0.5
+LINES = 10
 BAR_WIDTH = 14
 """Characters; leaves room for the figures in a terminal of 100 columns."""
 
@@ -28,7 +29,7 @@ class Counting:
     done: int = 0
     figures: str = ""
     """Text shown beside the numbers, for example how many rows were bad."""
-    lines: int = 10
+    lines: int = LINES
     """How many lines to print over the whole work if there is no terminal."""
     _bar: Progress | None = field(init=False, default=None)
     _next: int = field(init=False, default=0)
@@ -82,18 +83,19 @@ class Counting:
 
 
 @contextmanager
-def watching(what: str, total: int, look: Callable[[], tuple[int, str] | None]) -> Iterator[None]:
+def watching(what: str, total: int, look: Callable[[], tuple[int, str] | None], lines: int = LINES) -> Iterator[None]:
     """Show the progress of work that goes on elsewhere while the block runs.
 
     Args:
         what: name of the work and its unit, for example "training: step".
         total: how many units there are.
         look: returns how many are done and the figures to show; None while nothing is known.
+        lines: how many lines to print over the whole work if there is no terminal.
     """
     stop = threading.Event()
 
     def follow() -> None:
-        with Counting(what, total, figures="starting") as counting:
+        with Counting(what, total, figures="starting", lines=lines) as counting:
             while True:
                 last = stop.wait(POLL_S)
                 now = look()

@@ -29,6 +29,8 @@ from vlm3.train.recipe import Recipe
 log = get_logger(__name__)
 SEARCH_FOLDER = "search"
 STATE_FILE = "search.json"
+LINES = 6
+"""Lines of progress over a whole search where there is no terminal; every trial adds one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
         train_trial = RecipeTrial(recipe, config, name, runs_dir, run.run_id)
         known_trials = journal.state.trials
         total = config.trials * config.steps
-        with journal, watching("search: step", total, partial(_reached, journal, config, runs_dir / "trial", name)):
+        look = partial(_reached, journal, config, runs_dir / "trial", name)
+        with journal, watching("search: step", total, look, lines=LINES):
             trials = interruptible(
                 lambda: search(config, space, train_trial, folder, known=known_trials, on_change=journal.update)
             )

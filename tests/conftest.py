@@ -27,9 +27,9 @@ pytest_plugins = (
     "tests.stream_fixtures",
 )
 
-# A busy machine is slow, not wrong. The large profile is for `make test-properties` (--hypothesis-profile=large).
+# A busy machine is slow, not wrong. The large profile is for `make test-properties`, which says how many examples.
 settings.register_profile("vlm3", deadline=None, max_examples=30)
-settings.register_profile("large", deadline=None, max_examples=200)
+settings.register_profile("large", deadline=None, max_examples=int(os.environ.get("VLM3_EXAMPLES", "200")))
 settings.load_profile("vlm3")
 
 # Before ray or torch is imported anywhere: every server stays on loopback.
