@@ -80,5 +80,6 @@ bench-data: setup ## compare data loading with bare loops and other loaders, hou
 	@for b in stream_bare loaders; do echo "== $$b"; $(BIN)/python bench/data/bench_$$b.py \
 	  $(if $(RUNS),--runs $(RUNS)) $(if $(RUN_SECONDS),--seconds $(RUN_SECONDS)) || exit 1; done
 
+# One worker: more are started by a supervisor that ends those which do not answer within 5 s, as beside a training.
 dashboard: setup ## show MLflow on http://127.0.0.1:5000 (PORT=5001: another port), also during a run
-	@uri=$$($(BIN)/python -c '$(RUNS_STORE)') && MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"
+	@uri=$$($(BIN)/python -c '$(RUNS_STORE)') && MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DATABASE = "mlflow.db"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's pages show runs, curves and models first, not what they show of chat applications."""
 LOCK_PATIENCE_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 
@@ -128,7 +130,14 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
             experiment = retry_locked(client.get_experiment_by_name, config.experiment)
             if experiment is None:
                 try:
-                    return str(retry_locked(client.create_experiment, config.experiment, artifact_location=artifacts))
+                    return str(
+                        retry_locked(
+                            client.create_experiment,
+                            config.experiment,
+                            artifact_location=artifacts,
+                            tags=EXPERIMENT_TAGS,
+                        )
+                    )
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise

@@ -106,6 +106,7 @@ def test_preparing_twice_gives_one_experiment_with_artifacts_in_the_runs_folder(
     assert prepare_tracking(config, tmp_path / "runs") == uri
     experiments = [e for e in connect(uri).search_experiments() if e.name == "rooms"]
     assert [e.artifact_location for e in experiments] == [(tmp_path / "runs" / "mlartifacts").as_uri()]
+    assert experiments[0].tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_four_processes_create_and_fill_one_fresh_store(tmp_path: Path):
