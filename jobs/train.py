@@ -1,4 +1,4 @@
-"""Train a recipe: `python jobs/train.py [RECIPE.yaml] [--set key=value]... [--name NAME | --resume NAME]`."""
+"""Train a recipe: `python jobs/train.py [RECIPE] [--set KEY=VALUE]... [--name NAME [--continue] | --resume NAME]`."""
 
 import argparse
 from datetime import datetime
@@ -39,6 +39,12 @@ def main() -> None:
     parser.add_argument("--name", help="name of the run (default: the recipe's name and the time)")
     parser.add_argument("--resume", metavar="NAME", help="continue this run from its last checkpoint")
     parser.add_argument(
+        "--continue",
+        action="store_true",
+        dest="go_on",
+        help="with --name: start the run, continue it, or end at once if it is finished: one command for every retry",
+    )
+    parser.add_argument(
         "--runs",
         type=Path,
         default=None,
@@ -49,6 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.name and arguments.resume:
         parser.error("--name starts a new run, --resume continues one: give only one of them")
+    if arguments.go_on and not arguments.name:
+        parser.error("--continue needs --name: the same command starts the run and continues it")
     terminal.start(verbose=arguments.verbose)
     recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -59,9 +67,8 @@ def main() -> None:
     from pipelines.train import run_training
 
     begun = runs_dir / "train" / name / RUN_FILE
-    request = RunRequest(
-        name=name, runs_dir=runs_dir, resume=bool(arguments.resume), register=not arguments.no_register
-    )
+    resume = bool(arguments.resume) or (arguments.go_on and begun.exists())
+    request = RunRequest(name=name, runs_dir=runs_dir, resume=resume, register=not arguments.no_register)
     with going_on(lambda: f"go on with: {resume_command(name)}" if begun.exists() else None):
         report(name, run_training(recipe, request))
 

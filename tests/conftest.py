@@ -37,6 +37,8 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+# The runs of tests are not for the server of whoever runs them.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 # Who starts the tests in the background of a shell starts them deaf to Ctrl-C, and so the jobs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -66,12 +66,12 @@ def going_on(hint: Callable[[], str | None]) -> Iterator[None]:
 
 
 def resume_command(name: str, flag: str = "--resume") -> str:
-    """The command line of this process, with `--resume NAME` (or another flag) in place of `--name` and `--resume`."""
+    """The command line of this process, with `--resume NAME` (or another flag) in place of those that name the run."""
     given = sys.argv
     kept = [
         word
         for place, word in enumerate(given)
-        if word not in ("--name", "--resume")
+        if word not in ("--name", "--resume", "--continue")
         and not word.startswith(("--name=", "--resume="))
         and (place == 0 or given[place - 1] not in ("--name", "--resume"))
     ]

@@ -43,6 +43,12 @@ def test_what_cannot_be_trained_is_refused(
     assert not list((tmp_path / "runs").glob("train/*")) and not (tmp_path / "runs" / "mlflow.db").exists()
 
 
+def test_going_on_whatever_happened_needs_a_name(recipe: Path, tmp_path: Path) -> None:
+    done = run_job(NO_RAY, "train", recipe, "--runs", tmp_path / "runs", "--continue")
+    assert done.returncode == 2 and "--continue needs --name" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_gpu_that_this_machine_lacks_is_missed_before_anything_is_rendered(recipe: Path, tmp_path: Path) -> None:
     asked = ("train", recipe, "--runs", tmp_path / "runs", "--set", "train.device=cuda")
     refused(run_job(OWN_RAY, *asked, CUDA_VISIBLE_DEVICES=""), "cuda", "GPU")

@@ -56,7 +56,7 @@ class Cluster:
         deadline = time.monotonic() + 120
         while True:
             done = subprocess.run(
-                [*command, "--", sys.executable, "jobs/train.py", "--name", "submitted", *options],
+                [*command, "--", sys.executable, "jobs/train.py", "--name", "submitted", "--continue", *options],
                 cwd=REPOSITORY,
                 env=self.environment,
                 capture_output=True,
@@ -128,6 +128,8 @@ def test_a_submitted_job_trains_and_leaves_an_export(
     assert "succeeded" in done.stdout
     assert (tmp_path / "runs" / "train" / "submitted" / "export" / "model.safetensors").is_file()
     assert (tmp_path / "runs" / "mlflow.db").is_file()
+    again = cluster.submit(tmp_path / "runs", *arguments)
+    assert again.returncode == 0 and "run submitted is finished: nothing to do" in again.stdout + again.stderr
 
 
 def test_a_wrong_recipe_fails_the_job_with_one_clear_line(cluster: Cluster, tmp_path: Path) -> None:

@@ -72,7 +72,12 @@ def test_an_interrupted_job_never_ends_with_0_and_says_how_to_go_on(
 
 @pytest.mark.parametrize(
     "given",
-    ["train.py a.yaml --set x=1", "train.py a.yaml --name r --set x=1", "train.py --resume=q a.yaml --set x=1"],
+    [
+        "train.py a.yaml --set x=1",
+        "train.py a.yaml --name r --set x=1",
+        "train.py --resume=q a.yaml --set x=1",
+        "train.py a.yaml --name r --continue --set x=1",
+    ],
 )
 def test_the_command_that_goes_on_is_the_same_with_the_name_of_the_run(
     given: str, monkeypatch: pytest.MonkeyPatch

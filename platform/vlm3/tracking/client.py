@@ -6,6 +6,7 @@ MLflow is imported where it is used: the import takes seconds, and most processe
 """
 
 import fcntl
+import os
 import sqlite3
 import time
 import urllib.error
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DATABASE = "mlflow.db"
+VARIABLE = "MLFLOW_TRACKING_URI"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Has MLflow's pages show runs, curves and models first, not what they show of chat applications."""
 LOCK_PATIENCE_S = 60.0
@@ -34,12 +36,21 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 
 
 def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
-    """The store's URI: the configured one, else SQLite in the runs folder, by an absolute path for any process."""
-    if config.uri is None:
+    """The store's URI: the configured one, else that of the environment, else SQLite in the runs folder.
+
+    The path of an SQLite file is absolute, so that any process finds it.
+
+    Raises:
+        ConfigError: MLFLOW_TRACKING_URI names no store that is known here.
+    """
+    uri = config.uri
+    if uri is None and os.environ.get(VARIABLE):
+        uri = TrackingConfig.parse({"uri": os.environ[VARIABLE]}, f"the environment variable {VARIABLE}").uri
+    if uri is None:
         return sqlite_uri(runs_dir.resolve() / DATABASE)
-    given, mark, options = config.uri.partition("?")
+    given, mark, options = uri.partition("?")
     path = sqlite_file(given) if given.startswith("sqlite:") else None
-    return config.uri if path is None else sqlite_uri(path) + mark + options
+    return uri if path is None else sqlite_uri(path) + mark + options
 
 
 def connect(uri: str) -> "MlflowClient":

@@ -16,7 +16,7 @@ class TrackingConfig(StrictModel):
 
     uri: str | None = None
     """`http(s)://` server (its user or token from MLflow's own MLFLOW_TRACKING_* variables), or a database URI that
-    every node reaches; default: SQLite in the runs folder, which serves one machine."""
+    every node reaches; default: MLFLOW_TRACKING_URI, else SQLite in the runs folder, which serves one machine."""
     experiment: Annotated[str, Field(min_length=1, max_length=256)] = "vlm3"
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] = "vlm3-depth"
     """Name under which exported models are registered."""

@@ -68,6 +68,20 @@ def test_uri_is_absolute_so_that_other_processes_find_the_store(tmp_path: Path, 
     assert tracking_uri(TrackingConfig(uri="http://127.0.0.1:1"), Path("runs")) == "http://127.0.0.1:1"
 
 
+def test_the_environment_names_the_store_of_recipes_that_name_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = sqlite_uri(tmp_path / "shared" / "all.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    (tmp_path / "shared").mkdir()
+    assert prepare_tracking(TrackingConfig(), tmp_path / "runs") == store
+    assert [e.name for e in connect(store).search_experiments() if e.name == "vlm3"]
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+    assert tracking_uri(TrackingConfig(uri="http://127.0.0.1:1"), tmp_path) == "http://127.0.0.1:1"
+    for wrong in ("mlruns", "file:///mlruns", "sqlite:///near.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", wrong)
+        with pytest.raises(ConfigError, match=r"variable MLFLOW_TRACKING_URI: .*uri.* expected a"):
+            tracking_uri(TrackingConfig(), tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["my runs", "run#1", "what?", "a%20b", "50%", "a+b ü", "a;b", "my runs #1 ü 50%25?x=/y"]
 )
