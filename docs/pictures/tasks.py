@@ -9,7 +9,6 @@ from vlm3.pictures.drawing import sample_gallery
 from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 from vlm3.tasks.correspondence.task import CorrespondenceTask, CorrespondenceTaskConfig
 from vlm3.tasks.depth.task import DepthTask, DepthTaskConfig
-from vlm3.tasks.depth_marker.task import MarkerDepthTask, MarkerDepthTaskConfig
 from vlm3.tasks.objects.task import ObjectsTask, ObjectsTaskConfig
 from vlm3.tasks.pose.task import PoseTask, PoseTaskConfig
 from vlm3.views.pair_sample import pair_sample
@@ -35,7 +34,6 @@ def main() -> None:
         (both, CorrespondenceTask(CorrespondenceTaskConfig(hidden_points="ask"))),
         (both, PoseTask(PoseTaskConfig())),
         (view, ObjectsTask(ObjectsTaskConfig())),
-        (view, MarkerDepthTask(MarkerDepthTaskConfig())),
     )
     samples = [sample for sample, _ in asked]
     conversations = [task.ask(sample, np.random.default_rng(1)) for sample, task in asked]
