@@ -61,7 +61,8 @@ def test_focal_lengths_matter_only_where_metres_are_asked_for(tmp_path: Path, ov
 
 
 def test_nothing_is_evaluated_in_the_loop_without_depth() -> None:
-    recipe = load_recipe(RECIPES / "four_tasks.yaml", ["tasks.depth=null", "evaluation.primary=null"])
+    none = ["tasks.depth=null", "evaluation.sources=[]", "evaluation.primary=null"]
+    recipe = load_recipe(RECIPES / "four_tasks.yaml", none)
     assert evaluated_sources(recipe, {}, {"pose"}) == ()
     assert [part.task for part in recipe.tasks.spec({"pose"}).parts] == ["pose"]
     with pytest.raises(ConfigError, match="which this recipe does not train"):
@@ -86,6 +87,7 @@ def recipe_of(*sets: str) -> Recipe:
         "sources={made: {uri: there, weight: 1}}",
         f"tasks={{depth: {small}, pose: {pose}}}",
         f"train={{steps: {STEPS}, global_batch: 8}}",
+        "evaluation.sources=[]",
         "evaluation.primary=null",
     ]
     return load_recipe(RECIPES / "four_tasks.yaml", [*given, *sets])
