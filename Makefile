@@ -5,10 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # uv, where it is installed, is several times as fast as pip; `make setup UV=` takes pip all the same.
-UV := $(shell command -v uv)
+UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
-# uv does not read pip's settings: where wheels come from is passed on.
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# uv does not read pip's settings: where packages come from is passed on. What stands in a pip.conf is not: `UV=`.
+COMMA := ,
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(subst $(SPACE),$(COMMA),$(strip $(PIP_FIND_LINKS)))
+endif
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_EXTRA_INDEX_URL
+export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
+endif
 # Keep Ray on loopback, and let DeepSpeed's compiled operators find the ninja of the venv.
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER := 0
 export GLOO_SOCKET_IFNAME := lo
@@ -33,9 +44,9 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv and install the pinned packages, with uv if it is there, else with pip
 $(STAMP): pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \
-	  "$$python" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || continue; \
+	  "$$python" -c 'import sys$(if $(UV),,, ensurepip); sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || continue; \
 	  echo "== creating $(VENV) with $$("$$python" --version) and $(if $(UV),uv,pip): downloads torch 2.13 (200 MB for CPUs; 3 GB more with CUDA, as on PyPI) and 200 packages (700 MB); 1-5 minutes"; \
-	  exec $(if $(UV),$(UV) venv --quiet --allow-existing --python "$$python","$$python" -m venv) $(VENV); \
+	  exec $(if $(UV),$(UV) venv --quiet --seed --allow-existing --python "$$python","$$python" -m venv) $(VENV); \
 	done; \
 	echo "error: none of '$(PYTHON)' is Python 3.11 or 3.12 with its venv module: install one (Debian: apt-get install python3-venv), or name it with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1
 	@# torch first and pinned: a plain 'torch' would pull gigabytes of CUDA where a CPU build is at hand.
@@ -82,4 +93,6 @@ bench-data: setup ## compare data loading with bare loops and other loaders, hou
 
 # One worker: more are started by a supervisor that ends those which do not answer within 5 s, as beside a training.
 dashboard: setup ## show MLflow on http://127.0.0.1:5000 (PORT=5001: another port), also during a run
-	@uri=$$($(BIN)/python -c '$(RUNS_STORE)') && MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"
+	@uri=$$($(BIN)/python -c '$(RUNS_STORE)') || exit $$?; \
+	case "$$uri" in http*) echo "the runs are recorded at $$uri: open that"; exit;; esac; \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"

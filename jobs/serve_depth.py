@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--runs", type=Path, help="folder of runs (default: $VLM3_RUNS or ./runs)")
-    parser.add_argument("--tracking-uri", help="MLflow store (default: the runs folder's own)")
+    parser.add_argument("--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI or the runs folder's own)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     terminal.add_verbose(parser)
     arguments = parser.parse_args()

@@ -42,7 +42,7 @@ def main() -> None:
         "--continue",
         action="store_true",
         dest="go_on",
-        help="with --name: start the run, continue it, or end at once if it is finished: one command for every retry",
+        help="with --name: start the run, continue it, or end with 0 if it is finished: one command for every try",
     )
     parser.add_argument(
         "--runs",

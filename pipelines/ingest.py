@@ -27,7 +27,7 @@ from vlm3.storage.shards import SHARD_NAME
 from vlm3.storage.split import Split
 from vlm3.storage.store import Store, open_store
 
-__all__ = ["IngestConfig", "IngestReport", "ingest"]
+__all__ = ["IngestConfig", "IngestReport", "ingest", "ingest_key"]
 log = get_logger(__name__)
 REPORT = "report.parquet"
 """Every rejected frame with its reason, beside the manifest."""
@@ -76,7 +76,7 @@ def ingest(reader: SceneReader, uri: str, config: IngestConfig, *, replace: bool
     started = time.monotonic()
     store = open_store(uri)
     store.check()
-    key = _ingest_key(reader, config)
+    key = ingest_key(reader, config)
     existing = read_manifest(store) if store.exists(MANIFEST) else None
     if existing is not None and not replace:
         if existing.info.ingest_key != key:
@@ -175,7 +175,7 @@ def _clear(store: Store, manifest: Manifest | None) -> None:
             store.delete(path)
 
 
-def _ingest_key(reader: SceneReader, config: IngestConfig) -> str:
+def ingest_key(reader: SceneReader, config: IngestConfig) -> str:
     """Hash of what is ingested and how."""
     identity = [reader.source, reader.posed, reader.identity(), reader.scenes(), config.model_dump(mode="json")]
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from vlm3.search.ray_tune import TrialOutcome, search
 from vlm3.search.report import winning_mixture, write_report
 from vlm3.search.space import MixtureSpace
 from vlm3.search.trials import SearchState, Trial, TrialState, best_first, metric_value, read_state
+from vlm3.tracking.client import VARIABLE as TRACKING_VARIABLE
+from vlm3.tracking.client import tracking_uri
 from vlm3.tracking.runs import TrackedRun, start_run
 from vlm3.train.progress import read_progress
 from vlm3.train.recipe import Recipe
@@ -55,10 +58,13 @@ class RecipeTrial:
     name: str
     runs_dir: Path
     run_id: str
+    store: str
+    """URI of the MLflow store; the environment of a node may name another than that of the search."""
 
     def __call__(self, number: int, weights: dict[str, float]) -> TrialOutcome:
         """Train, read the metric, and remove the trial's folder: only its score and its MLflow run are kept."""
         configure("WARNING")  # the search itself logs the scores of its trials
+        os.environ[TRACKING_VARIABLE] = self.store
         name = f"{self.name}-{number:03d}"
         recipe = trial_recipe(self.recipe, self.config, weights)
         request = RunRequest(name, self.runs_dir, kind="trial", parent_run_id=self.run_id, register=False)
@@ -95,7 +101,7 @@ def run_search(config: SearchConfig, recipe: Recipe, name: str, runs_dir: Path, 
     with start_run(recipe.tracking, runs_dir, name, "search", run_id=run_id) as run:
         run.params({"search": config.model_dump(mode="json"), "recipe": recipe.plain()}, artifact="search.yaml")
         journal = _Journal(SearchState(identity, run.run_id, known.trials if known else ()), folder / STATE_FILE)
-        train_trial = RecipeTrial(recipe, config, name, runs_dir, run.run_id)
+        train_trial = RecipeTrial(recipe, config, name, runs_dir, run.run_id, tracking_uri(recipe.tracking, runs_dir))
         known_trials = journal.state.trials
         total = config.trials * config.steps
         look = partial(_reached, journal, config, runs_dir / "trial", name)

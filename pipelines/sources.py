@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.cluster import connect
-from pipelines.ingest import IngestConfig, ingest
+from pipelines.ingest import IngestConfig, ingest, ingest_key
 from vlm3.asking.focals import check_focals
 from vlm3.asking.protocol import Labels
 from vlm3.errors import ConfigError, DamagedError, DataError, nearest
@@ -15,11 +15,13 @@ from vlm3.mixture.config import ComponentName, MixtureSource, ever_drawn, resolv
 from vlm3.scenes.schema import Scale
 from vlm3.scenes.sharded import ShardedSource
 from vlm3.sources.rooms.reader import RoomsReader
+from vlm3.storage.manifest import MANIFEST, read_manifest
 from vlm3.storage.split import Split
+from vlm3.storage.store import open_store
 from vlm3.stream.clip_reader import Component
 from vlm3.tasks import IN_LOOP
 from vlm3.tokens.vision import VisionSpec
-from vlm3.train.recipe import Recipe
+from vlm3.train.recipe import Recipe, SourceConfig
 from vlm3.views.unify import UnifyPolicy
 
 log = get_logger(__name__)
@@ -31,8 +33,17 @@ LOOKED_AT = 8
 
 
 def source_uri(recipe: Recipe, name: str, runs_dir: Path) -> str:
-    """Folder or s3:// prefix of a source's shards: from the recipe, else data/NAME below the runs folder."""
-    return recipe.sources[name].uri or str(runs_dir / "data" / name)
+    """Folder or s3:// prefix of a source's shards: from the recipe, else data/NAME below the runs folder.
+
+    If other rooms of the same name lie there, rendered ones have a folder of their own, data/NAME-HASH.
+    """
+    source, folder = recipe.sources[name], runs_dir / "data" / name
+    if source.uri is not None or source.render is None:
+        return source.uri or str(folder)
+    key = ingest_key(RoomsReader(source.render, name), _rendered(source))
+    store = open_store(str(folder))
+    free = not store.exists(MANIFEST) or read_manifest(store).info.ingest_key == key
+    return str(folder if free else folder.with_name(f"{name}-{key[:8]}"))
 
 
 def open_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
@@ -83,9 +94,13 @@ def with_rendered(recipe: Recipe, given: dict[str, ShardedSource], runs_dir: Pat
     for name, source in recipe.sources.items():
         if source.render is not None:
             uri = source_uri(recipe, name, runs_dir)
-            ingest(RoomsReader(source.render, name), uri, RENDERED.model_copy(update={"role": source.role}))
+            ingest(RoomsReader(source.render, name), uri, _rendered(source))
             found[name] = ShardedSource.open(uri)
     return {name: found[name] for name in recipe.sources}
+
+
+def _rendered(source: SourceConfig) -> IngestConfig:
+    return RENDERED.model_copy(update={"role": source.role})
 
 
 def components(

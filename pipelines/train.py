@@ -72,6 +72,7 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
 
         require_device(recipe.train.device)
     require_model(recipe.model)
+    store = tracking_uri(recipe.tracking, request.runs_dir)
     given = given_sources(recipe, request.runs_dir)
     connect()
     _check_sizes(recipe)
@@ -107,7 +108,7 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
             recipe=recipe,
             run_dir=run_dir,
             model_dir=model_dir,
-            tracking_uri=tracking_uri(recipe.tracking, request.runs_dir),
+            tracking_uri=store,
             run_id=run.run_id,
             plan=plan,
             evaluated=evaluated,

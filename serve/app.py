@@ -58,10 +58,14 @@ class ServeConfig(StrictModel):
         return resolve(self.model, tracking_uri(self.tracking, runs_dir), runs_dir / "served")
 
     def pinned(self) -> "ServeConfig":
-        """Copy with an alias replaced by the version that it names now, so that all replicas serve the same model."""
+        """Copy in which an alias is the version that it names now, and the store a URI.
+
+        So all replicas serve the same model, whatever the environment of their nodes.
+        """
         found = self.resolve()
         model = str(found.directory) if found.version == "local" else f"models:/{found.name}/{found.version}"
-        return self.model_copy(update={"model": model})
+        store = self.tracking.model_copy(update={"uri": tracking_uri(self.tracking, Path(self.runs_dir))})
+        return self.model_copy(update={"model": model, "tracking": store})
 
 
 @api.exception_handler(RequestError)

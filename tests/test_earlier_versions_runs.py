@@ -74,6 +74,7 @@ def test_a_stopped_run_goes_on_with_the_same_model_and_the_same_plan(runs: Path)
 
     (known,) = (runs / "models").iterdir()
     model_dir = resolve_model(recipe.model, runs / "models", recipe.seed)
+    assert model_dir != known, "another format"
     # The weights are the checkpoint's; those of a fresh model are others today (decision 0011).
     for file in known.iterdir():
         if file.name != "model.safetensors":

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sources import LiveGate, components, evaluated_sources, open_sources, require_labels, task_names
+from pipelines.sources import (
+    LiveGate,
+    components,
+    evaluated_sources,
+    open_sources,
+    require_labels,
+    source_uri,
+    task_names,
+)
 from pipelines.weights import start_plan
 from tests.stream_fixtures import FRAMES, PAIR_TASK, POSE_TASK, TASK, builder_of, damage_clip, write_made_source
 from vlm3.errors import ConfigError, DataError
@@ -67,6 +75,18 @@ def test_nothing_is_evaluated_in_the_loop_without_depth() -> None:
     assert [part.task for part in recipe.tasks.spec({"pose"}).parts] == ["pose"]
     with pytest.raises(ConfigError, match="which this recipe does not train"):
         evaluated_sources(load_recipe(RECIPES / "four_tasks.yaml", ["tasks.depth=null"]), {}, {"pose"})
+
+
+def test_rooms_that_differ_from_those_of_their_name_get_a_folder_of_their_own(tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPES / "four_tasks.yaml")
+    assert source_uri(recipe, "rooms", tmp_path) == str(tmp_path / "data" / "rooms")
+    write_made_source(open_store(str(tmp_path / "data" / "rooms")), "rooms", 1, 2)
+    own = Path(source_uri(recipe, "rooms", tmp_path))
+    assert own.parent == tmp_path / "data" and own.name.startswith("rooms-")
+    fewer = load_recipe(RECIPES / "four_tasks.yaml", ["sources.rooms.render.scenes=3"])
+    assert source_uri(fewer, "rooms", tmp_path) not in (str(own), str(tmp_path / "data" / "rooms"))
+    given = load_recipe(RECIPES / "four_tasks.yaml", ["sources.rooms={uri: s3://b/rooms, weight: 1}"])
+    assert source_uri(given, "rooms", tmp_path) == "s3://b/rooms"
 
 
 STEPS = 10

@@ -53,7 +53,7 @@ def point(model: Any, digits: Sequence[int], seed: int) -> None:
         _make_room(text, visual, torch.cat([digit, asked, seen]), at)
         _code_positions(visual, at_x, at_y, harmonics)
         _pass_on(visual.merger, at, seen * _norm(text))
-        tenths = _code((torch.arange(10) + 0.5) / 10, harmonics)
+        tenths = _code((torch.arange(10, dtype=torch.float64) + 0.5) / 10, harmonics)
         text.embed_tokens.weight[list(digits)] += _norm(text) * tenths @ digit
         _copy(text.layers[0].self_attn, {X_HEAD: asked_x, Y_HEAD: asked_y}, digit)
         _compare(text.layers[1].self_attn, asked, seen)
@@ -61,7 +61,8 @@ def point(model: Any, digits: Sequence[int], seed: int) -> None:
 
 def _directions(hidden: int, codes: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Orthonormal directions (size, hidden) for each code, without a common part, which a layer norm would remove."""
-    random = torch.randn(hidden, codes * size, generator=generator)
+    # In double precision, so that rounding, which differs among processors, does not reach the weights.
+    random = torch.randn(hidden, codes * size, generator=generator, dtype=torch.float64)
     columns: Tensor = torch.linalg.qr(random - random.mean(dim=0))[0]
     return torch.split(columns.T, size)
 
@@ -80,22 +81,27 @@ def _norm(text: Any) -> float:
 
 def _make_room(text: Any, visual: Any, codes: Tensor, at: Tensor) -> None:
     """Let random weights write nothing along the directions of codes, up to where the codes are compared."""
-    embeddings, first = text.embed_tokens.weight, text.layers[0]
-    embeddings -= embeddings @ codes.T @ codes
+    _clear(text.embed_tokens.weight.T, codes)
+    first = text.layers[0]
     mergers = [merger.linear_fc2 for merger in (visual.merger, *visual.deepstack_merger_list)]
     for layer in (first.self_attn.o_proj, first.mlp.down_proj, *mergers):
-        layer.weight -= codes.T @ codes @ layer.weight
-    visual.patch_embed.proj.weight.flatten(1).sub_(at.T @ at @ visual.patch_embed.proj.weight.flatten(1))
+        _clear(layer.weight, codes)
+    _clear(visual.patch_embed.proj.weight.flatten(1), at)
     for block in visual.blocks:
-        for layer in (block.attn.proj, block.mlp.linear_fc2):
-            layer.weight -= at.T @ at @ layer.weight
+        _clear(block.attn.proj.weight, at)
+        _clear(block.mlp.linear_fc2.weight, at)
+
+
+def _clear(weight: Tensor, codes: Tensor) -> None:
+    """Remove what (hidden, inputs) weights, a view that is changed in place, write along (codes, hidden)."""
+    weight.copy_(weight.double() - codes.T @ (codes @ weight.double()))
 
 
 def _code_positions(visual: Any, at_x: Tensor, at_y: Tensor, harmonics: int) -> None:
     """Give each cell of the grid of positions, which is stretched over every image, the codes of its x and y."""
     weight = visual.pos_embed.weight
     side = math.isqrt(len(weight))
-    code = _code(torch.linspace(0, 1, side), harmonics)
+    code = _code(torch.linspace(0, 1, side, dtype=torch.float64), harmonics)
     along_x, along_y = (code @ at_x)[None, :], (code @ at_y)[:, None]
     weight.copy_(POSITION_RMS * (weight.shape[1] / 2) ** 0.5 * (along_x + along_y).flatten(0, 1))
 

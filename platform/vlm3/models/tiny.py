@@ -51,6 +51,8 @@ class TinyConfig(StrictModel):
                 raise ValueError(
                     f"{name}: {heads} heads of a multiple of {pairs} numbers do not fill a width of {hidden}"
                 )
+        if self.text_heads % max(1, self.text_heads // 2):
+            raise ValueError(f"text_heads: {self.text_heads} heads cannot share keys by twos: expected an even number")
         return self
 
     def fingerprint(self, seed: int, corpus: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from vlm3.backoff import Backoff
 from vlm3.errors import ConfigError
-from vlm3.tracking.config import SERVERS, TrackingConfig
+from vlm3.tracking.config import SERVERS, TrackingConfig, known_store
 from vlm3.tracking.moved import ARTIFACTS, follow_move, was_moved
 from vlm3.tracking.sqlite_uri import sqlite_file, sqlite_uri
 
@@ -45,12 +45,22 @@ def tracking_uri(config: TrackingConfig, runs_dir: Path) -> str:
     """
     uri = config.uri
     if uri is None and os.environ.get(VARIABLE):
-        uri = TrackingConfig.parse({"uri": os.environ[VARIABLE]}, f"the environment variable {VARIABLE}").uri
+        try:
+            uri = known_store(os.environ[VARIABLE])
+        except ValueError as error:
+            raise ConfigError(f"environment variable {VARIABLE}: {error}") from None
     if uri is None:
         return sqlite_uri(runs_dir.resolve() / DATABASE)
     given, mark, options = uri.partition("?")
     path = sqlite_file(given) if given.startswith("sqlite:") else None
     return uri if path is None else sqlite_uri(path) + mark + options
+
+
+def shown(uri: str) -> str:
+    """A store's URI for messages: without user and password, and with the variable that it comes from, if any."""
+    parts = urlsplit(uri)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+    return f"{plain} (from {VARIABLE})" if uri == os.environ.get(VARIABLE) else plain
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -155,10 +165,10 @@ def experiment_id(config: TrackingConfig, runs_dir: Path, uri: str) -> str:
                     # Another machine created it between the two calls.
                     experiment = retry_locked(client.get_experiment_by_name, config.experiment)
         except MlflowException as error:
-            raise ConfigError(f"tracking.uri {uri}: the MLflow store refused: {error}") from error
+            raise ConfigError(f"tracking.uri {shown(uri)}: the MLflow store refused: {error}") from error
     if experiment is None or experiment.lifecycle_stage != "active":
         raise ConfigError(
-            f"tracking.experiment {config.experiment!r} at {uri} was deleted:"
+            f"tracking.experiment {config.experiment!r} at {shown(uri)} was deleted:"
             " restore it with 'mlflow experiments restore', or name another"
         )
     return str(experiment.experiment_id)
@@ -191,6 +201,6 @@ def _check_answers(uri: str) -> None:
         return  # a server answers; MLflow's client reports what is wrong
     except OSError as error:
         raise ConfigError(
-            f"tracking.uri {uri}: no MLflow server answers ({error});"
-            " start one with 'mlflow server', or leave tracking.uri out to use SQLite"
+            f"tracking.uri {shown(uri)}: no MLflow server answers ({error}); start one with 'mlflow server', or leave"
+            f" tracking.uri and {VARIABLE} out to use SQLite"
         ) from error

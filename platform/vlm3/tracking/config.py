@@ -24,12 +24,22 @@ class TrackingConfig(StrictModel):
     @field_validator("uri")
     @classmethod
     def _known_store(cls, uri: str | None) -> str | None:
-        scheme = urlsplit(uri).scheme.partition("+")[0] if uri is not None else None
-        if scheme is not None and scheme not in SERVERS + DATABASES:
-            raise ValueError(
-                "expected a URI such as http://127.0.0.1:5000 or sqlite:////path/mlflow.db,"
-                f" starting with one of {', '.join(SERVERS + DATABASES)}"
-            )
-        if scheme == "sqlite" and uri is not None and not uri.partition(":")[2].startswith("////"):
-            raise ValueError("expected an absolute path, with four slashes: every process must find the same file")
-        return uri
+        return None if uri is None else known_store(uri)
+
+
+def known_store(uri: str) -> str:
+    """`uri`, if it names a store that MLflow and every process can open. Raises ValueError, without quoting it."""
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme not in SERVERS + DATABASES:
+        raise ValueError(
+            "expected a URI such as http://127.0.0.1:5000 or sqlite:////path/mlflow.db,"
+            f" starting with one of {', '.join(SERVERS + DATABASES)}"
+        )
+    if scheme in SERVERS and "@" in urlsplit(uri).netloc:
+        raise ValueError(
+            "expected no user and password in the URI of a server: they come from MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD"
+        )
+    if scheme == "sqlite" and not uri.partition(":")[2].startswith("////"):
+        raise ValueError("expected an absolute path, with four slashes: every process must find the same file")
+    return uri

@@ -15,7 +15,7 @@ from vlm3.log import get_logger
 from vlm3.models.directory import require_whole_model
 from vlm3.storage.atomic import publish_directory
 from vlm3.storage.visible import files_below, is_hidden
-from vlm3.tracking.client import connect, connect_existing, retry_locked, store_lock
+from vlm3.tracking.client import connect, connect_existing, retry_locked, shown, store_lock
 from vlm3.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
@@ -277,10 +277,10 @@ def _find(client: "MlflowClient", model_uri: str, uri: str) -> "ModelVersion":
         model = retry_locked(client.get_registered_model, name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise ConfigError(f"model {model_uri}: the MLflow store {uri} does not answer: {error}") from error
+            raise ConfigError(f"model {model_uri}: the MLflow store {shown(uri)} does not answer: {error}") from error
         known = ", ".join(entry.name for entry in client.search_registered_models()) or "none"
         raise ConfigError(
-            f"model {model_uri}: {uri} has no registered model {name!r} (it has: {known});"
+            f"model {model_uri}: {shown(uri)} has no registered model {name!r} (it has: {known});"
             " train one first with jobs/train.py"
         ) from error
     if alias is not None:
@@ -291,7 +291,7 @@ def _find(client: "MlflowClient", model_uri: str, uri: str) -> "ModelVersion":
     try:
         return retry_locked(client.get_model_version, name, str(version))
     except MlflowException as error:
-        raise ConfigError(f"model {model_uri}: {uri} has no version {version} of {name!r}") from error
+        raise ConfigError(f"model {model_uri}: {shown(uri)} has no version {version} of {name!r}") from error
 
 
 def _download(client: "MlflowClient", found: "ModelVersion", uri: str, scratch: Path) -> Path:

@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from vlm3.config import dump_yaml, flatten
 from vlm3.errors import ConfigError
 from vlm3.log import get_logger
-from vlm3.tracking.client import connect, experiment_id, prepare_tracking, retry_locked, tracking_uri
+from vlm3.tracking.client import connect, experiment_id, prepare_tracking, retry_locked, shown, tracking_uri
 from vlm3.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def start_run(
         try:
             retry_locked(client.update_run, run_id, status="RUNNING")
         except MlflowException as error:
-            raise ConfigError(f"the MLflow store {uri} has no run {run_id} to go on with: {error}") from error
+            raise ConfigError(f"the MLflow store {shown(uri)} has no run {run_id} to go on with: {error}") from error
         return TrackedRun(uri, run_id, system_metrics=kind == "train")
     tags = {
         KIND_TAG: kind,

@@ -149,6 +149,11 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_odd_number_of_text_heads_is_refused() -> None:
+    with pytest.raises(ConfigError, match="text_heads: 5 heads cannot share keys by twos"):
+        TinyConfig.parse({"text_hidden": 160, "text_heads": 5}, "tiny")
+
+
 @pytest.mark.parametrize("key", ["text_heads", "vision_heads"])
 def test_heads_that_do_not_fill_the_width_are_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key}: 7 heads"):

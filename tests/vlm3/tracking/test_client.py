@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from vlm3 import backoff
 from vlm3.errors import ConfigError
 from vlm3.tracking import client as tracking_client
-from vlm3.tracking.client import connect, prepare_tracking, retry_locked, tracking_uri
+from vlm3.tracking.client import connect, prepare_tracking, retry_locked, shown, tracking_uri
 from vlm3.tracking.config import TrackingConfig
 from vlm3.tracking.runs import start_run
 from vlm3.tracking.sqlite_uri import sqlite_file, sqlite_uri
@@ -76,10 +76,19 @@ def test_the_environment_names_the_store_of_recipes_that_name_none(tmp_path: Pat
     assert [e.name for e in connect(store).search_experiments() if e.name == "vlm3"]
     assert not (tmp_path / "runs" / "mlflow.db").exists()
     assert tracking_uri(TrackingConfig(uri="http://127.0.0.1:1"), tmp_path) == "http://127.0.0.1:1"
-    for wrong in ("mlruns", "file:///mlruns", "sqlite:///near.db"):
+    for wrong in ("mlruns", "file:///mlruns", "sqlite:///near.db", "http://me:secret@127.0.0.1:1"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", wrong)
-        with pytest.raises(ConfigError, match=r"variable MLFLOW_TRACKING_URI: .*uri.* expected a"):
+        with pytest.raises(ConfigError, match=r"variable MLFLOW_TRACKING_URI: expected (a|no)") as refused:
             tracking_uri(TrackingConfig(), tmp_path)
+        assert "secret" not in str(refused.value)
+
+
+def test_messages_name_the_store_and_where_it_comes_from_without_the_password(monkeypatch: pytest.MonkeyPatch):
+    store = "postgresql://me:secret@db:5432/mlflow?sslmode=require"
+    assert shown(store) == "postgresql://db:5432/mlflow?sslmode=require"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert shown(store) == "postgresql://db:5432/mlflow?sslmode=require (from MLFLOW_TRACKING_URI)"
+    assert shown("sqlite:////runs/a@b.db") == "sqlite:////runs/a@b.db"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +200,9 @@ def test_a_silent_server_is_reported_at_once(tmp_path: Path, monkeypatch: pytest
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with pytest.raises(ConfigError, match=r"no MLflow server answers .*leave tracking\.uri out"):
+    with pytest.raises(
+        ConfigError, match=r"no MLflow server answers .*leave tracking\.uri and MLFLOW_TRACKING_URI out"
+    ):
         prepare_tracking(TrackingConfig(uri=uri), tmp_path)
 
 
