@@ -45,7 +45,7 @@ setup: $(STAMP) ## create .venv and install the pinned packages, with uv if it i
 $(STAMP): pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \
 	  "$$python" -c 'import sys$(if $(UV),,, ensurepip); sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || continue; \
-	  echo "== creating $(VENV) with $$("$$python" --version) and $(if $(UV),uv,pip): downloads torch 2.13 (200 MB for CPUs; 3 GB more with CUDA, as on PyPI) and 200 packages (700 MB); 1-5 minutes"; \
+	  echo "== creating $(VENV) with $$("$$python" --version) and $(if $(UV),uv,pip): downloads torch and 200 packages, 2.7 GB on disk, or 6 GB with CUDA, which PyPI's torch brings along (1-5 minutes)"; \
 	  exec $(if $(UV),$(UV) venv --quiet --seed --allow-existing --python "$$python","$$python" -m venv) $(VENV); \
 	done; \
 	echo "error: none of '$(PYTHON)' is Python 3.11 or 3.12 with its venv module: install one (Debian: apt-get install python3-venv), or name it with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1
