@@ -10,7 +10,7 @@ from pipelines.cluster import connect, starts_its_own
 from pipelines.failures import user_error
 from pipelines.interrupts import interruptible
 from pipelines.progress import progress_bar
-from pipelines.run_end import TrainResult, complete, finish, is_trained
+from pipelines.run_end import TrainResult, complete, finish, finished, is_trained
 from pipelines.run_file import claim, tell_of_cut_images, write_run_file
 from pipelines.runs import RunRequest, only_driver
 from pipelines.sources import (
@@ -67,6 +67,9 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     run_dir = (request.runs_dir / request.kind / request.name).resolve()
     log.info("run %s in %s", request.name, run_dir)
     saved_run_id = claim(run_dir, recipe, request)
+    done = None if saved_run_id is None else finished(recipe, request, run_dir, saved_run_id)
+    if done is not None:
+        return done
     if recipe.train.device == "cuda" and starts_its_own():
         from vlm3.train.engine import require_device
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.run_end import complete, finish, is_trained
+from pipelines.run_end import complete, finish, finished, is_trained
 from pipelines.run_file import write_run_file
 from pipelines.runs import RunRequest
 from tests.stream_fixtures import write_made_source
@@ -102,6 +102,13 @@ def test_a_finished_run_is_registered_once_and_only_with_scores_of_its_own_quest
     other = load_recipe(ROOMS, [*ASKED, "evaluation.points=8"])
     with pytest.raises(CheckpointError, match=r"set evaluation.images=30 and evaluation.points=7"):
         complete(other, request, run_dir, run.run_id, (made,))
+    folder = run_dir / checkpoint_name(recipe.train.steps)
+    folder.mkdir()
+    commit(folder, TrainState(recipe.train.steps, Ledger.empty(), "{}", "f", 1, 0, (), ()), {})
+    assert finished(recipe, request, run_dir, run.run_id) is None, "it is not registered"
     first, again = (complete(recipe, request, run_dir, run.run_id, (made,)) for _ in range(2))
     assert (first.version, first.promoted) == (1, True) and (again.version, again.promoted) == (1, False)
     assert len(evaluations(recipe, tmp_path)) == 1
+    assert finished(recipe, request, run_dir, run.run_id) == again, "known without a cluster"
+    longer = load_recipe(ROOMS, [*ASKED, f"train.steps={recipe.train.steps + 1}"])
+    assert finished(longer, request, run_dir, run.run_id) is None
