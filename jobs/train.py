@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pipelines.runs import RunRequest, runs_folder
 from vlm3 import terminal
+from vlm3.errors import ConfigError
 from vlm3.job import going_on, resume_command, run_job
 from vlm3.train.recipe import load_recipe
 
@@ -56,7 +57,7 @@ def main() -> None:
     if arguments.name and arguments.resume:
         parser.error("--name starts a new run, --resume continues one: give only one of them")
     if arguments.go_on and not arguments.name:
-        parser.error("--continue needs --name: the same command starts the run and continues it")
+        raise ConfigError("--continue needs --name: the same command starts the run and continues it")
     terminal.start(verbose=arguments.verbose)
     recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -44,8 +44,7 @@ def test_what_cannot_be_trained_is_refused(
 
 
 def test_going_on_whatever_happened_needs_a_name(recipe: Path, tmp_path: Path) -> None:
-    done = run_job(NO_RAY, "train", recipe, "--runs", tmp_path / "runs", "--continue")
-    assert done.returncode == 2 and "--continue needs --name" in done.stderr
+    refused(run_job(NO_RAY, "train", recipe, "--runs", tmp_path / "runs", "--continue"), "--continue needs --name")
     assert not (tmp_path / "runs").exists()
 
 
