@@ -115,7 +115,7 @@ def untrained(tiny_dir: Path) -> Asked:
 
 @pytest.fixture(scope="session")
 def trained(tiny_dir: Path) -> Asked:
-    """Eighty steps on "depth is the column and the brightness there": enough for numbers of several lengths that end."""
+    """Eighty steps on "depth is the column and the brightness there": enough for numbers of several lengths."""
     made = Asked.of(tiny_dir)
     # With an epsilon below rounding, gradients that are only rounding would move weights as the processor likes.
     optimizer = torch.optim.AdamW(made.model.parameters(), lr=2e-3, eps=1e-4)
