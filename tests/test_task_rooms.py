@@ -138,7 +138,8 @@ def test_a_new_task_is_a_folder_and_an_entry_in_the_list(house: Path, tmp_path: 
     assert "accuracy" in printed and "always the first" in printed
     folder = runs / "evaluation" / "toy"
     answers = pq.read_table(next(folder.glob("*/nearer.parquet")))
-    assert len(answers) > 6 and all(answers["text"].to_pylist())
+    # After two steps an answer may end at once.
+    assert len(answers) > 6 and any(answers["text"].to_pylist())
     report = json.loads((folder / "report.json").read_text())
     accuracy = {s["by"]: s["value"] for s in report["scores"] if (s["task"], s["metric"]) == ("nearer", "accuracy")}
     assert accuracy.keys() == {"model", "always the first"} and accuracy["always the first"] > 0
