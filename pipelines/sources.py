@@ -75,8 +75,8 @@ def given_sources(recipe: Recipe, runs_dir: Path) -> dict[str, ShardedSource]:
     primary, evaluated = recipe.evaluation.primary, recipe.evaluation.sources or tuple(recipe.sources)
     if primary is not None and primary not in evaluated:
         raise ConfigError(f"evaluation.primary: {primary!r} is not evaluated{nearest(primary, evaluated)}")
-    uris = {name: source_uri(recipe, name, runs_dir) for name in recipe.sources}
-    opened = {n: ShardedSource.open(uris[n]) for n, source in recipe.sources.items() if source.render is None}
+    given = [name for name, source in recipe.sources.items() if source.render is None]
+    opened = {name: ShardedSource.open(source_uri(recipe, name, runs_dir)) for name in given}
     # Wrong weights are reported before anything is rendered.
     _mixture(recipe, {name: _drawn(recipe, name, opened.get(name)) for name in recipe.sources})
     return opened
