@@ -30,7 +30,7 @@ T = TypeVar("T")
 DATABASE = "mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow's pages show runs, curves and models first, not what they show of chat applications."""
+"""What the pages of MLflow take the experiment for; otherwise they guess from its runs."""
 LOCK_PATIENCE_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 
