@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vlm3 import terminal
@@ -28,6 +29,10 @@ KNOCK_TIMEOUT_S = 5
 FOLDER = "RAY_TMPDIR"
 SHORT_FOLDER = Path("/tmp")
 PREFIX = "vlm3_"
+QUIET_PORTS = range(24000, 32768)
+"""Ports that nothing takes by itself: Linux gives connections those from 32768 on, Ray Client's servers use 23000 to
+23999."""
+PORTS_TRIED = 100
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """Longest path of a Unix socket that the system accepts."""
 
@@ -171,11 +176,18 @@ def _variables_of_processes(folder: Path) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Number of a loopback port that nothing uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Number of a loopback port that nothing uses at this moment.
+
+    It is outside of the range from which the system serves connections: a program that starts for some seconds before
+    it listens still finds the port free. Raises OSError when each port that was tried is in use.
+    """
+    # The seed of a training or a test would let two processes draw the same ports.
+    for port in random.SystemRandom().sample(QUIET_PORTS, PORTS_TRIED):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    ports = f"{QUIET_PORTS.start} to {QUIET_PORTS.stop - 1}"
+    raise OSError(f"no free port on 127.0.0.1: {PORTS_TRIED} of those from {ports} are in use")
 
 
 def _knock(address: str) -> None:

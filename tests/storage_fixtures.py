@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.cluster import free_port
 from vlm3.storage.store import Store, open_store
 
 KEY, SECRET = "vlm3-test", "vlm3-test-secret"
@@ -42,7 +43,7 @@ class S3Server:
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """`rclone serve s3` with real signatures; a bucket is a folder of `folder`."""
     folder = tmp_path_factory.mktemp("rclone")
-    port = _free_port()
+    port = free_port()
     binary = shutil.which("rclone", path=str(Path(sys.executable).parent)) or "rclone"
     command = [binary, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
     with _running([*command, str(folder)], port, folder / "no-config"):
@@ -52,7 +53,7 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
 @pytest.fixture(scope="session")
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """moto's server; strict about the protocol, accepts any secret."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, tmp_path_factory.mktemp("moto") / "no-config"):
         yield S3Server(f"http://127.0.0.1:{port}", None)
@@ -88,13 +89,6 @@ def make_bucket(server: S3Server, name: str) -> None:
     import boto3
 
     boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1").create_bucket(Bucket=name)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

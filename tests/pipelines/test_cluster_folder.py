@@ -1,13 +1,15 @@
-"""A private cluster's folder leaves room for the paths of Ray's sockets, wherever temporary files go."""
+"""A private cluster's folder leaves room for the paths of Ray's sockets; its port stays free until Ray listens."""
 
 import os
+import random
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipelines.cluster import new_folder
+from pipelines.cluster import QUIET_PORTS, free_port, new_folder
 from vlm3.errors import ConfigError
 
 SESSION = f"session_2026-11-29_21-17-16_390746_{os.getpid()}"
@@ -71,3 +73,30 @@ def test_a_folder_that_is_not_there_is_one_line(short: Path, monkeypatch: pytest
     monkeypatch.setenv("RAY_TMPDIR", str(short / "absent"))
     with pytest.raises(ConfigError, match="absent: Ray's folder cannot be made there"):
         new_folder()
+
+
+def test_a_free_port_is_none_that_the_system_gives_to_connections() -> None:
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if not given.exists():
+        pytest.skip("the range of ports for connections is read from /proc, which only Linux has")
+    lowest, highest = map(int, given.read_text().split())
+    assert not set(range(lowest, highest + 1)) & set(QUIET_PORTS)
+    assert {free_port() for _ in range(50)} <= set(QUIET_PORTS)
+
+
+def test_processes_with_the_same_seed_get_different_ports() -> None:
+    drawn = []
+    for _ in range(2):
+        random.seed(1)
+        drawn.append([free_port() for _ in range(10)])
+    assert drawn[0] != drawn[1]
+
+
+def test_a_port_in_use_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as used:
+        port = free_port()
+        used.bind(("127.0.0.1", port))
+        monkeypatch.setattr("pipelines.cluster.PORTS_TRIED", 1)
+        monkeypatch.setattr("pipelines.cluster.QUIET_PORTS", range(port, port + 1))
+        with pytest.raises(OSError, match=f"no free port on 127.0.0.1: .* {port}"):
+            free_port()

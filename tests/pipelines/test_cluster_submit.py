@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.cluster import free_port
 from tests.job_runs import OWN_RAY, job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,6 +46,8 @@ pytestmark = pytest.mark.long
 class Cluster:
     dashboard: str
     environment: dict[str, str]
+    head: subprocess.Popen[bytes]
+    log: Path
 
     def submit(
         self, runs: Path, *arguments: str, settings: tuple[str, ...] = SMALL
@@ -64,6 +67,7 @@ class Cluster:
                 timeout=400,
                 check=False,
             )
+            assert self.head.poll() is None, f"the head has ended: {self.log.read_text()[-4000:]}"
             # The dashboard answers before the node's agent has started.
             if "No available agent" not in done.stderr or time.monotonic() > deadline:
                 return done
@@ -71,13 +75,15 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +110,12 @@ def cluster() -> Iterator[Cluster]:
         )
     try:
         deadline = time.monotonic() + 120
-        while socket.socket().connect_ex(("127.0.0.1", dashboard)):
+        # `--block` ends the head when one of its processes ends: wait for both that a client talks to.
+        while not (listens(dashboard) and listens(client)):
             if head.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"no head: {log.read_text()[-2000:]}")
             time.sleep(0.3)
-        yield Cluster(f"http://127.0.0.1:{dashboard}", environment)
+        yield Cluster(f"http://127.0.0.1:{dashboard}", environment, head, log)
     finally:
         # Ray's own farewell waits half a minute for its agents.
         family = [head_process := psutil.Process(head.pid), *head_process.children(recursive=True)]
