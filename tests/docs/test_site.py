@@ -1,0 +1,165 @@
+"""The guide as a site, built as `make docs` builds it."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.docs.pages import MARKDOWN, ROOT
+
+CONFIGURATION = ROOT / "zensical.toml"
+SHOWN = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "docs", "infra")
+COMPARED = ("h1", "h2", "h3", "h4", "ul", "ol", "li", "table", "tr", "pre", "img")
+
+
+@dataclass
+class Html(HTMLParser):
+    """What one page holds."""
+
+    ids: set[str] = field(default_factory=set)
+    targets: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    """What a browser fetches to show the page."""
+    tags: Counter[str] = field(default_factory=Counter)
+    """Tags of the text itself, without menus."""
+    in_text: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value for name, value in attrs if value}
+        self.ids |= {given["id"]} if "id" in given else set()
+        self.in_text |= tag == "article"
+        self.tags[tag] += self.in_text
+        if tag == "a" and "href" in given:
+            self.targets.append(given["href"])
+        elif tag in ("link", "script", "img", "iframe", "source") and (source := given.get("href") or given.get("src")):
+            self.loaded.append(source)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_text &= tag != "article"
+
+
+def build(folder: Path) -> tuple[int, str]:
+    """Build the site of a copy of the repository: exit code, and what was printed."""
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def copy(folder: Path) -> Path:
+    """What the site shows, and its configuration."""
+    shutil.copy(CONFIGURATION, folder)
+    for name in SHOWN:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder)
+    return folder
+
+
+def read(page: Path) -> Html:
+    """A page of the site."""
+    html = Html()
+    html.feed(page.read_text(encoding="utf-8"))
+    return html
+
+
+def faults(site: Path) -> list[str]:
+    """Links that lead out of the site, to a file or an anchor that it lacks; what is loaded from other servers."""
+    read_pages = {page: read(page) for page in sorted(site.rglob("*.html")) if page.name != "404.html"}
+    found = []
+    for page, html in read_pages.items():
+        shown = page.relative_to(site)
+        found += [f"{shown}: loads {source}" for source in html.loaded if urlsplit(source).netloc]
+        for target in html.targets + html.loaded:
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc:
+                continue
+            file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            file = file / "index.html" if file.is_dir() else file
+            anchor = unquote(parts.fragment)
+            if not file.is_file():
+                found.append(f"{shown}: {target}: not part of the site; does exclude_docs in zensical.toml leave it out?")
+            elif anchor and file in read_pages and anchor not in read_pages[file].ids:
+                found.append(f"{shown}: {target}: no such anchor")
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of this repository."""
+    folder = copy(tmp_path_factory.mktemp("site"))
+    code, printed = build(folder)
+    assert code == 0 and "No issues found" in printed, printed
+    return folder / "site"
+
+
+def sources(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """(Markdown file, page of the site) of every page."""
+    for source in sorted(folder.parent.rglob("*.md")):
+        shown = source.relative_to(folder.parent)
+        yield source, folder / (shown.parent / "index.html" if shown.name == "README.md" else shown.with_suffix(".html"))
+
+
+def test_all_that_pages_link_to_and_load_is_in_the_site(site: Path) -> None:
+    assert len(read(site / "index.html").targets) > 30
+    assert not faults(site), "\n".join(faults(site))
+
+
+def test_every_page_looks_as_in_the_repository(site: Path) -> None:
+    """Lists, tables and code blocks are the same for CommonMark and for the site's dialect."""
+    for source, page in sources(site):
+        expected = Html(in_text=True)
+        expected.feed(MARKDOWN.render(source.read_text(encoding="utf-8")))
+        shown = {tag: read(page).tags[tag] for tag in COMPARED}
+        in_repository = {tag: expected.tags[tag] for tag in COMPARED}
+        advice = "put a blank line before lists and tables, and indent nested lists by two"
+        assert shown == in_repository, f"{source.relative_to(site.parent)} looks different on the site: {advice}"
+
+
+def test_the_navigation_has_every_page_and_no_other(site: Path) -> None:
+    """Single decisions are found through their list."""
+    named = set(re.findall(r"'([^']+\.md)'", str(tomllib.loads(CONFIGURATION.read_text())["project"]["nav"])))
+    pages = {str(source.relative_to(site.parent)) for source, _ in sources(site)}
+    pages -= {page for page in pages if page.startswith("docs/decisions/0")}
+    assert not pages - named, f"add to nav in zensical.toml: {sorted(pages - named)}"
+    assert not named - pages, f"nav in zensical.toml names pages that are not there: {sorted(named - pages)}"
+
+
+@pytest.mark.parametrize(
+    ("planted", "why"),
+    [
+        ("[a](nosuch.md)", "page does not exist"),
+        ("[a](data.md#nosuch)", "anchor does not exist"),
+        ("![a](pictures/nosuch.png)", "docs/jobs.html: pictures/nosuch.png: not part of the site"),
+        ("[a](../jobs/train.py)", "docs/jobs.html: ../jobs/train.py: not part of the site"),
+        ('<script src="https://example.org/x.js"></script>', "docs/jobs.html: loads https://example.org/x.js"),
+    ],
+)
+def test_a_planted_fault_is_caught(tmp_path: Path, planted: str, why: str) -> None:
+    page = copy(tmp_path) / "docs" / "jobs.md"
+    page.write_text(f"{page.read_text()}\n{planted}\n")
+    code, printed = build(tmp_path)
+    if "does not exist" in why:
+        assert code != 0 and why in printed
+    else:
+        assert code == 0, printed
+        assert any(why in fault for fault in faults(tmp_path / "site"))
+
+
+def test_a_list_that_the_site_would_not_show_as_one_is_caught(site: Path) -> None:
+    (site.parent / "docs" / "jobs.md").write_text("# Jobs\n```\ncode\n```\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    with pytest.raises(AssertionError, match=r"docs/jobs\.md looks different on the site: put a blank line"):
+        test_every_page_looks_as_in_the_repository(site)
