@@ -28,7 +28,9 @@ class Place:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page}:{self.line}: {self.text}"
+        return (
+            f"{self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page}:{self.line}: {self.text}"
+        )
 
 
 def pages(root: Path) -> list[Path]:

@@ -94,7 +94,10 @@ def test_a_line_that_goes_on_is_one_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("planted", "why"),
     [
-        ("```\npython jobs/trian.py my.yaml\n```", "page.md:2: python jobs/trian.py my.yaml: there is no jobs/trian.py"),
+        (
+            "```\npython jobs/trian.py my.yaml\n```",
+            "page.md:2: python jobs/trian.py my.yaml: there is no jobs/trian.py",
+        ),
         ("Run `python jobs/train.py --resmue NAME`.", "jobs/train.py has no option --resmue"),
         ("| a |\n|---|\n| `python jobs/tune.py --worker 2` |", "jobs/tune.py has no option --worker"),
         ("```\npython jobs/train.py my.yaml \\\n  --nosuch 1\n```", "jobs/train.py has no option --nosuch"),
