@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT, Place, code, pages
 
 SCRIPT = re.compile(r"\bpython (?P<script>(?:jobs|bench|docs)/[\w/]+\.py)(?P<rest>.*)")
 MAKE = re.compile(r"^make (?P<rest>[a-z-].*)")
-TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
+TARGETS = re.compile(r"^([a-z][a-z -]*):", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 COMMENT = re.compile(r"(?:^|\s)#\s.*")
 NEXT = re.compile(r"\s*(?:&&|;|\|)\s*")
@@ -59,7 +59,7 @@ def commands(line: str) -> list[str]:
 
 def faults(page: Path) -> Iterator[str]:
     """What is wrong with the commands of a page."""
-    targets = set(TARGET.findall((ROOT / "Makefile").read_text()))
+    targets = set(" ".join(TARGETS.findall((ROOT / "Makefile").read_text())).split())
     for place in code(page):
         for command in commands(place.text):
             if found := SCRIPT.search(command):
