@@ -12,6 +12,8 @@ import pytest
 
 from tests.left_out import REPOSITORY, need_command
 
+pytestmark = pytest.mark.long
+"""Validating the list, a megabyte, takes seconds."""
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)((?:.*\\\n)*.*)$", re.MULTILINE)
 
 
@@ -20,7 +22,7 @@ def sbom(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Written and validated against the schema of CycloneDX, once."""
     file = tmp_path_factory.mktemp("sbom") / "new" / "sbom.cdx.json"
     make = [need_command("make"), "--old-file=setup", "sbom", f"BIN={Path(sys.executable).parent}", f"SBOM={file}"]
-    done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return loaded

@@ -53,7 +53,7 @@ class Html(HTMLParser):
 def build(folder: Path) -> tuple[int, str]:
     """Build the site of a copy of the repository: exit code, and what was printed."""
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
