@@ -14,6 +14,7 @@ from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicati
 from ruamel.yaml import YAML
 
 from serve.app import ServeConfig, build
+from tests.infra.kuberay_autoscaler import worker_groups
 from tests.infra.kuberay_manifests import RAY_KINDS, ROOT, Manifest, cluster_of, groups_of, pods_of
 from vlm3.errors import UserError
 from vlm3.train.recipe import Recipe, load_recipe
@@ -141,23 +142,21 @@ def _unknown_keys(config: dict[str, Any]) -> Iterator[str]:
 
 def _fits(recipe: Recipe, manifest: Manifest) -> Iterator[str]:
     """A recipe that the cluster cannot carry is refused when the job starts, after its nodes were paid for."""
-    wanted = recipe.stream.decode.node_labels
-    if not any(wanted.items() <= group.get("labels", {}).items() for group in groups_of(manifest)):
+    wanted, train = recipe.stream.decode.node_labels, recipe.train
+    groups = worker_groups(manifest)
+    if not any(wanted.items() <= group.labels.items() for group in groups.values()):
         yield f"recipe: no worker group has the labels {wanted} of stream.decode.node_labels"
-    train = recipe.train
-    gpus, cpus = (sum(_limit(group, key) for group in groups_of(manifest)) for key in ("nvidia.com/gpu", "cpu"))
-    if train.device == "cuda" and gpus < train.workers:
-        yield f"recipe: {train.workers} workers on GPUs, the groups start with {gpus:g}"
+    started = {group["groupName"]: group.get("replicas", 0) for group in groups_of(manifest)}
+
+    def total(resource: str) -> float:
+        return sum(started[name] * group.resources.get(resource, 0.0) for name, group in groups.items())
+
+    if train.device == "cuda" and total("GPU") < train.workers:
+        yield f"recipe: {train.workers} workers on GPUs, the groups start with {total('GPU'):g}"
     decoders = recipe.stream.read.cpus + recipe.stream.decode.cpus * (recipe.stream.decode.actors or 1)
     needed = train.workers * train.cpus_per_worker + decoders
-    if cpus < needed:
-        yield f"recipe: needs {needed:g} CPUs, the groups start with {cpus:g}"
-
-
-def _limit(group: Manifest, key: str) -> float:
-    """How much of a resource the pods of a group have when the cluster starts."""
-    container = group["template"]["spec"]["containers"][0]
-    return float(group.get("replicas", 0)) * float(container["resources"]["limits"].get(key, 0))
+    if total("CPU") < needed:
+        yield f"recipe: needs {needed:g} CPUs, the groups start with {total('CPU'):g}"
 
 
 def _mounted(manifest: Manifest, config_maps: dict[str, dict[str, str]]) -> dict[str, str]:
