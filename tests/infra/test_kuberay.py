@@ -1,6 +1,7 @@
 """infra/kuberay: every folder builds, and neither schemas nor the operator's rules have anything against it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.infra.kuberay_faults import faults
 from tests.infra.kuberay_manifests import APPLIED, FOLDER, Manifest, built, cluster_of, groups_of, name_of, pods_of
+from tests.infra.kuberay_pod_rules import SECRETS
 
 KINDS = {
     "runs": ["PersistentVolumeClaim/runs"],
@@ -86,6 +88,19 @@ def test_image_namespace_and_storage_class_are_set_in_one_place(tmp_path: Path) 
                 assert images == {"other.test"}, f"{folder}: {name_of(manifest)}: {where}"
     (claim,) = built("runs", copy)
     assert (claim["spec"]["storageClassName"], claim["spec"]["accessModes"]) == ("efs", ["ReadWriteMany"])
+
+
+def test_the_readme_names_every_folder_and_secret_and_its_overlay_builds(tmp_path: Path) -> None:
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [word for word in (*APPLIED, *SECRETS) if f"\n| `{word}` |" not in readme.replace("   |", "|")] == []
+    copy = tmp_path / "kuberay"
+    shutil.copytree(FOLDER, copy)
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (copy / "overlays" / "mine").mkdir()
+    (copy / "overlays" / "mine" / "kustomization.yaml").write_text(example, encoding="utf-8")
+    mine = built("overlays/mine", copy)
+    assert faults(mine) == []
+    assert [found["spec"]["backoffLimit"] for found in mine if found["kind"] == "RayJob"] == [10]
 
 
 def test_no_secret_is_written_down() -> None:
