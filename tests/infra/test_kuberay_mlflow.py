@@ -14,8 +14,10 @@ import pytest
 from pipelines.cluster import free_port
 from tests.infra.kuberay_manifests import Manifest, built
 
+pytestmark = pytest.mark.long  # a server that first makes its tables
+
 DISK = "/mlflow"
-READY_S = 90
+READY_S = 300
 USER = ("ann", "only-for-this-test")
 """What the Secrets of infra/kuberay/README.md would hold."""
 

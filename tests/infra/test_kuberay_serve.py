@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 import yaml
 from ray import serve
 from ray.serve.context import _get_global_client
@@ -11,6 +12,8 @@ from ray.serve.schema import ServeDeploySchema
 
 from pipelines.cluster import free_port
 from tests.infra.kuberay_manifests import built
+
+pytestmark = pytest.mark.long  # a Ray, and two replicas that load a model
 
 HOST = "127.0.0.1"
 READY_S = 120
