@@ -17,7 +17,7 @@ KUBERNETES = "1.37"
 
 
 def faults(manifests: list[Manifest]) -> list[str]:
-    """What is wrong with these objects, applied after `runs` and `mlflow`."""
+    """What is wrong with these objects, applied after `disk` and `mlflow`."""
     others = [manifest for folder in APPLIED[:2] for manifest in built(folder)]
     present = Present.among(manifests + others)
     broken = [f"{name_of(manifest)}: {fault}" for manifest in manifests for fault in _of_schema(manifest)]

@@ -15,7 +15,7 @@ import yaml
 Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "infra" / "kuberay"
-APPLIED = ("runs", "mlflow", "base", "overlays/gpu", "overlays/spot", "overlays/queue", "overlays/serve")
+APPLIED = ("disk", "mlflow", "base", "overlays/gpu", "overlays/spot", "overlays/queue", "overlays/serve")
 """Every folder that a user applies."""
 RAY_KINDS = {"RayCluster": (), "RayJob": ("rayClusterSpec",), "RayService": ("rayClusterConfig",)}
 """KubeRay's kinds, and where below `spec` each describes its cluster."""

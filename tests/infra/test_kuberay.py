@@ -12,7 +12,7 @@ from tests.infra.kuberay_manifests import APPLIED, FOLDER, Manifest, built, clus
 from tests.infra.kuberay_pod_rules import SECRETS
 
 KINDS = {
-    "runs": ["PersistentVolumeClaim/runs"],
+    "disk": ["PersistentVolumeClaim/runs"],
     "mlflow": ["ConfigMap/mlflow-auth", "Deployment/mlflow", "PersistentVolumeClaim/mlflow", "Service/mlflow"],
     "base": ["RayCluster/vlm3"],
     "overlays/gpu": ["ConfigMap/placement", "RayJob/train"],
@@ -86,7 +86,7 @@ def test_image_namespace_and_storage_class_are_set_in_one_place(tmp_path: Path) 
             for where, pod in pods_of(manifest):
                 images = {container["image"].partition("/")[0] for container in pod["spec"]["containers"]}
                 assert images == {"other.test"}, f"{folder}: {name_of(manifest)}: {where}"
-    (claim,) = built("runs", copy)
+    (claim,) = built("disk", copy)
     assert (claim["spec"]["storageClassName"], claim["spec"]["accessModes"]) == ("efs", ["ReadWriteMany"])
 
 
