@@ -37,7 +37,7 @@ SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 # in the database of a folder that was moved.
 RUNS_STORE := from pipelines.runs import runs_folder; from vlm3.job import run_job; from vlm3.tracking.client import prepare_tracking; from vlm3.tracking.config import TrackingConfig; run_job(lambda: print(prepare_tracking(TrackingConfig(), runs_folder())))
 
-.PHONY: help setup demo test test-long test-properties test-floats check fix bench bench-data dashboard
+.PHONY: help setup demo test test-long test-properties test-floats check fix lock bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -49,8 +49,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  exec $(if $(UV),$(UV) venv --quiet --seed --allow-existing --python "$$python","$$python" -m venv) $(VENV); \
 	done; \
 	echo "error: none of '$(PYTHON)' is Python 3.11 or 3.12 with its venv module: install one (Debian: apt-get install python3-venv), or name it with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1
-	@# torch first and pinned: a plain 'torch' would pull gigabytes of CUDA where a CPU build is at hand.
-	@$(INSTALL) torch==2.13.0
+	@# torch first, by its pin: a plain 'torch' would pull gigabytes of CUDA where a CPU build is at hand.
+	@$(INSTALL) -c constraints.txt torch
 	@$(INSTALL) -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
@@ -79,6 +79,11 @@ check: setup ## check lint, format and types
 
 fix: setup ## format and apply safe lint fixes
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: ## write requirements.lock, the pins of constraints.txt with hashes, after a change of dependencies (needs uv and PyPI)
+	@env -u UV_FIND_LINKS -u UV_INDEX uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --python-version 3.11 \
+	  --constraint constraints.txt --generate-hashes --no-annotate --custom-compile-command 'make lock' \
+	  --output-file requirements.lock pyproject.toml
 
 bench: setup ## run every benchmark except those of bench-data; each prints a table
 	@for b in bench/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done

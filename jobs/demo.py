@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from jobs.recipes import DEFAULT_RECIPE
 from pipelines.cluster import connect
 from pipelines.ingest import IngestConfig, ingest
 from pipelines.run_end import TrainResult
@@ -27,14 +28,14 @@ from vlm3.scenes.sharded import ShardedSource
 from vlm3.search.config import SearchConfig
 from vlm3.sources.reader import find_sources, open_reader
 from vlm3.storage.atomic import replace_file
+from vlm3.storage.manifest import Role
 from vlm3.storage.split import Split
 from vlm3.tracking.runs import TrackedRun, tracking_uri
 from vlm3.train.evaluate import held_out_frames
 from vlm3.train.recipe import Recipe, SourceConfig, load_recipe
 
-FIGURES = ("delta1", "constant_delta1", "delta1_gain", "delta1_gain_low", "delta1_gain_high")
-FIGURES += ("abs_rel", "constant_abs_rel")
-RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
+GAIN = ("delta1", "constant_delta1", "delta1_gain", "delta1_gain_low", "delta1_gain_high")
+FIGURES = (*GAIN, "abs_rel", "constant_abs_rel")
 TRIALS, TRIAL_STEPS, TRIAL_IMAGES = 2, 12, 50
 """The trials only show what a search does. They run side by side, each with one worker: half of a trial is start-up."""
 
@@ -71,7 +72,7 @@ def main() -> None:
         connect()
     with timer.part("data"):
         seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
-        recipe = load_recipe(RECIPE, [*seed, *arguments.set])
+        recipe = load_recipe(DEFAULT_RECIPE, [*seed, *arguments.set])
         if arguments.data is not None:
             recipe = with_real_sources(recipe, arguments.data, runs_dir)
         sources = open_sources(recipe, runs_dir)
@@ -89,7 +90,8 @@ def main() -> None:
         )
         best = run_search(search, recipe, f"search-{name}", runs_dir).weights
     with timer.part("serve one answer"):
-        asked = next(n for n in (recipe.evaluation.primary, *recipe.sources) if f"eval/{n}/delta1" in result.metrics)
+        names = (recipe.evaluation.primary, *recipe.sources)
+        asked = next(n for n in names if n is not None and f"eval/{n}/delta1" in result.metrics)
         frame = next(iter(held_out_frames(sources[asked], 1)))
         answer = answer_once(recipe.tracking, runs_dir, frame, result.version)
         terminal.out().print(answer, markup=False, soft_wrap=True)
@@ -106,7 +108,7 @@ def with_real_sources(recipe: Recipe, folder: Path, runs_dir: Path) -> Recipe:
     for name, path in find_sources(folder):
         reader = open_reader(path, name)
         uri = str(runs_dir / "data" / name)
-        role = "train" if reader.posed else "eval"
+        role: Role = "train" if reader.posed else "eval"
         ingest(reader, uri, IngestConfig(role=role))
         trained = role == "train"
         real[name] = SourceConfig(uri=uri, weight=1.0 if trained else 0.0)

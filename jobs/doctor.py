@@ -145,13 +145,14 @@ def _samples(groups: list[Group]) -> Iterator[tuple[Frame, Frame | None]]:
 
 
 def _neighbour(frame: Frame, others: list[Frame]) -> Frame | None:
-    there = [
-        other for other in others
-        if other.world_T_cam is not None and other.scene == frame.scene and other.frame != frame.frame
-    ]  # fmt: skip
-    if frame.world_T_cam is None or not there:
+    if frame.world_T_cam is None:
         return None
-    return min(there, key=lambda other: float(np.linalg.norm((other.world_T_cam - frame.world_T_cam)[:3])))
+    away = [
+        (float(np.linalg.norm((other.world_T_cam - frame.world_T_cam)[:3])), other)
+        for other in others
+        if other.world_T_cam is not None and other.scene == frame.scene and other.frame != frame.frame
+    ]
+    return min(away, key=lambda pair: pair[0])[1] if away else None
 
 
 def table(name: str, findings: Iterable[Finding]) -> Table:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from jobs.recipes import DEFAULT_RECIPE, recipe_file
 from pipelines.runs import RunRequest, runs_folder
 from vlm3 import terminal
 from vlm3.errors import ConfigError
@@ -16,14 +17,16 @@ from vlm3.train.recipe import load_recipe
 if TYPE_CHECKING:
     from pipelines.run_end import TrainResult
 
-DEFAULT_RECIPE = Path(__file__).resolve().parent / "recipes" / "rooms.yaml"
-
 
 def main() -> None:
     """Parse the command line, train, print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "recipe", nargs="?", type=Path, default=DEFAULT_RECIPE, help="YAML recipe (default: rendered rooms)"
+        "recipe",
+        nargs="?",
+        type=Path,
+        default=DEFAULT_RECIPE,
+        help="YAML recipe, or the name of a shipped one (default: rooms)",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.steps=200"
@@ -59,7 +62,7 @@ def main() -> None:
     if arguments.go_on and not arguments.name:
         raise ConfigError("--continue needs --name: the same command starts the run and continues it")
     terminal.start(verbose=arguments.verbose)
-    recipe = load_recipe(arguments.recipe, arguments.set, arguments.overlays)
+    recipe = load_recipe(recipe_file(arguments.recipe), arguments.set, arguments.overlays)
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
     terminal.keep_log(runs_dir / "train" / name / "log")

@@ -4,16 +4,15 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
+from jobs.recipes import DEFAULT_SEARCH, recipe_file
 from pipelines.runs import runs_folder
 from vlm3 import terminal
 from vlm3.config import apply_overrides, load_yaml
 from vlm3.errors import ConfigError
-from vlm3.job import going_on, resume_command, run_job
+from vlm3.job import going_on, resume_command, run_job, start_of
 from vlm3.search.config import SearchConfig
 from vlm3.search.report import results_table
 from vlm3.train.recipe import load_recipe
-
-DEFAULT_SEARCH = Path(__file__).resolve().parent / "recipes" / "search_rooms.yaml"
 
 
 def main() -> None:
@@ -34,8 +33,9 @@ def main() -> None:
     if arguments.name and arguments.resume:
         parser.error("--name starts a new search, --resume continues one: give only one of them")
     terminal.start(verbose=arguments.verbose)
-    config = load_search(arguments.search, arguments.set)
-    recipe_path = arguments.recipe or arguments.search.parent / config.recipe
+    search_path = recipe_file(arguments.search)
+    config = load_search(search_path, arguments.set)
+    recipe_path = recipe_file(arguments.recipe) if arguments.recipe else search_path.parent / config.recipe
     recipe = load_recipe(recipe_path)
     name = arguments.resume or arguments.name or f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs_dir = runs_folder(arguments.runs)
@@ -50,7 +50,7 @@ def main() -> None:
     console.print(results_table(result.space, result.trials, config.metric, config.mode))
     console.print(f"MLflow run {result.run_id}; table and picture: {result.folder}", soft_wrap=True)
     console.print(
-        f"train it: python jobs/train.py {recipe_path} --with {result.folder / 'mixture.yaml'}",
+        f"train it: {start_of('train')} {recipe_path} --with {result.folder / 'mixture.yaml'}",
         soft_wrap=True,
         highlight=False,
     )

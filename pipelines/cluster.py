@@ -175,6 +175,14 @@ def _variables_of_processes(folder: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def labelled_cpus(labels: dict[str, str]) -> float:
+    """Number of CPUs of the live nodes that have these labels."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"] and labels.items() <= node["Labels"].items()]
+    return float(sum(node["Resources"].get("CPU", 0) for node in nodes))
+
+
 def free_port() -> int:
     """Number of a loopback port that nothing uses at this moment.
 

@@ -218,6 +218,7 @@ def _identity(config: SearchConfig, recipe: Recipe) -> str:
         data["search"].pop(key)
     for key in ("name", "tracking"):
         data["recipe"].pop(key)
+    data["recipe"]["train"].pop("wait_for_nodes_s")
     for source in data["recipe"]["sources"].values():
         if source["role"] == "train":
             source.pop("role")  # searches of earlier versions know none

@@ -15,6 +15,7 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.context import DataContext
 
+from pipelines.cluster import labelled_cpus
 from vlm3.heap import keep_freed_memory
 from vlm3.mixture.plan import MixturePlan
 from vlm3.stream.config import StreamConfig
@@ -147,7 +148,8 @@ def training_stream(
     of the remaining positions.
     """
     labels = config.decode.node_labels or None
-    cpus = _cpus(config.decode.node_labels)
+    # Where no node has the labels yet, as many as if all had them.
+    cpus = labelled_cpus(config.decode.node_labels) or labelled_cpus({})
     reader = RangeReader(builder, dealing, owner, config.read.positions)
     # Readers on every CPU would leave none for decoding.
     readers = max(1, min(config.read.tasks or int(cpus) // CPUS_PER_READER, reader.tasks))
@@ -189,13 +191,6 @@ def _pool(config: StreamConfig, free_cpus: float) -> ray.data.ActorPoolStrategy:
     # Ray Data does not know that only labelled nodes count, and would also take the CPUs that readers need there.
     most = max(1, int(free_cpus / decode.cpus)) if decode.node_labels else None
     return ray.data.ActorPoolStrategy(min_size=1, max_size=most)
-
-
-def _cpus(labels: dict[str, str]) -> float:
-    """Number of CPUs of the live nodes that have these labels; of all live nodes if none has them yet."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    labelled = [node for node in nodes if labels.items() <= node["Labels"].items()]
-    return float(sum(node["Resources"].get("CPU", 0) for node in labelled or nodes))
 
 
 def in_order(config: StreamConfig, shape: StepShape) -> bool:

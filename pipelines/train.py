@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import ray.data
 
+from pipelines.capacity import require_capacity
 from pipelines.cluster import connect, starts_its_own
 from pipelines.failures import user_error
 from pipelines.interrupts import interruptible
@@ -26,7 +27,6 @@ from pipelines.stream import in_order
 from pipelines.train_stream import StreamFactory, saved_ledger, step_shape, work
 from pipelines.weights import component_sizes, keep_plan, start_plan
 from vlm3.config import dump_yaml
-from vlm3.errors import ConfigError
 from vlm3.log import get_logger
 from vlm3.mixture.plan import MixturePlan
 from vlm3.models.load import require_model, resolve_model
@@ -78,7 +78,7 @@ def _drive(recipe: Recipe, request: RunRequest) -> TrainResult:
     store = tracking_uri(recipe.tracking, request.runs_dir)
     given = given_sources(recipe, request.runs_dir)
     connect()
-    _check_sizes(recipe)
+    require_capacity(recipe)
     model_dir = resolve_model(recipe.model, request.runs_dir / "models", recipe.seed)
     vision, encoder = VisionSpec.from_directory(model_dir), ConversationEncoder.from_directory(model_dir)
     # Last, since rendering takes a while: errors in recipe, data, cluster or model are reported before it.
@@ -170,25 +170,6 @@ def _trainer(worker: WorkerConfig, factory: StreamFactory) -> "ray.train.torch.T
         datasets={STREAM: factory},
         dataset_config=ray.train.DataConfig(execution_options=execution),
     )
-
-
-def _check_sizes(recipe: Recipe) -> None:
-    train = recipe.train
-    if train.device == "cuda":
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        if gpus < train.workers:
-            raise ConfigError(
-                f"train.device: cuda with train.workers: {train.workers} needs as many GPUs, the cluster has {gpus};"
-                " start nodes with GPUs or use --set train.device=cpu"
-            )
-    cpus = float(ray.cluster_resources().get("CPU", 0))
-    stream = recipe.stream.read.cpus + recipe.stream.decode.cpus * (recipe.stream.decode.actors or 1)
-    needed = train.workers * train.cpus_per_worker + stream
-    if cpus < needed:
-        raise ConfigError(
-            f"{train.workers} workers × {train.cpus_per_worker} CPUs + {stream} to read and decode = {needed} CPUs,"
-            f" the Ray cluster has {cpus}: training would starve its own data; lower train.cpus_per_worker or add nodes"
-        )
 
 
 def _describe(

@@ -14,7 +14,8 @@ OURS = re.compile(
             r"Ray on this machine, \d+ logical CPUs(; what libraries print: \S+)?$",
             r"joined the Ray cluster at \S+",
             # bars on a terminal
-            r"(ingest \S+: scene|[\w.-]+: (checked|rows)|training: step|search: step) [━╸╺]+ +\d+/\d+ ",
+            r"(ingest \S+: scene|[\w.-]+: (checked|rows)|(training|search): step) [━╸╺]+ +\d+/\d+ ",
+            r"waiting for nodes: second [━╸╺]+ +\d+/\d+ ",
             # sources
             r"ingest \S+: scene \d+/\d+  \d+ frames, \d+ rejected$",
             r"\S+: (\w+: )?\d+ keys are not read: ",
@@ -22,6 +23,7 @@ OURS = re.compile(
             # training and search
             r"run \S+ in \S+$",
             r"training: step \d+/\d+  loss ",
+            r"waiting for nodes: second \d+/\d+  (starting|[\d.]+ of [\d.]+ [CG]PUs(, |$))",
             r"search: step \d+/\d+(  trial \d+: .+)?$",
             r"continuing from \S+ at step \d+",
             r"run \S+ is finished: nothing to do$",

@@ -26,7 +26,7 @@ BASE += ("vlm3.backoff",)
 """May be imported from everywhere, and import only each other."""
 PACKAGES = ["geometry", "storage", "metrics", "scenes", "sources", "views", "asking", "pictures", "benchmarks", "tasks"]
 PACKAGES += ["tokens", "models", "mixture", "infer", "evaluation", "tracking", "doctor", "stream", "train", "search"]
-ORDER = [*(f"vlm3.{package}" for package in PACKAGES), "pipelines", "serve", "jobs"]
+ORDER = [*(f"vlm3.{package}" for package in PACKAGES), "pipelines", "serve", "jobs.recipes", "jobs"]
 """A module may import from its own package and from those before it."""
 
 RAY_ALLOWED = re.compile(r"(pipelines|jobs|serve)\..*|vlm3\.train\.(worker|gauges)|vlm3\.search\.ray_tune")
@@ -74,7 +74,7 @@ def faults(module: str, source: str) -> list[str]:
         other = rank(imported)
         if other is not None and other > own:
             found.append(f"{module} imports {imported}, which comes after it")
-        if module.startswith("jobs.") and (top == "jobs" or imported in job_names):
+        if module.startswith("jobs.") and (imported.removeprefix("jobs.") in job_names):
             found.append(f"{module} imports the job {imported}")
         if top == "ray" and not RAY_ALLOWED.fullmatch(module):
             found.append(f"{module} imports {imported}")
@@ -193,14 +193,22 @@ def test_benchmarks_can_be_run(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_pins_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    wanted = {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, lines)}
-    pinned = {}
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
-        if line.strip() and not line.startswith("#"):
-            requirement = Requirement(line)
-            pinned[canonicalize_name(requirement.name)] = str(requirement.specifier)
-    assert all(re.fullmatch(r"==[^*,]+", specifier) for specifier in (*wanted.values(), *pinned.values()))
-    # torch is installed before the rest, so that pip finds the build of this machine: its pin stands in the Makefile.
-    pinned["torch"] = re.search(r"\btorch(==\S+)", (ROOT / "Makefile").read_text())[1]
-    assert {name: (version, pinned.get(name)) for name, version in wanted.items() if pinned.get(name) != version} == {}
+    ranges = [Requirement(line) for line in project["dependencies"]]
+    tools = [Requirement(line) for extra in project["optional-dependencies"].values() for line in extra]
+    pinned, locked = (pins((ROOT / file).read_text()) for file in ("constraints.txt", "requirements.lock"))
+    for name, version in pinned.items():
+        assert locked.get(name, version) == version, f"{name}: `make lock` is to be run again"
+    for asked in ranges:
+        name = canonicalize_name(asked.name)
+        assert asked.specifier.contains(pinned[name]), f"{asked}: constraints.txt has {pinned[name]}"
+        assert name in locked, f"{asked}: `make lock` is to be run again"
+    assert {
+        str(tool) for tool in tools if str(tool.specifier) != f"=={pinned.get(canonicalize_name(tool.name))}"
+    } == set()
+
+
+def pins(text: str) -> dict[str, str]:
+    """Version of each package that a list of exact pins names."""
+    lines = [line for line in text.splitlines() if line and line[0] not in "# "]
+    assert lines and all("==" in line for line in lines)
+    return {canonicalize_name(name): rest.split(" ")[0] for name, rest in (line.split("==", 1) for line in lines)}

@@ -17,6 +17,8 @@ from vlm3.errors import UserError
 REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 """Exit codes for an error that the user can correct, a bug, Ctrl-C and SIGTERM."""
 
+COMMAND = "vlm3"
+"""The command of an installed package; `vlm3 train` is `python jobs/train.py`."""
 LINE_CHARACTERS = 300
 """Maximum length of a bug's message in the last line; the traceback above has all of it."""
 
@@ -67,15 +69,25 @@ def going_on(hint: Callable[[], str | None]) -> Iterator[None]:
 
 def resume_command(name: str, flag: str = "--resume") -> str:
     """The command line of this process, with `--resume NAME` (or another flag) in place of those that name the run."""
-    given = sys.argv
+    program, *given = sys.argv
+    started = program.split() if _is_installed_command(program) else ["python", program]
     kept = [
         word
-        for place, word in enumerate(given)
+        for word, before in zip(given, [program, *given], strict=False)
         if word not in ("--name", "--resume", "--continue")
         and not word.startswith(("--name=", "--resume="))
-        and (place == 0 or given[place - 1] not in ("--name", "--resume"))
+        and before not in ("--name", "--resume")
     ]
-    return shlex.join(["python", *kept, flag, name])
+    return shlex.join([*started, *kept, flag, name])
+
+
+def start_of(job: str) -> str:
+    """How the user of this process starts another job: `python jobs/train.py`, or `vlm3 train`."""
+    return f"{COMMAND} {job}" if _is_installed_command(sys.argv[0]) else f"python jobs/{job}.py"
+
+
+def _is_installed_command(program: str) -> bool:
+    return program.startswith(f"{COMMAND} ")
 
 
 def _fail(error: BaseException) -> NoReturn:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vlm3.job import resume_command
+from vlm3.job import resume_command, start_of
 
 PREAMBLE = "from vlm3.errors import ConfigError\nfrom vlm3.job import going_on, run_job\n"
 WAITING = """
@@ -85,3 +85,11 @@ def test_the_command_that_goes_on_is_the_same_with_the_name_of_the_run(
     monkeypatch.setattr(sys, "argv", given.split())
     assert resume_command("run 1") == "python train.py a.yaml --set x=1 --resume 'run 1'"
     assert resume_command("e", flag="--name").endswith("--set x=1 --name e")
+
+
+def test_the_installed_command_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["vlm3 train", "four_tasks", "--name", "r"])
+    assert resume_command("r") == "vlm3 train four_tasks --resume r"
+    assert start_of("benchmark") == "vlm3 benchmark"
+    monkeypatch.setattr(sys, "argv", ["jobs/train.py"])
+    assert start_of("benchmark") == "python jobs/benchmark.py"

@@ -124,6 +124,8 @@ class TrainConfig(StrictModel):
     keep_checkpoints: Count = 2
     max_restarts: Annotated[int, Field(ge=0)] = 1
     """How often training may start again from the last checkpoint after a failure."""
+    wait_for_nodes_s: Annotated[int, Field(ge=0)] = 1800
+    """How long to wait for nodes that the autoscaler of a Ray cluster starts; 0: use only those that are there."""
     gallery_samples: Annotated[int, Field(ge=0, le=64)] = 9
     """Number of training samples shown as pictures in MLflow."""
 
