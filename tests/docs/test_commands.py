@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import COMMANDS
 from tests.docs.pages import ROOT, Place, code, pages
 
 SCRIPT = re.compile(r"\bpython (?P<script>(?:jobs|bench|docs)/[\w/]+\.py)(?P<rest>.*)")
+COMMAND = re.compile(r"^(?:.*-- |\S+/)?vlm3 (?P<command>[a-z]+)(?P<rest>.*)")
 MAKE = re.compile(r"^make (?P<rest>[a-z-].*)")
 TARGETS = re.compile(r"^([a-z][a-z -]*):", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -57,17 +59,26 @@ def commands(line: str) -> list[str]:
     return NEXT.split(COMMENT.sub("", line))
 
 
+def wrong(script: str, rest: str) -> list[str]:
+    """What is wrong with a call of a script."""
+    if not (ROOT / script).is_file():
+        return [f"there is no {script}"]
+    return [f"{script} has no option {one}" for one in OPTION.findall(rest) if one not in options(script)]
+
+
 def faults(page: Path) -> Iterator[str]:
     """What is wrong with the commands of a page."""
     targets = set(" ".join(TARGETS.findall((ROOT / "Makefile").read_text())).split())
     for place in code(page):
         for command in commands(place.text):
             if found := SCRIPT.search(command):
-                script, named = found["script"], OPTION.findall(found["rest"])
-                if not (ROOT / script).is_file():
-                    yield f"{place}: there is no {script}"
+                yield from (f"{place}: {why}" for why in wrong(found["script"], found["rest"]))
+            if found := COMMAND.search(command):
+                name = found["command"]
+                if name in COMMANDS:
+                    yield from (f"{place}: {why}" for why in wrong(f"jobs/{COMMANDS[name].module}.py", found["rest"]))
                 else:
-                    yield from (f"{place}: {script} has no option {one}" for one in named if one not in options(script))
+                    yield f"{place}: vlm3 has no command {name}"
             if found := MAKE.search(command):
                 named = [word for word in found["rest"].split() if re.fullmatch(r"[a-z-]+", word)]
                 yield from (f"{place}: the Makefile has no target {one}" for one in named if one not in targets)
@@ -104,6 +115,8 @@ def test_a_line_that_goes_on_is_one_command(tmp_path: Path) -> None:
         ("`ray job submit -- python jobs/train.py --worker 2`", "jobs/train.py has no option --worker"),
         ("`python bench/bench_nosuch.py`", "there is no bench/bench_nosuch.py"),
         ("`python bench/data/bench_loaders.py --wram 30`", "bench/data/bench_loaders.py has no option --wram"),
+        ("`vlm3 trian my.yaml`", "vlm3 has no command trian"),
+        ("```\n.venv/bin/vlm3 serve --prot 8001\n```", "jobs/serve_depth.py has no option --prot"),
         ("```\nmake setup && make tset\n```", "the Makefile has no target tset"),
     ],
 )

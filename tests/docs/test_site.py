@@ -18,6 +18,7 @@ from tests.docs.pages import MARKDOWN, ROOT
 
 CONFIGURATION = ROOT / "zensical.toml"
 SHOWN = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "docs", "infra")
+COLOUR = re.compile("\x1b\\[[0-9;]*m")
 COMPARED = ("h1", "h2", "h3", "h4", "ul", "ol", "li", "table", "tr", "pre", "img")
 
 
@@ -54,7 +55,7 @@ def build(folder: Path) -> tuple[int, str]:
     """Build the site of a copy of the repository: exit code, and what was printed."""
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout + done.stderr
+    return done.returncode, COLOUR.sub("", done.stdout + done.stderr)
 
 
 def copy(folder: Path) -> Path:
