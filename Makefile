@@ -27,6 +27,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?=
 SEED ?=
 EXAMPLES ?= 200
+SBOM ?= dist/sbom.cdx.json
 
 # Processes that run tests, each on one core. All tests that use the tests' own Ray run in the same process.
 WORKERS ?= 2
@@ -37,7 +38,7 @@ SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 # in the database of a folder that was moved.
 RUNS_STORE := from pipelines.runs import runs_folder; from vlm3.job import run_job; from vlm3.tracking.client import prepare_tracking; from vlm3.tracking.config import TrackingConfig; run_job(lambda: print(prepare_tracking(TrackingConfig(), runs_folder())))
 
-.PHONY: help setup demo test test-long test-properties test-floats check fix lock bench bench-data dashboard
+.PHONY: help setup demo test test-long test-properties test-floats check fix lock docs dist sbom bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -81,9 +82,22 @@ fix: setup ## format and apply safe lint fixes
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 lock: ## write requirements.lock, the pins of constraints.txt with hashes, after a change of dependencies (needs uv and PyPI)
-	@env -u UV_FIND_LINKS -u UV_INDEX uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --python-version 3.11 \
+	@env -u UV_FIND_LINKS -u UV_INDEX uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --python-version 3.11 --extra server \
 	  --constraint constraints.txt --generate-hashes --no-annotate --custom-compile-command 'make lock' \
 	  --output-file requirements.lock pyproject.toml
+
+docs: setup ## build the guide as a site in site/; dead links end it
+	@$(BIN)/python -m zensical build --strict --clean
+	@echo "open site/index.html; its search needs a server: python -m http.server --bind 127.0.0.1 --directory site 8001"
+
+dist: setup ## build the wheel and the sdist in dist/
+	@$(BIN)/python -m build --quiet --outdir dist
+
+# The tool warns that the lock does not say which package needs which.
+sbom: setup ## list all dependencies with their hashes in dist/sbom.cdx.json (CycloneDX), validated
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --validate \
+	  --output-file $(SBOM) requirements.lock
 
 bench: setup ## run every benchmark except those of bench-data; each prints a table
 	@for b in bench/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
