@@ -49,19 +49,27 @@ def debian(command: Callable[[str], str], buildah: Buildah, tmp_path: Path) -> s
     return BASE
 
 
-def machine() -> list[str]:
-    """What this machine gives to a build, beside the Internet: its certificates and, where there are, its wheels."""
-    given = ["--volume", f"{CERTIFICATES}:/run/certificates.crt:ro", "--env", "PIP_CERT=/run/certificates.crt"]
+def machine(folder: Path) -> list[str]:
+    """What pip uses on this machine to reach the Internet, for the pip of a build: certificates, and wheels if any."""
+    settings = folder / "pip.conf"
+    given = ["--volume", f"{CERTIFICATES}:/run/machine/certificates.crt:ro", "--volume", f"{settings}:/etc/pip.conf:ro"]
+    lines = ["[global]", "cert = /run/machine/certificates.crt"]
     wheels = os.environ.get("PIP_FIND_LINKS")
     if wheels and Path(wheels).is_dir():
-        given += ["--volume", f"{wheels}:/run/wheels:ro", "--env", "PIP_FIND_LINKS=/run/wheels"]
-        given += ["--build-arg", "TORCH_CPU_INDEX=file:///run/wheels"]
+        given += [
+            "--volume",
+            f"{wheels}:/run/machine/wheels:ro",
+            "--build-arg",
+            "TORCH_CPU_INDEX=file:///run/machine/none",
+        ]
+        lines.append("find-links = /run/machine/wheels")
+    settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return given
 
 
-def test_the_cpu_image_is_built_and_runs(buildah: Buildah, debian: str) -> None:
+def test_the_cpu_image_is_built_and_runs(buildah: Buildah, debian: str, tmp_path: Path) -> None:
     options = ["--isolation=chroot", "--target=cpu", f"--build-arg=DEBIAN={debian}", "--tag=vlm3:cpu"]
-    buildah("build", *options, *machine(), f"--file={REPOSITORY}/infra/images/Dockerfile", str(REPOSITORY))
+    buildah("build", *options, *machine(tmp_path), f"--file={REPOSITORY}/infra/images/Dockerfile", str(REPOSITORY))
     container = buildah("from", "vlm3:cpu").strip()
 
     def inside(*words: str) -> str:

@@ -35,10 +35,14 @@ print(sum(node["Alive"] for node in ray.nodes()))
 """
 
 
-class Machine:
-    """What systemd does for a unit on a machine, in a folder: the environment and the command, on loopback."""
+SEVERAL_MACHINES = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+"""With 0, Ray keeps to loopback by itself and takes no second machine."""
 
-    def __init__(self, unit: str, folder: Path, environment: dict[str, str], *more: str) -> None:
+
+class Machine:
+    """What systemd does for a unit on a machine, in a folder: the environment and the command."""
+
+    def __init__(self, network: list[str], unit: str, folder: Path, environment: dict[str, str], *more: str) -> None:
         text = " ".join(command_of(unit)).replace("/var/lib/vlm3", str(folder))
         for name, value in environment.items():
             text = text.replace(f"${{{name}}}", value)
@@ -47,8 +51,8 @@ class Machine:
         for used in ("ray", "spill"):
             (folder / used).mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [binary, *shlex.split(text)[1:], *more],
-            env=job_environment({}, **environment),
+            [*network, binary, *shlex.split(text)[1:], *more],
+            env=job_environment({}, **(environment | SEVERAL_MACHINES)),
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -88,7 +92,22 @@ def short_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_worker_that_was_cut_off_ends_and_joins_when_it_is_started_anew(short_folder: Path) -> None:
+@pytest.fixture
+def network() -> Iterator[list[str]]:
+    """Begin of a command that runs in a network of its own, which has loopback only: Ray listens on all addresses."""
+    if os.geteuid() != 0:
+        pytest.skip("a network of its own is made as root only")
+    script = "ip link set lo up && exec sleep infinity"
+    holder = subprocess.Popen(["unshare", "--net", "sh", "-c", script])
+    awaited("the network", lambda: Path(f"/proc/{holder.pid}/cmdline").read_bytes().startswith(b"sleep"))
+    yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
+    holder.kill()
+    holder.wait()
+
+
+def test_a_worker_that_was_cut_off_ends_and_joins_when_it_is_started_anew(
+    short_folder: Path, network: list[str]
+) -> None:
     address = f"127.0.0.1:{free_port()}"
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "VLM3_HEAD": address}
     ports = [f"--dashboard-port={free_port()}", f"--ray-client-server-port={free_port()}"]
@@ -97,8 +116,8 @@ def test_a_worker_that_was_cut_off_ends_and_joins_when_it_is_started_anew(short_
     def alive() -> int:
         code = ALIVE.format(address=address)
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=job_environment({}, **environment),
+            [*network, sys.executable, "-c", code],
+            env=job_environment({}, **(environment | SEVERAL_MACHINES)),
             capture_output=True,
             text=True,
             check=False,
@@ -106,13 +125,15 @@ def test_a_worker_that_was_cut_off_ends_and_joins_when_it_is_started_anew(short_
         return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
 
     def worker(token: str) -> Machine:
-        machines.append(Machine("vlm3-ray-worker.service", short_folder / "w", environment | {"RAY_AUTH_TOKEN": token}))
+        machines.append(
+            Machine(network, "vlm3-ray-worker.service", short_folder / "w", environment | {"RAY_AUTH_TOKEN": token})
+        )
         return machines[-1]
 
     try:
         head_environment = environment | IMPATIENT_HEAD
         ports.append(f"--port={address.split(':')[1]}")
-        machines.append(Machine("vlm3-ray-head.service", short_folder / "h", head_environment, *ports))
+        machines.append(Machine(network, "vlm3-ray-head.service", short_folder / "h", head_environment, *ports))
         awaited("the head", lambda: alive() == 1)
 
         stranger = worker(secrets.token_hex(32))
