@@ -99,6 +99,7 @@ def ask_a_little(url: str) -> None:
 def test_every_panel_finds_its_series(watched: Watched) -> None:
     empty = [asked for asked in of_panels() if not watched.series(asked.expression)]
     assert empty == [], watched.prometheus.known("ray_")
+    assert watched.series(of_panels()[0].expression.replace("wait_share", "wait_shares")) == []
 
 
 def test_every_alert_asks_about_series_that_exist(watched: Watched) -> None:

@@ -98,7 +98,8 @@ CASES = [
     ),
     Case(
         "TrainingWaitsForData",
-        bad={'ray_vlm3_data_wait_share{run="indoor"}': "0.01x10 0.3x50"},
+        # Every other step waits.
+        bad={'ray_vlm3_data_wait_share{run="indoor"}': "0 0.4 " * 30},
         good={'ray_vlm3_data_wait_share{run="indoor"}': "0.01x10 0.9 0.01x50"},
         labels='run="indoor"',
     ),
