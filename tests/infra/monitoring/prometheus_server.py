@@ -52,7 +52,7 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(ray_folder: Path, folder: Path, every: str = "1s") -> Iterator[Prometheus]:
+def prometheus(ray_folder: Path, folder: Path, every: str = "2s") -> Iterator[Prometheus]:
     """Our configuration, for the Ray of this --temp-dir, and with this interval; what it stores lies in `folder`."""
     port = free_port()
     text = (MONITORING / "prometheus.yml").read_text()
