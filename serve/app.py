@@ -15,6 +15,7 @@ from ray import serve
 from starlette.exceptions import HTTPException
 
 from serve.limits import DEPTH_PATH, UploadGuard
+from serve.meters import EndpointMeters
 from serve.names import form_fault, query_fault
 from serve.requests import DepthRequest, RequestError, read_request
 from serve.schemas import DepthResponse, ErrorReply, Health, ModelInfo, PointDepth
@@ -119,6 +120,7 @@ class DepthService:
         configure()
         self._config = config
         self._instance = instance
+        self._meters = EndpointMeters()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._loaded = self._worker.submit(self._load)
 
@@ -128,7 +130,9 @@ class DepthService:
         if predictor.ask.part(AskedPointDepth) is None:
             raise ConfigError(f"model {self._config.model} was not trained on depth, which is what is served")
         log.info("%s version %s is loaded", found.name, found.version)
-        return predictor, ModelInfo(name=found.name, version=found.version)
+        model = ModelInfo(name=found.name, version=found.version)
+        self._meters.loaded(model)
+        return predictor, model
 
     def check_health(self) -> None:
         """Called by Ray Serve: raises if the model failed to load, so that the replica is replaced.
@@ -161,6 +165,7 @@ class DepthService:
         predictor, model = self._ready()
         request = read_request(await image.read(), points, intrinsics, horizontal_fov_deg)
         answers = await asyncio.get_running_loop().run_in_executor(self._worker, _answer, predictor, request)
+        self._meters.answered(answer.status for answer in answers)
         return DepthResponse(
             points=[
                 PointDepth(text=a.text, status=a.status, z_depth_m=a.z_depth_m, ray_depth_m=a.ray_depth_m)

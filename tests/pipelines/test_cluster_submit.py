@@ -44,6 +44,7 @@ pytestmark = pytest.mark.long
 
 @dataclass(frozen=True)
 class Cluster:
+    address: str
     dashboard: str
     environment: dict[str, str]
     head: subprocess.Popen[bytes]
@@ -88,9 +89,16 @@ def listens(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
+    with cluster_on_loopback() as started:
+        yield started
+
+
+@contextlib.contextmanager
+def cluster_on_loopback(**variables: str) -> Iterator[Cluster]:
+    """A head with these environment variables, its log in its folder; all of it ends with the block."""
     folder = Path(tempfile.mkdtemp(prefix="vc", dir="/tmp"))
     port, dashboard, client, agent = free_ports(4)
-    environment = job_environment(OWN_RAY, RAY_TMPDIR=str(folder), RAY_AUTH_MODE="disabled")
+    environment = job_environment(OWN_RAY, RAY_TMPDIR=str(folder), RAY_AUTH_MODE="disabled", **variables)
     command = [
         str(RAY),
         "start",
@@ -115,7 +123,7 @@ def cluster() -> Iterator[Cluster]:
             if head.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"no head: {log.read_text()[-2000:]}")
             time.sleep(0.3)
-        yield Cluster(f"http://127.0.0.1:{dashboard}", environment, head, log)
+        yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", environment, head, log)
     finally:
         # Ray's own farewell waits half a minute for its agents.
         family = [head_process := psutil.Process(head.pid), *head_process.children(recursive=True)]

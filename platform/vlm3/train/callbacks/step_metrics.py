@@ -88,7 +88,9 @@ class StepMetrics:
             self.watch.add(part[:, 1], plan.asked_at(int(part[0, 0])))
         figures = self._figures(outcome, state)
         mixture = self._mixture(outcome, state, plan, int(outcome.received[-1, 0]))
-        self.publish(figures | mixture)
+        # MLflow has the step of every figure; Prometheus does not.
+        progress = {"train/step": float(outcome.step), "train/total_steps": float(self.total_steps)}
+        self.publish(progress | figures | mixture)
         self.run.metrics(figures | (mixture if self._mixture_is_due(outcome.step) else {}), outcome.step)
         self._tell_changes(plan)
         samples_per_s, wait_share = figures["data/samples_per_s"], figures["data/wait_share"]

@@ -63,6 +63,7 @@ def test_shares_and_rates_are_those_of_the_samples(run: TrackedRun, tmp_path: Pa
     assert (last["data/samples_per_s"], last["data/bytes_per_s"], last["data/wait_share"]) == (128, 12800, 0.2)
     assert (last["data/read_ms_per_sample"], last["data/decode_ms_per_sample"]) == (10, 20)
     assert last["mixture/a/depth/samples_per_s"] == 96
+    assert [(each["train/step"], each["train/total_steps"]) for each in published] == [(n, 20) for n in range(1, 21)]
     assert last["mixture/a/depth/loss"] == pytest.approx(2 - 14.5 / 20) and last["mixture/b/depth/loss"] == 1
     summary = metrics.summary(state)
     assert summary["loss_first/a/depth"] == pytest.approx(2 - 4.5 / 20)
