@@ -24,9 +24,7 @@ MIN_CPUS = 4
 
 def _not_of_ray(port: int) -> int:
     if port in RAY_WORKERS:
-        raise ValueError(
-            f"expected a port outside of {RAY_WORKERS.start} to {RAY_WORKERS.stop - 1}, Ray's workers' own"
-        )
+        raise ValueError(f"Ray's workers use {RAY_WORKERS.start} to {RAY_WORKERS.stop - 1}: expected another port")
     return port
 
 
