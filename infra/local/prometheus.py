@@ -36,9 +36,11 @@ def part(settings: Settings) -> Part:
 
 def prepare(settings: Settings, ray_folder: Path) -> None:
     """Write what is scraped: Prometheus itself, and all that Ray's file of addresses names."""
+    # Ray's file is a link, and Prometheus is not told when what it leads to changes: it looks again every 10 s.
+    found = {"files": [str(ray_folder / DISCOVERY)], "refresh_interval": "10s"}
     jobs = [
         {"job_name": "prometheus", "static_configs": [{"targets": [f"{HOST}:{settings.ports.prometheus}"]}]},
-        {"job_name": "ray", "file_sd_configs": [{"files": [str(ray_folder / DISCOVERY)]}]},
+        {"job_name": "ray", "file_sd_configs": [found]},
     ]
     every = {"scrape_interval": "10s", "evaluation_interval": "10s"}
     _config(settings).write_text(

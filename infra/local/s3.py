@@ -9,6 +9,15 @@ REGION = "us-east-1"
 """Servers of one's own have no regions; clients want the name of one."""
 
 
+CHECKSUMS = "when_required"
+"""rclone does not know the checksums that boto3 sends by itself."""
+
+
+def auth_key(credentials: Credentials) -> str:
+    """Keys as rclone reads them from its environment: CSV, each entry a pair with a comma in it."""
+    return f'"{credentials.s3_key_id},{credentials.s3_secret}"'
+
+
 def url(settings: Settings) -> str:
     """The endpoint."""
     return f"http://{HOST}:{settings.ports.s3}"
@@ -28,7 +37,7 @@ def part(settings: Settings, credentials: Credentials) -> Part:
         ),
         environment=inherited("RCLONE_", "AWS_")
         | {
-            "RCLONE_AUTH_KEY": f'"{credentials.s3_key_id},{credentials.s3_secret}"',
+            "RCLONE_AUTH_KEY": auth_key(credentials),
             "RCLONE_CONFIG": str(settings.folder / "no-rclone.conf"),
             "RCLONE_CACHE_DIR": str(settings.folder / "s3-cache"),
         },
@@ -69,8 +78,7 @@ def client(settings: Settings, credentials: Credentials) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": credentials.s3_secret,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # rclone does not know the checksums that boto3 sends by itself.
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": CHECKSUMS,
     }
 
 
