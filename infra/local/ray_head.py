@@ -64,6 +64,7 @@ def part(settings: Settings, credentials: Credentials, folder: Path) -> Part:
         folder=ROOT,
         # It has nothing to save, and its farewell waits half a minute for its agents.
         stop=signal.SIGKILL,
+        grace_s=0,
         deadline_s=180,
     )
 

@@ -1,5 +1,6 @@
 """Starts parts one after the other, each when the one before is healthy, and ends all of them when one ends."""
 
+import os
 import signal
 import subprocess
 import time
@@ -14,6 +15,8 @@ from infra.local.part import Part, account_of
 from vlm3.errors import UserError
 
 POLL_S = 0.2
+KILLED_S = 5.0
+"""How long processes that were killed are waited for."""
 TOLD_LINES = 5
 """Last lines of a log that an error shows."""
 
@@ -113,15 +116,19 @@ def _end(one: Running) -> None:
     family: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         family = psutil.Process(one.process.pid).children(recursive=True)
-    one.process.send_signal(one.part.stop)
+    deadline = time.monotonic() + one.part.grace_s
+    # It leads a group of its own: its children hear the signal too.
+    with suppress(ProcessLookupError):
+        os.killpg(one.process.pid, one.part.stop)
     with suppress(subprocess.TimeoutExpired):
         one.process.wait(one.part.grace_s)
+    _, left = psutil.wait_procs(family, timeout=max(0.0, deadline - time.monotonic()))
     one.process.kill()
     one.process.wait()
-    for process in family:
+    for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family, timeout=one.part.grace_s)
+    psutil.wait_procs(left, timeout=KILLED_S)
 
 
 def _last_lines(part: Part) -> str:
