@@ -113,7 +113,8 @@ def watched(stack: Stack) -> Iterator[Seen]:
     seen, ended = Seen(), threading.Event()
 
     def look() -> None:
-        while not ended.wait(1.0):
+        # A look takes a core for a while.
+        while not ended.wait(3.0):
             seen.look(stack)
 
     thread = threading.Thread(target=look)
@@ -181,8 +182,6 @@ def test_metrics_of_ray_are_series_in_prometheus(used: Used) -> None:
             break
         assert time.monotonic() < deadline, targets
         time.sleep(1)
-    jobs = used.prometheus("query", query="max_over_time(ray_node_cpu_count[1h])")
-    assert [entry["value"][1] for entry in jobs] == ["4"]  # type: ignore[index]
     names = {str(entry["__name__"]) for entry in used.prometheus("series", **{"match[]": '{job="ray"}'})}
     assert {"ray_tasks", "ray_running_jobs"} <= names
     assert [name for name in names if name.startswith("ray_vlm3_")], sorted(names)
