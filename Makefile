@@ -38,7 +38,7 @@ SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 # in the database of a folder that was moved.
 RUNS_STORE := from pipelines.runs import runs_folder; from vlm3.job import run_job; from vlm3.tracking.client import prepare_tracking; from vlm3.tracking.config import TrackingConfig; run_job(lambda: print(prepare_tracking(TrackingConfig(), runs_folder())))
 
-.PHONY: help setup demo test test-long test-properties test-floats check fix lock docs dist sbom bench bench-data dashboard
+.PHONY: help setup demo test test-long test-properties test-floats check fix lock docs dist sbom stack stack-down stack-status bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -85,6 +85,15 @@ lock: ## write requirements.lock, the pins of constraints.txt with hashes, after
 	@env -u UV_FIND_LINKS -u UV_INDEX uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --python-version 3.11 --extra server \
 	  --constraint constraints.txt --generate-hashes --no-annotate --custom-compile-command 'make lock' \
 	  --output-file requirements.lock pyproject.toml
+
+stack: setup ## start PostgreSQL, S3, MLflow, Ray and Prometheus on loopback (infra/local/README.md)
+	@$(BIN)/python -m infra.local.stack up
+
+stack-down: setup ## end them; their data stay
+	@$(BIN)/python -m infra.local.stack down
+
+stack-status: setup ## show them; exit code 0 only when all are healthy
+	@$(BIN)/python -m infra.local.stack status
 
 docs: setup ## build the guide as a site in site/; dead links end it
 	@$(BIN)/python -m zensical build --strict --clean

@@ -63,8 +63,8 @@ def is_store_failure(error: Exception) -> bool:
 @cache
 def _library_errors() -> tuple[type[Exception], ...]:
     import aiohttp
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped] # ships no types
-    from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError # ships no types
+    from botocore.parsers import ResponseParserError
 
     return BotoCoreError, aiohttp.ClientError, ResponseParserError
 
@@ -73,7 +73,7 @@ def _library_errors() -> tuple[type[Exception], ...]:
 def _transient_types() -> tuple[tuple[Reason, tuple[type[Exception], ...]], ...]:
     """Error types of each reason, in the order of the tests: a read timeout is a connection error as well."""
     import aiohttp
-    import botocore.exceptions as boto  # type: ignore[import-untyped]
+    import botocore.exceptions as boto
     from botocore.parsers import ResponseParserError
 
     broken = (aiohttp.ClientPayloadError, boto.IncompleteReadError, boto.ResponseStreamingError, ResponseParserError)
