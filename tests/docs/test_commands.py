@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -42,7 +43,8 @@ def job_options() -> dict[str, frozenset[str]]:
     """Options of each job."""
     scripts = [str(file.relative_to(ROOT)) for file in sorted(ROOT.glob("jobs/*.py")) if "__main__" in file.read_text()]
     command = [sys.executable, __file__, *scripts]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=True)
     return {script: frozenset(OPTION.findall(said)) for script, said in json.loads(done.stdout).items()}
 
 

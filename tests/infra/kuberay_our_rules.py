@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -26,10 +25,9 @@ RUNS = "/runs"
 
 
 def ray_version() -> str:
-    """Version of Ray that pyproject.toml pins."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pins = (re.fullmatch(r"ray\[.*]==(.+)", dependency) for dependency in project["dependencies"])
-    return next(pin[1] for pin in pins if pin)
+    """Version of Ray that constraints.txt pins."""
+    (pin,) = re.findall(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    return str(pin)
 
 
 def one_of_all(manifests: list[Manifest]) -> Iterator[str]:
@@ -39,7 +37,7 @@ def one_of_all(manifests: list[Manifest]) -> Iterator[str]:
         yield f"several images: {', '.join(sorted(images))}"
     for manifest in manifests:
         if manifest["kind"] in RAY_KINDS and cluster_of(manifest).get("rayVersion") != ray_version():
-            yield f"rayVersion: {cluster_of(manifest).get('rayVersion')}, pyproject.toml has {ray_version()}"
+            yield f"rayVersion: {cluster_of(manifest).get('rayVersion')}, constraints.txt has {ray_version()}"
 
 
 def head_without_work(manifest: Manifest) -> Iterator[str]:

@@ -146,7 +146,7 @@ MISTAKES = {
     ),
     # What only this project knows.
     "two images": Mistake("overlays/gpu", JOB, f"{GPU_POD}.containers.0.image", "vlm3:other", "several images"),
-    "another version of Ray": Mistake("base", CLUSTER, "spec.rayVersion", "2.59.0", "pyproject.toml has"),
+    "another version of Ray": Mistake("base", CLUSTER, "spec.rayVersion", "2.59.0", "constraints.txt has"),
     "a head that works": Mistake("base", CLUSTER, "spec.headGroupSpec.rayStartParams", ABSENT, "num-cpus"),
     "runs on a disk of their own": Mistake(
         "overlays/gpu", JOB, f"{GPU_POD}.containers.0.env.0.value", "/tmp/runs", "not the shared disk"

@@ -63,7 +63,7 @@ def is_store_failure(error: Exception) -> bool:
 @cache
 def _library_errors() -> tuple[type[Exception], ...]:
     import aiohttp
-    from botocore.exceptions import BotoCoreError # ships no types
+    from botocore.exceptions import BotoCoreError
     from botocore.parsers import ResponseParserError
 
     return BotoCoreError, aiohttp.ClientError, ResponseParserError

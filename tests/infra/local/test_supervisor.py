@@ -17,6 +17,11 @@ def listening(pid: int) -> bool:
     return any(entry.status == psutil.CONN_LISTEN for entry in psutil.Process(pid).net_connections("tcp"))
 
 
+def children() -> set[int]:
+    """Processes of this one; other tests of it may have left some."""
+    return {process.pid for process in psutil.Process().children()}
+
+
 def test_a_part_starts_when_the_one_before_is_healthy(tmp_path: Path) -> None:
     first = server("first", tmp_path)
     # It ends at once, unless the first one answers.
@@ -45,19 +50,21 @@ def test_all_end_when_one_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_part_that_ends_at_its_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    before = children()
     failing = part("broken", tmp_path, ("sh", "-c", "echo no such setting; exit 3"), healthy=lambda: False)
     words = r"broken ended with code 3; log: .*broken; its last lines: no such setting"
     with pytest.raises(PartError, match=words), started([server("first", tmp_path), failing], print):
         pytest.fail("it is not healthy")
-    assert not psutil.Process().children()
+    assert children() == before
 
 
 def test_a_part_that_does_not_answer_in_time_ends_all(tmp_path: Path) -> None:
+    before = children()
     silent = part("silent", tmp_path, ("sleep", "60"), healthy=lambda: False, deadline_s=0.5)
     words = r"silent is not healthy after 0.5 s"
     with pytest.raises(PartError, match=words), started([server("first", tmp_path), silent], print):
         pytest.fail("it is not healthy")
-    assert not psutil.Process().children()
+    assert children() == before
 
 
 def test_a_part_is_not_taken_for_the_server_that_answers_in_its_place(tmp_path: Path) -> None:
@@ -96,10 +103,11 @@ def test_the_environment_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_command_that_cannot_be_run_leaves_nothing(tmp_path: Path) -> None:
+    before = children()
     absent = part("absent", tmp_path, (str(tmp_path / "absent"),))
     with pytest.raises(FileNotFoundError), started([server("first", tmp_path), absent], print):
         pytest.fail("it cannot run")
-    assert not psutil.Process().children()
+    assert children() == before
 
 
 def test_ctrl_c_during_a_start_ends_what_has_started(tmp_path: Path) -> None:
