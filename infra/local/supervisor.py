@@ -17,6 +17,7 @@ from vlm3.errors import UserError
 POLL_S = 0.2
 KILLED_S = 5.0
 """How long processes that were killed are waited for."""
+ENDING = (signal.SIGTERM, signal.SIGINT)
 TOLD_LINES = 5
 """Last lines of a log that an error shows."""
 
@@ -49,13 +50,14 @@ def started(parts: Sequence[Part], say: Callable[[str], None]) -> Iterator[list[
         for part in parts:
             say(f"{part.name}: starting")
             begun = time.monotonic()
-            running.append(_start(part))
+            with _deferred():
+                running.append(_start(part))
             _await_health(running)
             say(f"{part.name}: healthy after {time.monotonic() - begun:.1f} s at {part.address}")
         yield running
     finally:
         # Nothing may come between: what would stay running is known to nobody else.
-        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGTERM, signal.SIGINT)]
+        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in ENDING]
         for one in reversed(running):
             _end(one)
         for number, handler in before:
@@ -88,6 +90,20 @@ def _start(part: Part) -> Running:
             **account_of(part.user),
         )
     return Running(part, process)
+
+
+@contextmanager
+def _deferred() -> Iterator[None]:
+    """Signals that come during the block are delivered after it: else a process that has started is known to nobody."""
+    came: list[int] = []
+    before = [(number, signal.signal(number, lambda number, frame: came.append(number))) for number in ENDING]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        for late in came:
+            os.kill(os.getpid(), late)
 
 
 def _await_health(running: Sequence[Running]) -> None:
