@@ -38,7 +38,7 @@ SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 # in the database of a folder that was moved.
 RUNS_STORE := from pipelines.runs import runs_folder; from vlm3.job import run_job; from vlm3.tracking.client import prepare_tracking; from vlm3.tracking.config import TrackingConfig; run_job(lambda: print(prepare_tracking(TrackingConfig(), runs_folder())))
 
-.PHONY: help setup demo test test-long test-properties test-floats check fix lock docs dist sbom stack stack-down stack-status bench bench-data dashboard
+.PHONY: help setup demo test test-long test-properties test-floats test-kills check fix lock docs dist sbom stack stack-down stack-status bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -74,6 +74,9 @@ test-floats: setup ## run the tests that compare floats, under each instruction 
 	  if [ -n "$$set" ]; then export ATEN_CPU_CAPABILITY=$$set; else unset ATEN_CPU_CAPABILITY; fi; \
 	  $(PYTEST) $(SHARED_OUT) -m floats || failed="$$failed $${set:-unset}"; \
 	done; [ -z "$$failed" ] || { echo "error: failed with ATEN_CPU_CAPABILITY:$$failed" >&2; exit 1; }
+
+test-kills: setup ## kill each part of the local stack in turn; make test-long kills two of them
+	@VLM3_KILL_ALL=1 $(PYTEST) -n0 -m long tests/infra/local/test_stack_killed.py
 
 check: setup ## check lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
