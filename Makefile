@@ -126,4 +126,4 @@ bench-data: setup ## compare data loading with bare loops and other loaders, hou
 dashboard: setup ## show MLflow on http://127.0.0.1:5000 (PORT=5001: another port), also during a run
 	@uri=$$($(BIN)/python -c '$(RUNS_STORE)') || exit $$?; \
 	case "$$uri" in http*) echo "the runs are recorded at $$uri: open that"; exit;; esac; \
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"
+	export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false; exec $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri "$$uri"

@@ -158,7 +158,8 @@ def show_result(recipe: Recipe, result: TrainResult, best: dict[str, float], tim
         table.add_row(
             f"share of {name}, asked / realised", f"{metrics['asked/' + name]:.4f} / {metrics['realised/' + name]:.4f}"
         )
-    table.add_row("best mixture found", ", ".join(f"{name} {weight:.2f}" for name, weight in best.items()))
+    total = sum(best.values())
+    table.add_row("best mixture found", ", ".join(f"{name} {weight / total:.2f}" for name, weight in best.items()))
     for part, seconds in timer.seconds.items():
         table.add_row(f"seconds: {part}", f"{seconds:.0f}")
     table.add_row("seconds in all (install apart)", f"{sum(timer.seconds.values()):.0f}")
