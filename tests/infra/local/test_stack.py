@@ -127,7 +127,7 @@ def watched(stack: Stack) -> Iterator[Seen]:
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
-    """After a training of two steps and a search of two trials."""
+    """After a training of two steps and a search of one trial."""
     recipes = tmp_path_factory.mktemp("recipes")
     (recipes / "tiny.yaml").write_text(dump_yaml(RECIPE))
     (recipes / "search.yaml").write_text(dump_yaml(SEARCH))
@@ -136,7 +136,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
         with watched(stack) as seen:
             settings = [word for setting in SMALL for word in ("--set", setting)]
             submit(stack, "jobs/train.py", "--name", "submitted", "--continue", *settings)
-            submit(stack, "jobs/tune.py", recipes / "search.yaml", "--name", "searched")
+            submit(stack, "jobs/tune.py", recipes / "search.yaml", "--name", "searched", "--set", "trials=1")
         yield Used(stack, up_s, seen)
 
 
@@ -151,7 +151,7 @@ def test_all_parts_are_healthy_when_it_is_up(used: Used) -> None:
 
 def test_the_runs_of_jobs_are_rows_in_the_database(used: Used) -> None:
     kinds = used.rows("SELECT value, count(*) FROM tags WHERE key = 'vlm3.kind' GROUP BY value ORDER BY value")
-    assert kinds == [("search", 1), ("train", 1), ("trial", 2)]
+    assert kinds == [("search", 1), ("train", 1), ("trial", 1)]
     assert used.rows("SELECT DISTINCT status FROM runs") == [("FINISHED",)]
     (written,) = used.rows("SELECT count(*) FROM metrics")[0]
     assert isinstance(written, int) and written > 10
@@ -251,7 +251,8 @@ def test_down_leaves_the_data_and_nothing_else(used: Used, tmp_path: Path) -> No
     assert len(family) > 10 and ray_folder.is_dir()
     done = used.stack.does("down")
     assert done.returncode == 0, done.stderr
-    used.stack.assert_nothing_left(family, within_s=0)
+    # `down` returns when the last process lets go of the lock: it still has to exit.
+    used.stack.assert_nothing_left(family, within_s=10)
     assert not ray_folder.exists()
     assert used.stack.does("down").returncode == 0, "nothing to do is no error"
 
