@@ -9,11 +9,13 @@ import ray
 from pipelines.cluster import labelled_cpus
 from pipelines.progress import watching
 from vlm3.errors import ConfigError
+from vlm3.log import get_logger
 from vlm3.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from ray.core.generated.autoscaler_pb2 import AutoscalingState
 
+log = get_logger(__name__)
 POLL_S = 1.0
 LINES = 6
 """Lines of progress over the whole wait where there is no terminal."""
@@ -55,7 +57,8 @@ class Demand:
 def require_capacity(recipe: Recipe) -> None:
     """Return once the cluster has the CPUs and GPUs that a training needs.
 
-    Waits up to `train.wait_for_nodes_s` if an autoscaler can start nodes. How busy the nodes are does not matter.
+    Waits up to `train.wait_for_nodes_s` if an autoscaler can start nodes. How busy the nodes are matters only then:
+    what is waited for has to be free.
 
     Raises:
         ConfigError: the cluster is too small, its autoscaler cannot make it larger, or did not within that time.
@@ -70,6 +73,12 @@ def require_capacity(recipe: Recipe) -> None:
         _await_nodes(demand, limit_s)
     elif not large_enough:
         raise ConfigError(_too_small(recipe, demand))
+    else:
+        log.warning(
+            "no node has the labels %s of stream.decode.node_labels and %g CPUs: training waits until one joins",
+            demand.stream_labels,
+            demand.stream_cpus,
+        )
 
 
 def _await_nodes(demand: Demand, limit_s: int) -> None:
@@ -95,7 +104,8 @@ def _await_nodes(demand: Demand, limit_s: int) -> None:
                 if time.monotonic() - began > limit_s:
                     raise ConfigError(
                         f"after {limit_s} s the Ray cluster has {_there(demand)}; its autoscaler has not started the"
-                        " other nodes: look at `ray status` for the reason, or raise train.wait_for_nodes_s"
+                        " other nodes, or other jobs take them: `ray status` says which; train.wait_for_nodes_s is the"
+                        " limit"
                     )
     finally:
         ray.util.remove_placement_group(group)

@@ -1,13 +1,12 @@
 """Backup of all that MLflow keeps: its database, its artifacts, and the password of its user."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from infra.local import postgres, s3
 from infra.local.credentials import FOLDER, Credentials
-from infra.local.part import HOST
+from infra.local.part import HOST, inherited
 from infra.local.settings import Settings
 from infra.local.state import only_one
 from infra.local.supervisor import started
@@ -64,7 +63,8 @@ def restore(settings: Settings, source: Path) -> None:
             shutil.copy(source / name, new.folder / FOLDER / name)
         credentials = Credentials.of(new.folder)
         postgres.prepare(new, credentials)
-        shutil.copytree(source / ARTIFACTS, new.folder / "s3" / s3.BUCKET)
+        s3.prepare(new)
+        shutil.copytree(source / ARTIFACTS, new.folder / "s3" / s3.BUCKET, dirs_exist_ok=True)
         with started([postgres.part(new, credentials)], terminal.say):
             _run(new, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", str(source / DUMP))
         if settings.folder.exists():
@@ -78,7 +78,7 @@ def _run(settings: Settings, name: str, *words: str) -> None:
     where = (f"--host={HOST}", f"--port={settings.ports.postgres}", f"--username={postgres.USER}", "--no-password")
     done = subprocess.run(
         [postgres.command(name), *where, f"--dbname={postgres.DATABASE}", *words],
-        env=os.environ | postgres.login(settings),
+        env=inherited("PG") | postgres.login(settings),
         capture_output=True,
         text=True,
         check=False,

@@ -53,6 +53,8 @@ def keep(main: Callable[[], None], grace_s: float = 5.0) -> int:
 def _child(main: Callable[[], None], keeper: int) -> None:
     code = 1
     try:
+        # Ctrl-C in a terminal is for the keeper, which passes it on: the child would get it twice.
+        os.setpgid(0, 0)
         _control(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == keeper:
             main()

@@ -16,6 +16,8 @@ from typing import TypedDict
 from vlm3.errors import ConfigError
 
 HOST = "127.0.0.1"
+DIRECT = f"{HOST},localhost"
+"""What is asked without a proxy."""
 PATIENCE_S = 5.0
 """How long a health check waits for an answer."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -48,8 +50,12 @@ class Part:
 
 
 def inherited(*without: str) -> dict[str, str]:
-    """This process's environment but for the variables that begin so: what a user has set is for other servers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(without)}
+    """This process's environment but for the variables that begin so: what a user has set is for other servers.
+
+    A proxy is not used for this machine.
+    """
+    kept = {name: value for name, value in os.environ.items() if not without or not name.startswith(without)}
+    return kept | {"NO_PROXY": DIRECT, "no_proxy": DIRECT}
 
 
 def http_status(url: str) -> int | None:

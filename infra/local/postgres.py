@@ -24,16 +24,18 @@ PASSWORDS = "pgpass"
 """File of the password in the format of PostgreSQL's clients."""
 
 
-def command(name: str) -> str:
-    """Path of a command of the newest PostgreSQL here.
+def command(name: str, data: Path | None = None) -> str:
+    """Path of a command of PostgreSQL: of the version that made `data`, if that exists, else of the newest one here.
 
     Raises:
-        ConfigError: none is installed.
+        ConfigError: it is not installed.
     """
-    versions = sorted(SERVERS.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
+    version = data / "PG_VERSION" if data is not None else None
+    made_by = version.read_text().strip() if version is not None and version.is_file() else "*"
+    versions = sorted(SERVERS.glob(f"{made_by}/bin/{name}"), key=lambda path: float(path.parts[-3]))
     found = str(versions[-1]) if versions else shutil.which(name)
     if found is None:
-        raise ConfigError(f"no command {name}: apt-get install postgresql")
+        raise ConfigError(f"no command {name}: apt-get install postgresql{'' if made_by == '*' else f'-{made_by}'}")
     return found
 
 
@@ -58,7 +60,7 @@ def part(settings: Settings, credentials: Credentials) -> Part:
     }
     return Part(
         name="PostgreSQL",
-        command=(command("postgres"), "-D", str(data), *(f"--{key}={value}" for key, value in options.items())),
+        command=(command("postgres", data), "-D", str(data), *(f"--{key}={value}" for key, value in options.items())),
         environment=_environment(),
         healthy=lambda: answers(settings, credentials),
         address=f"{HOST}:{settings.ports.postgres}",
@@ -81,6 +83,7 @@ def answers(settings: Settings, credentials: Credentials) -> bool:
             dbname=DATABASE,
             password=credentials.postgres_password,
             connect_timeout=5,
+            sslmode="disable",
         ) as connection:
             return connection.execute("SELECT 1").fetchone() == (1,)
     except psycopg.OperationalError:
@@ -130,7 +133,9 @@ def _run(*words: str, said: str = "") -> None:
     # In single-user mode a statement that fails does not end it.
     if done.returncode or "ERROR:" in done.stderr:
         place = f"PostgreSQL runs as {account} and" if account else "it"
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        # The line after it repeats the statement, with the password.
+        lines = [line for line in done.stderr.splitlines() if "STATEMENT:" not in line and line.strip()]
+        last = (lines or ["no message"])[-1]
         raise ConfigError(
             f"{Path(words[0]).name} failed: {last}; {place} must be able to enter and write the folder of the stack:"
             " set VLM3_STACK to another folder, such as one below /var/lib"

@@ -42,7 +42,7 @@ def part(settings: Settings, credentials: Credentials, folder: Path) -> Part:
     return Part(
         name="Ray",
         command=(*start, *(f"--{key}={value}" for key, value in options.items())),
-        environment=inherited("MLFLOW_")
+        environment=inherited("MLFLOW_", "RAY_AUTH_TOKEN")
         | tracking.client(settings, credentials)
         | token(settings)
         | {

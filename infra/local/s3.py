@@ -84,4 +84,6 @@ def client(settings: Settings, credentials: Credentials) -> dict[str, str]:
 
 def prepare(settings: Settings) -> None:
     """Make the bucket, unless it exists."""
-    (settings.folder / "s3" / BUCKET).mkdir(parents=True, exist_ok=True)
+    folder = settings.folder / "s3"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / BUCKET).mkdir(exist_ok=True)

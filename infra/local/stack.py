@@ -70,6 +70,7 @@ def up(settings: Settings) -> None:
     """
     with only_one(settings.folder):
         settings.logs.mkdir(mode=0o700, exist_ok=True)
+        _remove_ray_folder(settings)
         State.forget(settings.folder)
     log = settings.logs / LOG
     with log.open("wb") as output:
@@ -156,10 +157,7 @@ def run(settings: Settings) -> None:
         ConfigError: it runs already, or a port is in use.
     """
     with only_one(settings.folder):
-        before = State.read(settings.folder)
-        if before is not None:
-            # Whoever had to remove it was killed.
-            shutil.rmtree(before.ray_folder, ignore_errors=True)
+        _remove_ray_folder(settings)
         settings.ports.check_free()
         ray_folder = new_folder()
         state = State(
@@ -174,6 +172,13 @@ def run(settings: Settings) -> None:
             _kept(partial(_serve, settings, state))
         finally:
             shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+def _remove_ray_folder(settings: Settings) -> None:
+    """Remove that of the last start, in case whoever had to was killed."""
+    before = State.read(settings.folder)
+    if before is not None:
+        shutil.rmtree(before.ray_folder, ignore_errors=True)
 
 
 def _serve(settings: Settings, state: State) -> None:

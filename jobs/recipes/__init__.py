@@ -17,7 +17,7 @@ def recipe_file(given: Path) -> Path:
     Raises:
         ConfigError: a name without a folder that is neither.
     """
-    if given.exists() or given.parent != Path():
+    if given.is_file() or given.parent != Path():
         return given
     shipped = {file.stem: file for file in sorted(FOLDER.glob("*.yaml"))}
     if given.name.removesuffix(".yaml") not in shipped:

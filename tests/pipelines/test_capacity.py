@@ -119,4 +119,4 @@ def test_nodes_that_do_not_come_in_time_are_named(scalable: RayVariables, tmp_pa
     # More than one node: even where one is up already, the second takes longer than a second.
     workers = ("train.workers=3", "train.cpus_per_worker=1", "train.global_batch=12")
     late = train(scalable, tmp_path, *workers, "train.wait_for_nodes_s=1")
-    refused(late, "after 1 s the Ray cluster has", "of 3.9 CPUs", "raise train.wait_for_nodes_s")
+    refused(late, "after 1 s the Ray cluster has", "of 3.9 CPUs", "train.wait_for_nodes_s is the limit")

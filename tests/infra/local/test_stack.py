@@ -27,7 +27,7 @@ from tests.pipelines.test_cluster_listeners import listeners, strangers
 from tests.pipelines.test_cluster_submit import SMALL
 from vlm3.config import dump_yaml
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 
 
 @dataclass

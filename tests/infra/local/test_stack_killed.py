@@ -10,9 +10,9 @@ import pytest
 
 from tests.infra.local.stacks import COMMANDS, Stack, a_stack
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 END_S = 60
-# Each kill needs a start of the whole stack: `make test-kills` ends every part, a run of all tests two of them.
+# Each kill needs a start of the whole stack: `make test-kills` ends every part, `make test-infra` two of them.
 KILLED = list(COMMANDS) if os.environ.get("VLM3_KILL_ALL") else random.Random(0).sample(list(COMMANDS), 2)
 
 

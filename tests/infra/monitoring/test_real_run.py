@@ -21,7 +21,7 @@ from tests.pipelines.test_cluster_submit import REPOSITORY, SMALL, Cluster, clus
 from vlm3.scenes.schema import Frame
 from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 
 KILLS = "ray_memory_manager_worker_eviction_total"
 """Counted when Ray kills a worker for want of memory, and not there before: asked of Ray's program instead."""
