@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+POLL_S = 0.2
 
 
 def interruptible(work: Callable[[], T]) -> T:
@@ -27,7 +28,9 @@ def interruptible(work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, name="ray work", daemon=True)
     thread.start()
-    thread.join()
+    # A signal that comes just before a wait is not noticed until the wait ends, so each is short.
+    while thread.is_alive():
+        thread.join(POLL_S)
     if errors:
         raise errors[0]
     return results[0]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as tracking_places
 
 from pipelines.sources import components, source_uri
 from vlm3.asking.object_questions import ObjectQuestion
@@ -45,6 +46,8 @@ POSITIONS = 24
 
 def unpack(folder: Path) -> Path:
     """`yard` and `marks` as they were ingested, and `runs`."""
+    # MLflow remembers the place of a run's files as long as the process lives, and each copy has the same runs.
+    tracking_places.clear()
     with tarfile.open(FOLDER / "651f415.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import ray
 
+from pipelines.cluster import labelled_cpus
 from pipelines.failures import user_error
-from pipelines.stream import FixedPlan, RangeReader, _cpus, _pool, in_order, training_stream
+from pipelines.stream import FixedPlan, RangeReader, _pool, in_order, training_stream
 from tests.stream_fixtures import builder_of, plan_of, write_made_source
 from vlm3.errors import DataError
 from vlm3.mixture.ledger import Ledger
@@ -124,7 +125,7 @@ def test_where_only_labelled_nodes_decode_the_pool_is_bounded_by_their_cpus(monk
         {"Alive": True, "Labels": {"pool": "cpu"}, "Resources": {}},
     ]
     monkeypatch.setattr("pipelines.stream.ray.nodes", lambda: nodes)
-    assert _cpus({"pool": "cpu"}) == 9 and _cpus({}) == 109 and _cpus({"pool": "none"}) == 109
+    assert labelled_cpus({"pool": "cpu"}) == 9 and labelled_cpus({}) == 109 and labelled_cpus({"pool": "none"}) == 0
     labelled = StreamConfig(decode=DecodeConfig(node_labels={"pool": "cpu"}))
     # 0.2 of the 9 CPUs are the readers'; eleven decoders take the other 8.8.
     assert _pool(labelled, 9 - 2 * 0.1).max_size == 11
