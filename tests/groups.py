@@ -14,6 +14,8 @@ from tests.left_out import LEFT_FOR_LONG
 RAY = "ray"
 """What uses Ray in the folders below: most of the time of all tests, on one worker and its Ray, from the start."""
 RAY_FOLDERS = ("jobs", "pipelines")
+STACK = "stack"
+"""What uses the session's local stack, whichever files it is in: one worker starts it."""
 LONGEST_FIRST = (
     "tests/vlm3/train/test_engine.py",
     "tests/jobs/test_doctor.py",
@@ -21,7 +23,7 @@ LONGEST_FIRST = (
 )
 """Files of a minute and more: started late, they would keep one worker busy while the other has ended."""
 LONG_TIMEOUT_S = 1800
-_TOLD = "file_of_ray_tests"
+_TOLD = "file_of_groups"
 _FILE = pytest.StashKey[Path]()
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -30,22 +32,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 class Groups(LoadScopeScheduling):
-    """The Ray group is one piece of work, any other file is one each, for the fixtures of its module.
+    """Groups are one piece of work each, any other file is one too, for the fixtures of its module.
 
     xdist's own groups are lost with pytest 9.2: it writes them into names of tests that can no longer be written.
     """
 
     def __init__(self, config: pytest.Config, log: object) -> None:
         super().__init__(config, log)  # type: ignore[arg-type]
-        self._ray: frozenset[str] = frozenset()
+        self._group_of_test: dict[str, str] = {}
 
     def schedule(self) -> None:
         # Every worker has collected by now.
-        self._ray = frozenset(json.loads(self.config.stash[_FILE].read_text(encoding="utf-8")))
+        self._group_of_test = json.loads(self.config.stash[_FILE].read_text(encoding="utf-8"))
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return RAY if nodeid in self._ray else nodeid.split("::", maxsplit=1)[0]
+        return self._group_of_test.get(nodeid) or nodeid.split("::", maxsplit=1)[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
@@ -84,7 +86,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if told:
         # In one go: another worker writes the same.
         draft = Path(f"{told}.{os.getpid()}")
-        draft.write_text(json.dumps([item.nodeid for item in items if _in_ray_group(item)]), encoding="utf-8")
+        draft.write_text(
+            json.dumps({item.nodeid: group for item in items if (group := _group(item))}), encoding="utf-8"
+        )
         draft.replace(told)
 
 
@@ -92,27 +96,30 @@ def _file(item: pytest.Item) -> str:
     return item.nodeid.split("::", maxsplit=1)[0]
 
 
-def _uses_ray(item: pytest.Item) -> bool:
-    return "ray_session" in getattr(item, "fixturenames", ())
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
-def _in_ray_group(item: pytest.Item) -> bool:
-    return _uses_ray(item) and item.path.parent.name in RAY_FOLDERS
+def _group(item: pytest.Item) -> str | None:
+    """The group that a test belongs to, if any."""
+    if _uses(item, "one_stack"):
+        return STACK
+    return RAY if _uses(item, "ray_session") and item.path.parent.name in RAY_FOLDERS else None
 
 
 def _in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The Ray group first, then long files, then the others; the order of collection decides within each.
+    """The Ray group first, then the stack's, then long files, then the others; within each in the order of collection.
 
     Files that use Ray outside the group come last, for whichever worker is free: one without Ray starts its own.
     """
-    last = {_file(item) for item in items if _uses_ray(item) and not _in_ray_group(item)}
+    last = {_file(item) for item in items if _uses(item, "ray_session") and _group(item) is None}
 
     def turn(item: pytest.Item) -> int:
-        if _in_ray_group(item):
-            return 0
-        file = _file(item)
+        group, file = _group(item), _file(item)
+        if group is not None:
+            return (RAY, STACK).index(group)
         if file in LONGEST_FIRST:
-            return 1 + LONGEST_FIRST.index(file)
-        return 1 + len(LONGEST_FIRST) + (file in last)
+            return 2 + LONGEST_FIRST.index(file)
+        return 2 + len(LONGEST_FIRST) + (file in last)
 
     return sorted(items, key=turn)

@@ -20,6 +20,9 @@ pytest_plugins = ("tests.left_out", "tests.groups")
 @pytest.fixture(scope="session")
 def ray_session(): ...
 
+@pytest.fixture(scope="session")
+def one_stack(): ...
+
 @pytest.fixture(scope="module")
 def through_a_module(data_dir): ...
 
@@ -41,6 +44,8 @@ FILES = {
     "test_e.py": "import os\ndef test_threads():\n"
     "    assert os.environ.get('OMP_NUM_THREADS') == ('1' if 'PYTEST_XDIST_WORKER' in os.environ else None)",
     "serve/test_a_server.py": "def test_served(ray_session): ...",
+    "infra/local/test_stack.py": "def test_used(one_stack): ...",
+    "infra/test_stack_ends.py": "def test_ended(one_stack): ...",
     "test_f.py": "from tests.left_out import need_command\ndef test_git(): need_command('git')",
 }
 TWO = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
@@ -82,6 +87,8 @@ def test_what_uses_ray_shares_a_worker_and_comes_first_and_the_last_lines_count(
     assert len({worker for worker, *_ in rays}) == 1
     own = [note for note in notes if note[0] == rays[0][0]]
     assert own[:2] == rays, "the longest group comes first"
+    (first, used), (second, ended) = [(worker, name) for worker, file, name in notes if file.startswith("test_stack")]
+    assert first == second and (used, ended) == ("test_used", "test_ended"), "the files of one stack stay together"
     (server,) = [worker for worker, _, name in notes if name == "test_served"]
     assert [name for worker, _, name in notes if worker == server][-1] == "test_served", (
         "what uses Ray elsewhere is last"
@@ -94,7 +101,7 @@ def test_what_uses_ray_shares_a_worker_and_comes_first_and_the_last_lines_count(
     assert any(line.startswith("skipped for want of data: 2 (data folder: ") for line in lines)
     assert "skipped for want of a Debian package: 1 (listed in tests/debian-packages.txt)" in lines
     assert "left for make test-long: 1" in lines
-    assert re.search(r"10 passed, 3 skipped", lines[-1])
+    assert re.search(r"12 passed, 3 skipped", lines[-1])
 
 
 def test_long_tests_run_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.test_cluster_submit import SMALL
+from tests.ray_heads import SMALL
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.long

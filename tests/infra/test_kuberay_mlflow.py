@@ -14,7 +14,7 @@ import pytest
 from pipelines.cluster import free_port
 from tests.infra.kuberay_manifests import Manifest, built
 
-pytestmark = [pytest.mark.long, pytest.mark.infra]  # a server that first makes its tables
+pytestmark = pytest.mark.long  # a server that first makes its tables
 
 DISK = "/mlflow"
 READY_S = 300

@@ -1,21 +1,16 @@
 """A training waits for the nodes that an autoscaler starts, and says what a cluster lacks that can have no more."""
 
-import contextlib
 import json
-import shutil
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipelines.capacity import Demand
-from tests.job_runs import RayVariables, job_environment, refused, run_job
-from tests.pipelines.test_cluster_submit import SMALL, free_ports, listens
+from pipelines.cluster import free_port
+from tests.job_runs import RayVariables, refused, run_job
+from tests.ray_heads import SMALL, head_on_loopback
 from vlm3.train.recipe import load_recipe
 
 ROOMS = Path(__file__).resolve().parents[2] / "jobs" / "recipes" / "rooms.yaml"
@@ -63,39 +58,14 @@ def autoscaling(port: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def scalable() -> Iterator[RayVariables]:
+def scalable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayVariables]:
     """A cluster with no CPU that starts up to two nodes when asked."""
-    folder = Path(tempfile.mkdtemp(prefix="va", dir="/tmp"))
-    port, dashboard, client, agent = free_ports(4)
-    config = folder / "autoscaler.json"
+    port, config = free_port(), tmp_path_factory.mktemp("scalable") / "autoscaler.json"
     config.write_text(json.dumps(autoscaling(port)))
-    known = {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(folder)}
     provider = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "1"}
     provider |= {"RAY_CLOUD_INSTANCE_ID": HEAD, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD}
-    command = [Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=0", f"--port={port}"]
-    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
-    command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-    command += [f"--temp-dir={folder}", f"--autoscaling-config={config}"]
-    log = folder / "head.log"
-    with log.open("w") as output:
-        head = subprocess.Popen(
-            command, env=job_environment(known, **provider), stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 120
-        # Its last processes are up when these listen.
-        while not (listens(port) and listens(dashboard) and listens(client)):
-            if head.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"no head: {log.read_text()[-2000:]}")
-            time.sleep(0.3)
-        yield known | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-    finally:
-        family = [process := psutil.Process(head.pid), *process.children(recursive=True)]
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(family, timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
+    with head_on_loopback(f"--autoscaling-config={config}", cpus=0, port=port, **provider) as head:
+        yield head.client
 
 
 def train(scalable: RayVariables, runs: Path, *settings: str) -> subprocess.CompletedProcess[str]:
@@ -104,7 +74,6 @@ def train(scalable: RayVariables, runs: Path, *settings: str) -> subprocess.Comp
 
 
 @pytest.mark.long
-@pytest.mark.infra
 def test_nodes_that_were_not_there_are_asked_for_and_train(scalable: RayVariables, tmp_path: Path) -> None:
     refused(train(scalable, tmp_path, "train.wait_for_nodes_s=0"), "the Ray cluster has 0", "CPUs")
     too_many = train(scalable, tmp_path, "train.workers=5", "train.cpus_per_worker=1", "train.global_batch=20")
@@ -116,7 +85,6 @@ def test_nodes_that_were_not_there_are_asked_for_and_train(scalable: RayVariable
 
 
 @pytest.mark.long
-@pytest.mark.infra
 def test_nodes_that_do_not_come_in_time_are_named(scalable: RayVariables, tmp_path: Path) -> None:
     # More than one node: even where one is up already, the second takes longer than a second.
     workers = ("train.workers=3", "train.cpus_per_worker=1", "train.global_batch=12")

@@ -14,7 +14,7 @@ import psutil
 
 from tests.job_runs import OWN_RAY, job_environment
 from tests.our_lines import foreign
-from tests.pipelines.test_cluster_submit import free_ports
+from tests.ray_heads import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")

@@ -11,14 +11,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+import boto3
 import psutil
+import psycopg
 
+from infra.local import s3
 from infra.local.credentials import Credentials
-from infra.local.settings import ROOT, Ports
+from infra.local.settings import ROOT, Ports, Settings
 from infra.local.state import State
 from tests.infra.local.tiny_parts import alive
 from tests.left_out import need_command
-from tests.pipelines.test_cluster_submit import free_ports
+from tests.ray_heads import free_ports
 
 COMMANDS = {
     "PostgreSQL": "bin/postgres",
@@ -86,6 +89,45 @@ class Stack:
         lines = (self.folder / "secrets" / "client.env").read_text().splitlines()
         return self.environment | dict(line.split("=", 1) for line in lines)
 
+    def mlflow(self, script: str) -> str:
+        """What a script prints that uses MLflow as a user does whose shell has read the file for clients."""
+        head = "from mlflow import MlflowClient, artifacts; client = MlflowClient()\n"
+        done = subprocess.run(
+            [sys.executable, "-c", head + script], env=self.client(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout.strip()
+
+    def settings(self) -> Settings:
+        return Settings(self.folder, self.ports, self.state.cpus)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """Answer of the database."""
+        where = {"host": "127.0.0.1", "port": self.ports.postgres, "user": "mlflow", "dbname": "mlflow"}
+        with psycopg.connect(**where, password=Credentials.of(self.folder).postgres_password) as connection:
+            return connection.execute(query).fetchall()
+
+    def objects(self) -> list[str]:
+        """Keys in MLflow's bucket."""
+        variables = s3.client(self.settings(), Credentials.of(self.folder))
+        client = boto3.client(
+            "s3",
+            endpoint_url=variables["AWS_ENDPOINT_URL_S3"],
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            region_name=s3.REGION,
+        )
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=s3.BUCKET)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def command_lines(self) -> set[str]:
+        """Those of all its processes."""
+        found = set()
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                found.add(" ".join(process.cmdline()))
+        return found
+
     def secrets(self) -> tuple[str, ...]:
         return astuple(Credentials.of(self.folder))
 
@@ -116,6 +158,8 @@ def a_stack() -> Iterator[Stack]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "AWS_"))}
     chosen = {f"VLM3_STACK_PORT_{name.upper()}": str(port) for name, port in ports}
     fixed = {"VLM3_STACK": str(folder / "stack"), "RAY_TMPDIR": str(folder), "VLM3_RUNS": str(folder / "runs")}
+    # Often, so that short jobs are seen.
+    fixed |= {"RAY_metrics_report_interval_ms": "2000", "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "100"}
     stack = Stack(folder / "stack", ports, inherited | chosen | fixed | {"COLUMNS": "250"})
     try:
         yield stack

@@ -22,10 +22,12 @@ class Prometheus:
     """A running server."""
 
     url: str
+    since_s: float
+    """Unix time of its start."""
 
-    def series(self, expression: str, since_s: float) -> list[Labels]:
-        """Labels of all series that an expression had at some moment since then."""
-        range_ = {"start": str(since_s), "end": str(time.time()), "step": "1"}
+    def series(self, expression: str) -> list[Labels]:
+        """Labels of all series that an expression had at some moment since the start."""
+        range_ = {"start": str(self.since_s), "end": str(time.time()), "step": "1"}
         data: dict[str, Any] = self._ask("query_range", query=expression, **range_)
         return [series["metric"] for series in data["result"]]
 
@@ -33,10 +35,10 @@ class Prometheus:
         """All alerts and their states."""
         return [rule for group in self._ask("rules")["groups"] for rule in group["rules"]]
 
-    def wait_for(self, expression: str, since_s: float, patience_s: float = 60) -> None:
+    def wait_for(self, expression: str, patience_s: float = 60) -> None:
         """Wait until an expression has a series."""
         deadline = time.monotonic() + patience_s
-        while not self.series(expression, since_s):
+        while not self.series(expression):
             assert time.monotonic() < deadline, f"no series of {expression}: {self.known('ray_vlm3')}"
             time.sleep(0.5)
 
@@ -54,7 +56,7 @@ class Prometheus:
 @contextmanager
 def prometheus(ray_folder: Path, folder: Path, every: str = "2s") -> Iterator[Prometheus]:
     """Our configuration, for the Ray of this --temp-dir, and with this interval; what it stores lies in `folder`."""
-    port = free_port()
+    port, since_s = free_port(), time.time()
     text = (MONITORING / "prometheus.yml").read_text()
     for ours, here in (("/tmp/ray/", f"{ray_folder}/"), ("127.0.0.1:9090", f"127.0.0.1:{port}"), (" 10s", f" {every}")):
         assert ours in text
@@ -72,7 +74,7 @@ def prometheus(ray_folder: Path, folder: Path, every: str = "2s") -> Iterator[Pr
                 -3000:
             ]
             time.sleep(0.2)
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        yield Prometheus(f"http://127.0.0.1:{port}", since_s)
     finally:
         server.terminate()
         server.wait(30)

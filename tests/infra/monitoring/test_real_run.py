@@ -7,21 +7,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
 import ray
 
+from infra.local.settings import ROOT
 from serve.once import ask
+from tests.infra.conftest import Used
+from tests.infra.local.stacks import Stack
 from tests.infra.monitoring.expressions import Asked, of_alerts, of_panels, rules, selectors
-from tests.infra.monitoring.prometheus_server import Labels, Prometheus, prometheus
-from tests.pipelines.test_cluster_submit import REPOSITORY, SMALL, Cluster, cluster_on_loopback, free_ports
+from tests.infra.monitoring.prometheus_server import Prometheus
+from tests.ray_heads import free_ports
 from vlm3.scenes.schema import Frame
 from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
-pytestmark = [pytest.mark.long, pytest.mark.infra]
+pytestmark = pytest.mark.long
 
 KILLS = "ray_memory_manager_worker_eviction_total"
 """Counted when Ray kills a worker for want of memory, and not there before: asked of Ray's program instead."""
@@ -29,50 +31,27 @@ FAILURES = ("status_code", "status")
 """Labels whose values in alerts are failures, which no healthy run has: only that there is such a label is asked."""
 
 
-@dataclass(frozen=True)
-class Watched:
-    """What Prometheus has seen of a cluster on which a short run and a server were."""
-
-    prometheus: Prometheus
-    since_s: float
-
-    def series(self, expression: str) -> list[Labels]:
-        return self.prometheus.series(expression, self.since_s)
-
-
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    since_s, runs = time.time(), tmp_path_factory.mktemp("runs")
-    autoscaler, dashboard = (str(port) for port in free_ports(2))
-    # Often, so that a short run is seen; and ports that another Ray on this machine does not have.
-    fast = {"RAY_metrics_report_interval_ms": "2000", "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "100"}
-    ports = {"AUTOSCALER_METRIC_PORT": autoscaler, "DASHBOARD_METRIC_PORT": dashboard}
-    with (
-        cluster_on_loopback(**fast, **ports) as cluster,
-        prometheus(cluster.log.parent, tmp_path_factory.mktemp("prometheus")) as server,
-    ):
-        server.wait_for('up{job="ray"} == 1', since_s)
-        # Some steps more than two, so that a busy machine looks at them more than once.
-        done = cluster.submit(runs, settings=(*SMALL, "train.steps=8"))
-        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-        with served(cluster, runs / "train" / "submitted" / "export", runs) as url:
-            ask_a_little(url)
-            # A rate needs a second look at the counters.
-            server.wait_for("rate(ray_vlm3_endpoint_answers_total[1m])", since_s)
-            server.wait_for("rate(ray_serve_http_request_latency_ms_bucket[1m])", since_s)
-            yield Watched(server, since_s)
+def watched(used: Used, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """It has seen a short run, and sees a server of the model that the run has registered."""
+    with served(used.stack, tmp_path_factory.mktemp("serve")) as url:
+        ask_a_little(url)
+        # A rate needs a second look at the counters.
+        used.watching.wait_for("rate(ray_vlm3_endpoint_answers_total[1m])")
+        used.watching.wait_for("rate(ray_serve_http_request_latency_ms_bucket[1m])")
+        yield used.watching
 
 
 @contextmanager
-def served(cluster: Cluster, model: Path, runs: Path) -> Iterator[str]:
+def served(stack: Stack, folder: Path) -> Iterator[str]:
     (port,) = free_ports(1)
-    log = runs / "serve.log"
-    command = [sys.executable, "jobs/serve_depth.py", "--model", str(model), "--port", str(port), "--runs", str(runs)]
+    log = folder / "serve.log"
+    champion = ["--model", "models:/vlm3-depth@champion", "--port", str(port)]
     with log.open("w") as output:
         job = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env=cluster.environment | {"RAY_ADDRESS": cluster.address},
+            [sys.executable, "jobs/serve_depth.py", *champion],
+            cwd=ROOT,
+            env=stack.client() | {"RAY_ADDRESS": f"127.0.0.1:{stack.ports.ray}"},
             stdout=output,
             stderr=output,
         )
@@ -97,7 +76,7 @@ def ask_a_little(url: str) -> None:
     assert refused.status_code == 422
 
 
-def lacking(watched: Watched, asked: Asked, named: set[str]) -> list[str]:
+def lacking(watched: Prometheus, asked: Asked, named: set[str]) -> list[str]:
     """Selectors of an expression that have no series with the labels that it uses, or that are `named`."""
     missing = []
     for selected in selectors(asked.expression):
@@ -110,7 +89,7 @@ def lacking(watched: Watched, asked: Asked, named: set[str]) -> list[str]:
     return missing
 
 
-def test_every_panel_finds_its_series(watched: Watched) -> None:
+def test_every_panel_finds_its_series(watched: Prometheus) -> None:
     def empty() -> list[str]:
         return [f"{asked.who}: {asked.expression}" for asked in of_panels() if not watched.series(asked.expression)]
 
@@ -122,7 +101,7 @@ def test_every_panel_finds_its_series(watched: Watched) -> None:
     assert watched.series(of_panels()[0].expression.replace("wait_share", "wait_shares")) == []
 
 
-def test_every_alert_asks_about_series_that_exist(watched: Watched) -> None:
+def test_every_alert_asks_about_series_that_exist(watched: Prometheus) -> None:
     missing: list[str] = []
     for asked, rule in zip(of_alerts(), rules(), strict=True):
         named = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
@@ -139,8 +118,8 @@ def test_a_worker_killed_for_memory_is_counted_under_the_name_that_the_alert_ask
     assert KILLS.removeprefix("ray_").removesuffix("_total").encode() in program.read_bytes()
 
 
-def test_no_alert_fires_about_a_run_and_a_server_that_are_well(watched: Watched) -> None:
-    states = {rule["name"]: (rule["state"], rule["health"]) for rule in watched.prometheus.rules()}
+def test_no_alert_fires_about_a_run_and_a_server_that_are_well(watched: Prometheus) -> None:
+    states = {rule["name"]: (rule["state"], rule["health"]) for rule in watched.rules()}
     assert len(states) == len(rules())
     assert {name: health for name, (_, health) in states.items() if health != "ok"} == {}
     # The machine that runs the tests may be short of memory or disk itself.

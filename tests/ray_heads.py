@@ -1,0 +1,125 @@
+"""Ray clusters on loopback of one head, as `ray start --head` makes them, and the small training that tests submit."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.cluster import free_port
+from tests.job_runs import RayVariables, job_environment
+
+RAY = Path(sys.executable).parent / "ray"
+START_S = 120
+ROOMS = "{scenes: 24, frames_per_scene: 2, width_px: 64, height_px: 48}"
+SMALL = (
+    f"sources={{rooms: {{weight: 1.0, render: {ROOMS}}}}}",
+    "evaluation.sources=[rooms]",
+    "evaluation.primary=rooms",
+    "train.steps=2",
+    "train.workers=1",
+    "train.global_batch=8",
+    "train.checkpoint_every_steps=2",
+    "train.cpus_per_worker=0.5",
+    "train.gallery_samples=0",
+    "engine.micro_batch=4",
+    "evaluation.images=1",
+    "evaluation.points=1",
+    "evaluation.every_steps=2",
+)
+"""Settings of a training of two steps."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head that runs."""
+
+    address: str
+    dashboard: str
+    client: RayVariables
+    """What a client that shares nothing but the machine has to know, with the address."""
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def said(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports on loopback where nothing listens."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
+
+
+@contextlib.contextmanager
+def head_on_loopback(*options: str, cpus: int, port: int | None = None, **variables: str) -> Iterator[Head]:
+    """A head in a folder of its own; all of it ends with the block.
+
+    Args:
+        options: more of `ray start`.
+        cpus: logical CPUs of the head.
+        port: of the head, where the caller has to know it before; any free one else.
+        variables: of the head's environment, and so of its jobs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="vc", dir="/tmp"))
+    found, dashboard, client, agent = free_ports(4)
+    port = port or found
+    known = {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(folder)}
+    numbers = {
+        "num-cpus": cpus,
+        "port": port,
+        "dashboard-port": dashboard,
+        "ray-client-server-port": client,
+        # Every Ray's agent takes port 52365 by default; without it a node takes no jobs.
+        "dashboard-agent-listen-port": agent,
+    }
+    command = [str(RAY), "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
+    command += [f"--temp-dir={folder}", *(f"--{name}={number}" for name, number in numbers.items()), *options]
+    log = folder / "head.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, env=job_environment(known, **variables), stdout=output, stderr=output, start_new_session=True
+        )
+    head = Head(
+        f"127.0.0.1:{port}",
+        f"http://127.0.0.1:{dashboard}",
+        known | {"RAY_ADDRESS": f"127.0.0.1:{port}"},
+        process,
+        log,
+    )
+    try:
+        _await(head, (port, dashboard, client))
+        yield head
+    finally:
+        # Ray's own farewell waits half a minute for its agents.
+        family = [leader := psutil.Process(process.pid), *leader.children(recursive=True)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await(head: Head, ports: tuple[int, ...]) -> None:
+    """`--block` ends the head when one of its processes ends: wait for all that a client talks to."""
+    deadline = time.monotonic() + START_S
+    while not all(_listens(port) for port in ports):
+        if head.process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"no head: {head.said()}")
+        time.sleep(0.3)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
