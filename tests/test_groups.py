@@ -58,7 +58,7 @@ def run(folder: Path, *arguments: str, path: str | None = None) -> tuple[str, li
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = long: x\n")
     for name, text in FILES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     unset = ("OMP_NUM_THREADS", "PYTEST_ADDOPTS")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST") and k not in unset}

@@ -24,6 +24,7 @@ from vlm3.scenes.schema import Frame
 from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
 pytestmark = pytest.mark.long
+SERVED_S = 400
 
 KILLS = "ray_memory_manager_worker_eviction_total"
 """Counted when Ray kills a worker for want of memory, and not there before: asked of Ray's program instead."""
@@ -56,7 +57,7 @@ def served(stack: Stack, folder: Path) -> Iterator[str]:
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + SERVED_S
         while "until Ctrl-C" not in log.read_text():
             assert job.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.3)
