@@ -21,15 +21,9 @@ from vlm3.log import get_logger
 log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
 GCS_PORT = "RAY_GCS_SERVER_PORT"
-NODE_VARIABLES = {
-    # By default Ray Serve restarts a proxy that is not ready after 5 s, and gives up in the end. On a busy machine a
-    # proxy takes that long.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    # By default a node starts a worker per CPU when the first driver connects. Ray Train, Data and Serve start workers
-    # with an environment of their own, so those would never get any work.
-    "RAY_prestart_worker_first_driver": "0",
-}
-"""Environment of the processes of a private cluster, where the user has not set it otherwise."""
+PROXY_PATIENCE_S = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
+"""By default Ray Serve restarts a proxy that is not ready after 5 s, and gives up in the end. On a busy machine a proxy
+takes that long."""
 MIN_LOGICAL_CPUS = 4
 KNOCK_TIMEOUT_S = 5
 FOLDER = "RAY_TMPDIR"
@@ -157,14 +151,14 @@ def _own_signals() -> Iterator[None]:
 def _variables_of_processes(folder: Path) -> Iterator[None]:
     """Set the environment of a private cluster's processes while the block starts it.
 
-    They get the cluster's address and NODE_VARIABLES. Parts of Ray connect to whatever cluster
+    They get the cluster's address and a longer timeout for Ray Serve's proxy. Parts of Ray connect to whatever cluster
     they find on their machine, for example the part that removes the placement groups of a training whose controller
     died; beside another cluster they would find the wrong one, or none. The port is chosen here because the processes
     of a node get their environment when the node starts. Ray's dashboard also opens sockets in the temporary folder: if
     that path is too long, the parent of the cluster's folder serves as its temporary folder.
     """
     port = free_port()
-    chosen = {name: os.environ.get(name, value) for name, value in NODE_VARIABLES.items()}
+    chosen = {name: os.environ.get(name, value) for name, value in PROXY_PATIENCE_S.items()}
     given = {ADDRESS: f"127.0.0.1:{port}", GCS_PORT: str(port)} | chosen
     socket_in_tmp = Path(tempfile.gettempdir()) / "pymp-12345678" / "listener-12345678"
     if len(os.fsencode(socket_in_tmp)) > SOCKET_PATH_BYTES:

@@ -50,7 +50,7 @@ def ray_session(rclone_server: "S3Server") -> Iterator[None]:
     """One local Ray of 4 logical CPUs for the whole test session; its workers reach `rclone_server`."""
     import ray
 
-    from pipelines.cluster import NODE_VARIABLES, free_port
+    from pipelines.cluster import PROXY_PATIENCE_S, free_port
 
     folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
@@ -60,7 +60,7 @@ def ray_session(rclone_server: "S3Server") -> Iterator[None]:
             # worker's private Ray, parts of Ray would not know which of the two is theirs.
             port = free_port()
             address = {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_GCS_SERVER_PORT": str(port)}
-            for name, value in (rclone_server.environment | address | NODE_VARIABLES).items():
+            for name, value in (rclone_server.environment | address | PROXY_PATIENCE_S).items():
                 at_start.setenv(name, value)
             ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=True, _temp_dir=str(folder))
         yield
