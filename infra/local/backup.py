@@ -1,7 +1,10 @@
 """Backup of all that MLflow keeps: its database, its artifacts, and the password of its user."""
 
+import secrets
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local import postgres, s3
@@ -32,14 +35,12 @@ def save(settings: Settings, target: Path) -> None:
     """
     if target.exists():
         raise ConfigError(f"{target} exists: name a new folder for the backup")
-    new = target.with_name(f"{target.name}.part")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(mode=0o700, parents=True)
-    _run(settings, "pg_dump", "--format=custom", f"--file={new / DUMP}")
-    shutil.copytree(settings.folder / "s3" / s3.BUCKET, new / ARTIFACTS, ignore=shutil.ignore_patterns(UNFINISHED))
-    for name in KEPT_SECRETS:
-        shutil.copy(settings.folder / FOLDER / name, new / name)
-    new.rename(target)
+    with _new_folder(target, mode=0o700) as new:
+        _run(settings, "pg_dump", "--format=custom", f"--file={new / DUMP}")
+        shutil.copytree(settings.folder / "s3" / s3.BUCKET, new / ARTIFACTS, ignore=shutil.ignore_patterns(UNFINISHED))
+        for name in KEPT_SECRETS:
+            shutil.copy(settings.folder / FOLDER / name, new / name)
+        new.rename(target)
     terminal.say(f"backup: {target}; it holds the password of MLflow's user")
 
 
@@ -55,9 +56,9 @@ def restore(settings: Settings, source: Path) -> None:
         raise ConfigError(f"{source} is no backup of a stack: it has no {missing[0]}")
     if settings.folder.exists() and any(settings.folder.iterdir()):
         raise ConfigError(f"{settings.folder} is not empty: move it away, or set VLM3_STACK to a new folder")
-    new = Settings(settings.folder.with_name(f"{settings.folder.name}.restored"), settings.ports, settings.cpus)
-    shutil.rmtree(new.folder, ignore_errors=True)
-    with only_one(new.folder):
+    # The account of PostgreSQL has to enter it: whatever the umask allows.
+    with _new_folder(settings.folder, mode=0o777) as folder, only_one(folder):
+        new = Settings(folder, settings.ports, settings.cpus)
         Credentials.of(new.folder)
         for name in KEPT_SECRETS:
             shutil.copy(source / name, new.folder / FOLDER / name)
@@ -69,8 +70,20 @@ def restore(settings: Settings, source: Path) -> None:
             _run(new, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", str(source / DUMP))
         if settings.folder.exists():
             settings.folder.rmdir()
-        new.folder.rename(settings.folder)
+        folder.rename(settings.folder)
     terminal.say(f"restored to {settings.folder}: start it with 'make stack'")
+
+
+@contextmanager
+def _new_folder(target: Path, mode: int) -> Iterator[Path]:
+    """A folder of a name that nobody has, beside `target`, to be renamed to it; removed if that was not done."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    new.mkdir(mode=mode)
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _run(settings: Settings, name: str, *words: str) -> None:

@@ -124,7 +124,7 @@ def down(settings: Settings) -> None:
         terminal.say(f"no stack runs in {settings.folder}")
         return
     terminal.say("ending the stack")
-    signal_keeper(state, signal.SIGTERM)
+    signal_keeper(settings.folder, state, signal.SIGTERM)
     if not ended(settings.folder, END_S):
         raise StackError(f"process {state.keeper} has not ended within {END_S:g} s; log: {settings.logs / LOG}")
     terminal.say(f"the stack has ended; its data stay in {settings.folder}")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from infra.local.settings import Ports
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError
@@ -99,9 +101,22 @@ def ended(folder: Path, patience_s: float) -> bool:
     return True
 
 
-def signal_keeper(state: State, number: int) -> None:
-    """Send a signal to the keeper of a stack that runs; one that was killed has told the others to end."""
+def signal_keeper(folder: Path, state: State, number: int) -> None:
+    """Send a signal to the keeper of a stack that runs.
+
+    A keeper that was killed has told the others to end, and its number may be that of another process by now: only a
+    process that holds the lock gets the signal.
+
+    Raises:
+        ConfigError: another user has started the stack.
+    """
+    lock = (folder / LOCK).resolve()
     try:
-        os.kill(state.keeper, number)
-    except ProcessLookupError:
+        keeper = psutil.Process(state.keeper)
+        if str(lock) in {file.path for file in keeper.open_files()}:
+            keeper.send_signal(number)
+    except psutil.NoSuchProcess:
         return
+    except psutil.AccessDenied:
+        if lock.stat().st_uid != os.geteuid():
+            raise ConfigError(f"the stack in {folder} is that of user {lock.owner()}: end it as that user") from None

@@ -59,9 +59,9 @@ def client(settings: Settings, credentials: Credentials) -> dict[str, str]:
 
 
 def prepare(settings: Settings) -> None:
-    """Write the file that keeps users in the same database; a new user sees what he is shown, nothing else."""
+    """Write the file that keeps users in the same database; a team sees its results, each changes only its own."""
     values = {
-        "default_permission": "NO_PERMISSIONS",
+        "default_permission": "READ",
         "database_uri": postgres.uri(settings),
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
     }

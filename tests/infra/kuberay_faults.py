@@ -10,7 +10,15 @@ from kubernetes_validate.utils import SchemaNotFoundError
 from tests.infra.closed_schema import schema_faults
 from tests.infra.kuberay_manifests import APPLIED, RAY_KINDS, Manifest, built, name_of
 from tests.infra.kuberay_operator_rules import RULES, cluster_of_its_own
-from tests.infra.kuberay_our_rules import head_without_work, job, one_of_all, queue, runs_are_shared, served
+from tests.infra.kuberay_our_rules import (
+    head_without_work,
+    job,
+    one_of_all,
+    queue,
+    runs_are_shared,
+    served,
+    stays_on_regular_nodes,
+)
 from tests.infra.kuberay_pod_rules import Present, pod_faults
 
 KUBERNETES = "1.37"
@@ -50,7 +58,7 @@ def _of_rules(manifest: Manifest, beside: list[Manifest], present: Present) -> I
         yield from alone
         return
     yield from pod_faults(manifest, present)
-    for rule in (*RULES, head_without_work, runs_are_shared, queue):
+    for rule in (*RULES, head_without_work, stays_on_regular_nodes, runs_are_shared, queue):
         yield from rule(manifest)
     if manifest["kind"] == "RayService":
         yield from served(manifest)

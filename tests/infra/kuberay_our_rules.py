@@ -22,6 +22,13 @@ QUEUE = "kueue.x-k8s.io/"
 MOST_GROUPS = 7
 """Kueue counts at most 8 kinds of pods, and the head is one."""
 RUNS = "/runs"
+SPOT_LABELS = {
+    "cloud.google.com/gke-spot": "true",
+    "eks.amazonaws.com/capacityType": "SPOT",
+    "karpenter.sh/capacity-type": "spot",
+    "kubernetes.azure.com/scalesetpriority": "spot",
+}
+"""What marks a node that the cloud may take back."""
 
 
 def ray_version() -> str:
@@ -44,6 +51,28 @@ def head_without_work(manifest: Manifest) -> Iterator[str]:
     """A decoder on the head would slow down what all nodes wait for."""
     if cluster_of(manifest)["headGroupSpec"].get("rayStartParams", {}).get("num-cpus") != "0":
         yield 'head: expected rayStartParams {num-cpus: "0"}'
+
+
+def stays_on_regular_nodes(manifest: Manifest) -> Iterator[str]:
+    """Without its head a cluster has ended, and without its submitter a try of a job."""
+    pods = dict(pods_of(manifest))
+    if manifest["kind"] == "RayJob" and "submitter" not in pods:
+        yield "submitterPodTemplate: expected one, or the submitter may start on a node that the cloud takes back"
+    for where in pods.keys() & {"head", "submitter"}:
+        spec = pods[where]["spec"]
+        affinity = spec.get("affinity", {}).get("nodeAffinity", {})
+        required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {})
+        # A node has to match one term only: each must keep away from every kind.
+        for term in required.get("nodeSelectorTerms", []) or [{}]:
+            kept_off = {
+                (one["key"], value)
+                for one in term.get("matchExpressions", [])
+                if one["operator"] == "NotIn"
+                for value in one["values"]
+            }
+            missing = [f"{key}={value}" for key, value in SPOT_LABELS.items() if (key, value) not in kept_off]
+            if missing:
+                yield f"{where}: may start on a node that the cloud takes back: {', '.join(missing)}"
 
 
 def runs_are_shared(manifest: Manifest) -> Iterator[str]:

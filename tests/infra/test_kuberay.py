@@ -70,6 +70,31 @@ def test_on_spot_nodes_run_all_workers_and_never_the_head() -> None:
     assert [one["key"] for one in _expressions(head)] == [one["key"] for one in _expressions(worker)]
 
 
+@pytest.mark.parametrize("where", ["head", "submitter"])
+def test_a_pod_that_may_not_be_lost_on_a_spot_node_is_caught(where: str) -> None:
+    manifests = built("overlays/spot")
+    (train,) = [manifest for manifest in manifests if manifest["kind"] == "RayJob"]
+    assert train["spec"]["submissionMode"] == "K8sJobMode"
+    pod = dict(pods_of(train))[where]["spec"]
+    affinity = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    everywhere = {**affinity, "nodeSelectorTerms": [*affinity["nodeSelectorTerms"], {"matchExpressions": []}]}
+    one_cloud_less = {"nodeSelectorTerms": [{"matchExpressions": _expressions(pod)[1:]}]}
+    for mistake in (None, everywhere, one_cloud_less):
+        pod["affinity"] = {
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": mistake} if mistake else {}
+        }
+        (found,) = faults(manifests)
+        assert f"{where}: may start on a node that the cloud takes back: cloud.google.com/gke-spot=true" in found
+
+
+def test_a_job_that_leaves_its_submitter_to_the_operator_is_caught() -> None:
+    manifests = built("overlays/spot")
+    (train,) = [manifest for manifest in manifests if manifest["kind"] == "RayJob"]
+    del train["spec"]["submitterPodTemplate"]
+    (found,) = faults(manifests)
+    assert "the submitter may start on a node" in found
+
+
 def test_image_namespace_and_storage_class_are_set_in_one_place(tmp_path: Path) -> None:
     copy = tmp_path / "kuberay"
     shutil.copytree(FOLDER, copy)

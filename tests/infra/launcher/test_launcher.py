@@ -106,6 +106,59 @@ def test_commands_are_whole_in_a_shell(cloud: str) -> None:
         assert subprocess.run(["bash", "-n", "-c", f"({command})"], check=False).returncode == 0, command
 
 
+def started_ray(command: str, folder: Path) -> tuple[str, str] | None:
+    """Arguments and environment of Ray after a command on a node whose home is in `folder`; None: no Ray started."""
+    program = folder / "ray"
+    program.write_text(f'#!/bin/sh\necho "$@" >{folder}/arguments\nenv >{folder}/environment\n', encoding="utf-8")
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", f"({command.replace('/home/vlm3', str(folder / 'home'))})"],
+        env={"PATH": f"{folder}:/usr/bin:/bin", "HOME": str(folder / "home"), "RAY_HEAD_IP": "10.0.0.1"},
+        capture_output=True,
+        check=False,
+    )
+    seen = folder / "arguments", folder / "environment"
+    assert (done.returncode == 0) == all(file.exists() for file in seen)
+    return (seen[0].read_text(), seen[1].read_text()) if done.returncode == 0 else None
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("node", ["head", "worker"])
+def test_ray_gets_its_secrets_by_environment_from_a_file_and_does_not_start_without_it(
+    cloud: str, node: str, tmp_path: Path
+) -> None:
+    config = load(cloud)
+    command = config[f"{node}_start_ray_commands"][-1]
+    assert started_ray(command, tmp_path) is None
+    (target,) = config["file_mounts"]
+    file = Path(target.replace("/home/vlm3", str(tmp_path / "home"))) / "cluster.env"
+    file.parent.mkdir(parents=True)
+    example = (LAUNCHER / "cluster.env.example").read_text(encoding="utf-8")
+    filled = example.replace("PASSWORD=''", "PASSWORD='pa$$ #1'").replace(
+        "# AWS_ACCESS_KEY_ID=''", "AWS_ACCESS_KEY_ID='key'"
+    )
+    file.write_text(filled, encoding="utf-8")
+    started = started_ray(command, tmp_path)
+    assert started is not None
+    arguments, environment = started
+    assert arguments.startswith("start ") and "pa$$" not in arguments
+    lines = environment.splitlines()
+    for line in (
+        "MLFLOW_TRACKING_URI=http://mlflow.internal:5000",
+        "MLFLOW_TRACKING_PASSWORD=pa$$ #1",
+        "AWS_ACCESS_KEY_ID=key",
+    ):
+        assert line in lines
+
+
+def test_no_secret_is_in_the_files() -> None:
+    for file in LAUNCHER.glob("*.yaml"):
+        assert not re.search(r"PASSWORD|ACCESS_KEY|AUTH_TOKEN=", file.read_text(encoding="utf-8"))
+    example = (LAUNCHER / "cluster.env.example").read_text(encoding="utf-8")
+    secret = re.findall(r"^[# ]*(\w+(?:USERNAME|PASSWORD|KEY|KEY_ID))=(.*)$", example, re.MULTILINE)
+    assert len(secret) == 4 and {value for _, value in secret} == {"''"}
+
+
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_flags_of_ray_start_are_those_of_the_installed_ray(cloud: str) -> None:
     from ray.scripts.scripts import start
