@@ -20,6 +20,8 @@ from vlm3.log import get_logger
 
 log = get_logger(__name__)
 ADDRESS = "RAY_ADDRESS"
+ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+LOOPBACK = ("127.0.0.1", "localhost")
 GCS_PORT = "RAY_GCS_SERVER_PORT"
 PROXY_PATIENCE_S = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 """By default Ray Serve restarts a proxy that is not ready after 5 s, and gives up in the end. On a busy machine a proxy
@@ -199,21 +201,32 @@ def free_port() -> int:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError when nothing listens at `host:port`; Ray itself would wait for minutes."""
+    """Raise OSError when nothing listens where Ray is going to look; Ray itself would wait for minutes."""
     import ray.util
 
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdigit():
         return  # "auto" and the like, which Ray resolves itself
-    # To Ray a loopback address means this machine, and Ray may listen on the machine's network address only.
-    hosts = [host, ray.util.get_node_ip_address()] if host in ("127.0.0.1", "localhost") else [host]
-    for number, candidate in enumerate(hosts, start=1):
-        try:
-            socket.create_connection((candidate, int(port)), timeout=KNOCK_TIMEOUT_S).close()
-            return
-        except OSError:
-            if number == len(hosts):
-                raise
+    looked_at = host
+    if host in LOOPBACK and not address.startswith("ray://"):
+        # Unless ON_LOOPBACK is 0, Ray takes a loopback address for the machine's network address.
+        looked_at = ray.util.get_node_ip_address()
+    try:
+        _reach(looked_at, port)
+    except OSError as error:
+        if looked_at != host:
+            with suppress(OSError):
+                _reach(host, port)
+                raise ConfigError(
+                    f"{ADDRESS}={address}: that Ray listens on loopback only, and from here it is looked for at"
+                    f" {looked_at}; set {ON_LOOPBACK}=0 in this shell"
+                ) from error
+        raise
+
+
+def _reach(host: str, port: str) -> None:
+    """Raise OSError when nothing listens there."""
+    socket.create_connection((host, int(port)), timeout=KNOCK_TIMEOUT_S).close()
 
 
 def _quieten_ray_data() -> None:

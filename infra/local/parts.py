@@ -46,6 +46,7 @@ def client(settings: Settings, credentials: Credentials) -> dict[str, str]:
     return (
         tracking.client(settings, credentials)
         | ray_head.token(settings)
+        | ray_head.LOOPBACK_ONLY
         | {"RAY_API_SERVER_ADDRESS": ray_head.url(settings), "RAY_USAGE_STATS_ENABLED": "0"}
     )
 

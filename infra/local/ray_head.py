@@ -12,6 +12,9 @@ from infra.local.settings import ROOT, Settings
 DISCOVERY = "prom_metrics_service_discovery.json"
 """File in Ray's folder that names the addresses of its metrics; Ray keeps it up to date."""
 
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": "lo"}
+"""Ray's processes and those of jobs listen on loopback only, and clients look for them there."""
+
 
 def url(settings: Settings) -> str:
     """The dashboard, where jobs are submitted."""
@@ -45,11 +48,9 @@ def part(settings: Settings, credentials: Credentials, folder: Path) -> Part:
         environment=inherited("MLFLOW_", "RAY_AUTH_TOKEN")
         | tracking.client(settings, credentials)
         | token(settings)
+        | LOOPBACK_ONLY
         | {
             "RAY_USAGE_STATS_ENABLED": "0",
-            # Ray's processes and those of jobs listen on loopback only.
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "GLOO_SOCKET_IFNAME": "lo",
             # Beside another Ray, parts of this one would else look for that one.
             "RAY_ADDRESS": f"{HOST}:{ports.ray}",
             "AUTOSCALER_METRIC_PORT": str(ports.ray_autoscaler_metrics),
