@@ -19,6 +19,7 @@ def runs(tmp_path: Path) -> Path:
     return unpack(tmp_path) / "runs"
 
 
+@pytest.mark.long
 def test_an_earlier_run_that_was_stopped_is_finished(ray_session: None, runs: Path) -> None:
     recipe, run_dir = recipe_of(STOPPED_STEPS), runs / "train" / "stopped"
     begun = latest_checkpoint(run_dir)
