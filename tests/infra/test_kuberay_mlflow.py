@@ -1,4 +1,4 @@
-"""MLflow started with what its pod is given: who may ask, under which name, and where it keeps its files."""
+"""MLflow started with what its pod is given: who may ask, under which name, what users may do, where it keeps files."""
 
 import os
 import signal
@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from pipelines.cluster import free_port
 from tests.infra.kuberay_manifests import Manifest, built
+from vlm3.tracking.config import TrackingConfig
 
 pytestmark = pytest.mark.long  # a server that first makes its tables
 
@@ -20,6 +22,10 @@ DISK = "/mlflow"
 READY_S = 300
 USER = ("ann", "only-for-this-test")
 """What the Secrets of infra/kuberay/README.md would hold."""
+User = tuple[str, str]
+OWNER: User = ("owner", "owner-of-this-test")
+COLLEAGUE: User = ("colleague", "colleague-of-this-test")
+NAMES = TrackingConfig()
 
 
 def _one(kind: str) -> Manifest:
@@ -104,3 +110,61 @@ def test_runs_users_and_artifacts_stay_on_the_disk(server: tuple[str, Path]) -> 
     assert sent.status_code == 200, sent.text
     assert (disk / "artifacts" / "a" / "b.txt").read_bytes() == b"x"
     assert (disk / "mlflow.db").is_file() and (disk / "users.db").is_file()
+
+
+class Asked:
+    """The server, and what one user gets from it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def status(self, user: User, path: str, **values: Any) -> int:
+        """Status of a POST of `values`, or of a GET when there are none."""
+        return self._ask(user, path, values).status_code
+
+    def answer(self, user: User, path: str, **values: Any) -> dict[str, Any]:
+        """What a POST that must be allowed answers."""
+        answer = self._ask(user, path, values)
+        assert answer.status_code == 200, answer.text
+        read: dict[str, Any] = answer.json()
+        return read
+
+    def _ask(self, user: User, path: str, values: dict[str, Any]) -> httpx2.Response:
+        return httpx2.request(
+            "POST" if values else "GET",
+            f"{self._url}/api/{path}",
+            headers={"Host": "mlflow:5000"},
+            auth=user,
+            json=values or None,
+            timeout=60,
+            trust_env=False,
+        )
+
+
+def test_users_read_what_others_made_and_change_it_only_with_a_permission(server: tuple[str, Path]) -> None:
+    asked = Asked(server[0])
+    for name, password in (OWNER, COLLEAGUE):
+        asked.answer(USER, "2.0/mlflow/users/create", username=name, password=password)
+    made = asked.answer(OWNER, "2.0/mlflow/experiments/create", name=NAMES.experiment)
+    experiment = made["experiment_id"]
+    run = asked.answer(OWNER, "2.0/mlflow/runs/create", experiment_id=experiment)["run"]["info"]["run_id"]
+    asked.answer(OWNER, "2.0/mlflow/registered-models/create", name=NAMES.registered_model)
+
+    model = f"2.0/mlflow/registered-models/get?name={NAMES.registered_model}"
+    assert [asked.status(COLLEAGUE, path) for path in (f"2.0/mlflow/runs/get?run_id={run}", model)] == [200, 200]
+
+    def changes() -> list[int]:
+        version = {"name": NAMES.registered_model, "source": f"mlflow-artifacts:/{experiment}/{run}/artifacts/model"}
+        return [
+            asked.status(COLLEAGUE, "2.0/mlflow/runs/create", experiment_id=experiment),
+            asked.status(COLLEAGUE, "2.0/mlflow/runs/log-metric", run_id=run, key="a", value=1, timestamp=1),
+            asked.status(COLLEAGUE, "2.0/mlflow/model-versions/create", **version, run_id=run),
+        ]
+
+    assert changes() == [403, 403, 403]
+    for kind, name in (("experiment", experiment), ("registered_model", NAMES.registered_model)):
+        grant = {"resource_type": kind, "resource_id": name, "permission": "EDIT", "username": COLLEAGUE[0]}
+        assert asked.status(COLLEAGUE, "3.0/mlflow/users/permissions/grant", **grant) == 403
+        asked.answer(USER, "3.0/mlflow/users/permissions/grant", **grant)
+    assert changes() == [200, 200, 200]
+    assert asked.status(COLLEAGUE, "2.0/mlflow/runs/delete", run_id=run) == 403

@@ -20,7 +20,7 @@ from pipelines.cluster import free_port
 from tests.infra.systemd.test_units import command_of
 from tests.job_runs import job_environment
 
-pytestmark = [pytest.mark.long, pytest.mark.infra]
+pytestmark = pytest.mark.long
 PATIENCE_S = 300
 IMPATIENT_HEAD = {
     "RAY_health_check_initial_delay_ms": "2000",
@@ -112,14 +112,11 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def network() -> Iterator[list[str]]:
+def network(command: Callable[[str], str]) -> Iterator[list[str]]:
     """How a command begins that runs in a network of its own, with loopback only: Ray listens on all addresses."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a network of its own")
-    for name in ("unshare", "nsenter", "ip"):
-        if shutil.which(name) is None:
-            pytest.skip(f"no command {name}: a network of its own cannot be made")
-    script = "ip link set lo up && echo up && exec sleep infinity"
+    script = f"{command('ip')} link set lo up && echo up && exec sleep infinity"
     holder = subprocess.Popen(
         ["unshare", "--net", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
