@@ -31,17 +31,24 @@ def said(data: int = 0, debian: int = 0) -> str:
 
 
 def run_ci(
-    folder: Path, test: str, test_long: str = said(), listed: str = "", *, user: int = 0, **environment: str
+    folder: Path,
+    test: str,
+    test_long: str = said(),
+    listed: str = "",
+    *,
+    user: int = 0,
+    makefile: str = MAKEFILE,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run it as user number `user`, with an apt-get that notes how it is called."""
+    """Run it as user number `user`, with an apt-get that notes how it is called; uv is there, so none is installed."""
     need_command("make")
     repository, commands = folder / "repository", folder / "bin"
     for made in (repository / ".ci", repository / "tests", commands):
         made.mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", repository / ".ci" / "run")
     (repository / "tests" / "debian-packages.txt").write_text(listed)
-    (repository / "Makefile").write_text(MAKEFILE % (test, test_long, said()))
-    for name, script in (("apt-get", f'echo "$@" >> {folder}/apt'), ("id", f"echo {user}")):
+    (repository / "Makefile").write_text(makefile % (test, test_long, said()))
+    for name, script in (("apt-get", f'echo "$@" >> {folder}/apt'), ("id", f"echo {user}"), ("uv", "")):
         (commands / name).write_text(f"#!/bin/sh\n{script}\n")
         (commands / name).chmod(0o755)
     env = {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "CI": "true"} | environment
@@ -92,6 +99,13 @@ def test_failing_tests_and_missing_counts_fail(tmp_path: Path) -> None:
     assert silent.returncode == 1 and "did not say how many lacked data" in silent.stderr
     half = run_ci(tmp_path / "half", f"echo '{DATA}: 0 (data folder: x)'")
     assert half.returncode == 1 and "did not say how many lacked a Debian package" in half.stderr
+
+
+def test_where_uv_fails_pip_installs(tmp_path: Path) -> None:
+    broken = MAKEFILE.replace("setup check:", "setup:\n\t@test -z \"$${UV-set}\" && echo run-setup\ncheck:")
+    done = run_ci(tmp_path, said(), makefile=broken)
+    assert done.returncode == 0, done.stderr
+    assert "run-setup" in done.stdout.splitlines() and "Error" in done.stderr
 
 
 def test_root_installs_the_packages_whose_commands_are_missing(tmp_path: Path) -> None:
