@@ -19,6 +19,7 @@ from tests.infra.conftest import Used
 from tests.infra.local.stacks import Stack
 from tests.infra.monitoring.expressions import Asked, of_alerts, of_panels, rules, selectors
 from tests.infra.monitoring.prometheus_server import Prometheus
+from tests.our_lines import foreign
 from tests.ray_heads import free_ports
 from vlm3.scenes.schema import Frame
 from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
@@ -61,6 +62,7 @@ def served(stack: Stack, folder: Path) -> Iterator[str]:
         while "until Ctrl-C" not in log.read_text():
             assert job.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.3)
+        assert foreign(log.read_text()) == [], "also where it fetches the model from the store"
         yield f"http://127.0.0.1:{port}"
     finally:
         job.send_signal(signal.SIGTERM)
