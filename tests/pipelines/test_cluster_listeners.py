@@ -78,7 +78,7 @@ def watch(root: psutil.Process, runs: Path, done) -> set[tuple[str, str]]:
         assert time.monotonic() < deadline, (runs / "job.log").read_text()[-3000:]
         seen |= listeners(root)
         # A look is a sample, and takes a core for a while: not all the time.
-        time.sleep(1.0)
+        time.sleep(2.5)
     return seen | listeners(root) if root.is_running() else seen
 
 
