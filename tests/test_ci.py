@@ -102,7 +102,7 @@ def test_failing_tests_and_missing_counts_fail(tmp_path: Path) -> None:
 
 
 def test_where_uv_fails_pip_installs(tmp_path: Path) -> None:
-    broken = MAKEFILE.replace("setup check:", "setup:\n\t@test -z \"$${UV-set}\" && echo run-setup\ncheck:")
+    broken = MAKEFILE.replace("setup check:", 'setup:\n\t@test -z "$${UV-set}" && echo run-setup\ncheck:')
     done = run_ci(tmp_path, said(), makefile=broken)
     assert done.returncode == 0, done.stderr
     assert "run-setup" in done.stdout.splitlines() and "Error" in done.stderr
