@@ -38,7 +38,7 @@ SHARED_OUT := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 # in the database of a folder that was moved.
 RUNS_STORE := from pipelines.runs import runs_folder; from vlm3.job import run_job; from vlm3.tracking.client import prepare_tracking; from vlm3.tracking.config import TrackingConfig; run_job(lambda: print(prepare_tracking(TrackingConfig(), runs_folder())))
 
-.PHONY: help setup demo test test-long test-properties test-floats test-kills check fix lock docs dist sbom stack stack-down stack-status bench bench-data dashboard
+.PHONY: help setup demo test test-long test-properties test-floats test-infra test-kills check fix lock docs dist sbom stack stack-down stack-status bench bench-data dashboard
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -61,8 +61,11 @@ demo: setup ## make data, train, evaluate, register, search, serve one answer (D
 test: setup ## run the tests, 11 minutes on two cores
 	@$(PYTEST) $(SHARED_OUT)
 
-test-long: setup ## run the long tests: processes that are killed, whole submitted jobs, the servers of infra/
-	@$(PYTEST) $(SHARED_OUT) -m long
+test-long: setup ## run the long tests: processes that are killed, whole submitted jobs (without those of test-infra)
+	@$(PYTEST) $(SHARED_OUT) -m 'long and not infra'
+
+test-infra: setup ## run the tests that start the servers of infra/: the local stack, an autoscaler, units, the CPU image
+	@$(PYTEST) $(SHARED_OUT) -m infra
 
 test-properties: setup ## run the property tests with many examples (EXAMPLES=200 of each)
 	@VLM3_EXAMPLES=$(EXAMPLES) $(PYTEST) $(SHARED_OUT) -m hypothesis --hypothesis-profile=large
@@ -75,7 +78,7 @@ test-floats: setup ## run the tests that compare floats, under each instruction 
 	  $(PYTEST) $(SHARED_OUT) -m floats || failed="$$failed $${set:-unset}"; \
 	done; [ -z "$$failed" ] || { echo "error: failed with ATEN_CPU_CAPABILITY:$$failed" >&2; exit 1; }
 
-test-kills: setup ## kill each part of the local stack in turn; make test-long takes three of seven kills
+test-kills: setup ## kill each part of the local stack in turn; make test-infra takes three of seven kills
 	@VLM3_KILL_ALL=1 $(PYTEST) -n0 -m long tests/infra/test_stack_ends.py
 
 check: setup ## check lint, format and types

@@ -16,7 +16,7 @@ from pipelines.cluster import free_port
 from tests.infra.kuberay_manifests import Manifest, built
 from vlm3.tracking.config import TrackingConfig
 
-pytestmark = pytest.mark.long  # a server that first makes its tables
+pytestmark = [pytest.mark.long, pytest.mark.infra]  # a server that first makes its tables
 
 DISK = "/mlflow"
 READY_S = 300

@@ -13,7 +13,7 @@ from ray.serve.schema import ServeDeploySchema
 from pipelines.cluster import free_port
 from tests.infra.kuberay_manifests import built
 
-pytestmark = pytest.mark.long  # a Ray, and two replicas that load a model
+pytestmark = [pytest.mark.long, pytest.mark.infra]  # a Ray, and two replicas that load a model
 
 HOST = "127.0.0.1"
 READY_S = 120

@@ -9,7 +9,7 @@ import pytest
 from tests.infra.conftest import Used
 from tests.infra.local.stacks import COMMANDS, Stack
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 END_S = 60
 SUPERVISOR, KEEPER = "the supervisor", "the keeper"
 KILLS = [*COMMANDS, SUPERVISOR, KEEPER]

@@ -74,6 +74,7 @@ def train(scalable: RayVariables, runs: Path, *settings: str) -> subprocess.Comp
 
 
 @pytest.mark.long
+@pytest.mark.infra
 def test_nodes_that_were_not_there_are_asked_for_and_train(scalable: RayVariables, tmp_path: Path) -> None:
     refused(train(scalable, tmp_path, "train.wait_for_nodes_s=0"), "the Ray cluster has 0", "CPUs")
     too_many = train(scalable, tmp_path, "train.workers=5", "train.cpus_per_worker=1", "train.global_batch=20")
@@ -85,6 +86,7 @@ def test_nodes_that_were_not_there_are_asked_for_and_train(scalable: RayVariable
 
 
 @pytest.mark.long
+@pytest.mark.infra
 def test_nodes_that_do_not_come_in_time_are_named(scalable: RayVariables, tmp_path: Path) -> None:
     # More than one node: even where one is up already, the second takes longer than a second.
     workers = ("train.workers=3", "train.cpus_per_worker=1", "train.global_batch=12")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 REPOSITORY = Path(__file__).resolve().parents[3]
 BASE = "localhost/debian:12-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

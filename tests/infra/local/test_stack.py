@@ -16,7 +16,7 @@ from tests.infra.conftest import Used
 from tests.infra.local.stacks import COMMANDS, Stack, a_stack
 from tests.pipelines.test_cluster_listeners import strangers
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 
 
 def test_all_parts_are_healthy_when_it_is_up(used: Used) -> None:

@@ -24,7 +24,7 @@ from tests.ray_heads import free_ports
 from vlm3.scenes.schema import Frame
 from vlm3.sources.rooms.reader import RoomsConfig, RoomsReader
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 SERVED_S = 400
 
 KILLS = "ray_memory_manager_worker_eviction_total"

@@ -20,7 +20,7 @@ from pipelines.cluster import free_port
 from tests.infra.systemd.test_units import command_of
 from tests.job_runs import job_environment
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.infra]
 PATIENCE_S = 300
 IMPATIENT_HEAD = {
     "RAY_health_check_initial_delay_ms": "2000",
