@@ -12,8 +12,8 @@ from xdist.workermanage import WorkerController
 from tests.left_out import LEFT_FOR_LONG
 
 RAY = "ray"
-"""What uses Ray in the folder below: a third of the time of all tests, on one worker and its Ray, from the start."""
-RAY_FOLDER = "pipelines"
+"""What uses Ray in the folders below: most of the time of all tests, on one worker and its Ray, from the start."""
+RAY_FOLDERS = ("jobs", "pipelines")
 STACK = "stack"
 """What uses the session's local stack, whichever files it is in: one worker starts it."""
 LONGEST_FIRST = (
@@ -104,7 +104,7 @@ def _group(item: pytest.Item) -> str | None:
     """The group that a test belongs to, if any."""
     if _uses(item, "one_stack"):
         return STACK
-    return RAY if _uses(item, "ray_session") and item.path.parent.name == RAY_FOLDER else None
+    return RAY if _uses(item, "ray_session") and item.path.parent.name in RAY_FOLDERS else None
 
 
 def _in_turn(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -38,7 +38,7 @@ def noted(request):
 PLAIN = "def test_one(): ...\ndef test_two(): ...\ndef test_three(): ..."
 FILES = {
     "test_a.py": PLAIN,
-    "pipelines/test_b.py": f"{PLAIN}\ndef test_ray(ray_session): ...",
+    "jobs/test_b.py": f"{PLAIN}\ndef test_ray(ray_session): ...",
     "pipelines/test_c.py": "import pytest\n@pytest.mark.long\ndef test_long(): ...\ndef test_ray(ray_session): ...",
     "test_d.py": "def test_data(data_dir): ...\ndef test_module(through_a_module): ...",
     "test_e.py": "import os\ndef test_threads():\n"
