@@ -78,7 +78,7 @@ test-floats: setup ## run the tests that compare floats, under each instruction 
 	  $(PYTEST) $(SHARED_OUT) -m floats || failed="$$failed $${set:-unset}"; \
 	done; [ -z "$$failed" ] || { echo "error: failed with ATEN_CPU_CAPABILITY:$$failed" >&2; exit 1; }
 
-test-kills: setup ## kill each part of the local stack in turn; make test-infra takes three of seven kills
+test-kills: setup ## kill each part of the local stack in turn; make test-infra kills two of them
 	@VLM3_KILL_ALL=1 $(PYTEST) -n0 -m long tests/infra/test_stack_ends.py
 
 check: setup ## check lint, format and types

@@ -75,8 +75,9 @@ def head_on_loopback(*options: str, cpus: int, port: int | None = None, **variab
         variables: of the head's environment, and so of its jobs.
     """
     folder = Path(tempfile.mkdtemp(prefix="vc", dir="/tmp"))
-    found, dashboard, client, agent = free_ports(4)
-    port = port or found
+    drawn = [free for free in free_ports(5) if free != port]
+    port = port or drawn.pop()
+    dashboard, client, agent = drawn[:3]
     known = {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(folder)}
     numbers = {
         "num-cpus": cpus,
@@ -89,22 +90,25 @@ def head_on_loopback(*options: str, cpus: int, port: int | None = None, **variab
     command = [str(RAY), "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [f"--temp-dir={folder}", *(f"--{name}={number}" for name, number in numbers.items()), *options]
     environment, log = job_environment(known, **variables), folder / "head.log"
-    address, url = f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
+    head = None
     try:
         for _ in range(STARTS):
-            with log.open("w") as output:
+            with log.open("a") as output:
                 process = subprocess.Popen(
                     command, env=environment, stdout=output, stderr=output, start_new_session=True
                 )
-            head = Head(address, url, known | {"RAY_ADDRESS": address}, process, log)
+            address = f"127.0.0.1:{port}"
+            client_variables = known | {"RAY_ADDRESS": address}
+            head = Head(address, f"http://127.0.0.1:{dashboard}", client_variables, process, log)
             if _is_up(head, (port, dashboard, client)):
                 break
             _end(process)
         else:
-            pytest.fail(f"no head: {head.said()}")
+            pytest.fail(f"no head: {log.read_text()[-2000:]}")
         yield head
     finally:
-        _end(process)
+        if head is not None:
+            _end(head.process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -113,7 +117,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     family: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True)
-    # What outlives a head that has ended is in its session still.
+    # What outlives a head that has ended is in its process group still.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     for member in family:

@@ -57,7 +57,7 @@ def restore(settings: Settings, source: Path) -> None:
     if settings.folder.exists() and any(settings.folder.iterdir()):
         raise ConfigError(f"{settings.folder} is not empty: move it away, or set VLM3_STACK to a new folder")
     # The account of PostgreSQL has to enter it: whatever the umask allows.
-    with _new_folder(settings.folder, mode=0o777) as folder, only_one(folder):
+    with _new_folder(settings.folder, mode=0o755) as folder, only_one(folder):
         new = Settings(folder, settings.ports, settings.cpus)
         Credentials.of(new.folder)
         for name in KEPT_SECRETS:

@@ -119,4 +119,6 @@ def signal_keeper(folder: Path, state: State, number: int) -> None:
         return
     except psutil.AccessDenied:
         if lock.stat().st_uid != os.geteuid():
-            raise ConfigError(f"the stack in {folder} is that of user {lock.owner()}: end it as that user") from None
+            raise ConfigError(
+                f"the stack in {folder} is that of user number {lock.stat().st_uid}: end it as that user"
+            ) from None

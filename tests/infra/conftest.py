@@ -92,13 +92,20 @@ def submit(stack: Stack, *command: str | Path) -> None:
 
 @contextmanager
 def looked_at(stack: Stack) -> Iterator[Seen]:
-    """Look at the processes again and again while the block runs."""
-    seen, ended = Seen(), threading.Event()
+    """Look at the processes again and again while the block runs.
+
+    Raises:
+        Exception: what went wrong while looking.
+    """
+    seen, ended, errors = Seen(), threading.Event(), list[Exception]()
 
     def look() -> None:
         # A look takes a core for a while.
-        while not ended.wait(3.0):
-            seen.look(stack)
+        try:
+            while not ended.wait(3.0):
+                seen.look(stack)
+        except Exception as error:  # noqa: BLE001 - raised again below, by the test
+            errors.append(error)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -107,3 +114,5 @@ def looked_at(stack: Stack) -> Iterator[Seen]:
     finally:
         ended.set()
         thread.join()
+    for error in errors:
+        raise error

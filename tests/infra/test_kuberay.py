@@ -77,7 +77,8 @@ def test_a_pod_that_may_not_be_lost_on_a_spot_node_is_caught(where: str) -> None
     assert train["spec"]["submissionMode"] == "K8sJobMode"
     pod = dict(pods_of(train))[where]["spec"]
     affinity = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    everywhere = {**affinity, "nodeSelectorTerms": [*affinity["nodeSelectorTerms"], {"matchExpressions": []}]}
+    elsewhere = {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}
+    everywhere = {**affinity, "nodeSelectorTerms": [*affinity["nodeSelectorTerms"], elsewhere]}
     one_cloud_less = {"nodeSelectorTerms": [{"matchExpressions": _expressions(pod)[1:]}]}
     for mistake in (None, everywhere, one_cloud_less):
         pod["affinity"] = {

@@ -18,7 +18,7 @@ import psycopg
 from infra.local import s3
 from infra.local.credentials import Credentials
 from infra.local.settings import ROOT, Ports, Settings
-from infra.local.state import State
+from infra.local.state import State, running_state
 from tests.infra.local.tiny_parts import alive
 from tests.left_out import need_command
 from tests.ray_heads import free_ports
@@ -165,7 +165,8 @@ def a_stack() -> Iterator[Stack]:
         yield stack
     finally:
         stack.does("down")
-        with suppress(psutil.NoSuchProcess, AssertionError):
-            for process in alive(stack.family()):
-                process.kill()
+        if running_state(stack.folder) is not None:
+            with suppress(psutil.NoSuchProcess):
+                for process in alive(stack.family()):
+                    process.kill()
         shutil.rmtree(folder, ignore_errors=True)

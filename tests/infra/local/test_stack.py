@@ -88,6 +88,8 @@ def test_everything_listens_on_loopback(used: Used) -> None:
 def test_no_secret_is_in_arguments_or_logs(used: Used) -> None:
     secrets = used.stack.secrets()
     assert len(used.seen.command_lines) > 15
+    for job in ("jobs/train.py", "jobs/tune.py"):
+        assert any(job in line for line in used.seen.command_lines), f"nobody looked while {job} ran"
     assert [line for line in used.seen.command_lines if any(secret in line for secret in secrets)] == []
     logs = list(used.stack.folder.joinpath("log").iterdir())
     logs += [path for path in Path(used.stack.state.ray_folder).rglob("*") if path.is_file()]

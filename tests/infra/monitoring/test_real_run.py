@@ -66,7 +66,10 @@ def served(stack: Stack, folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         job.send_signal(signal.SIGTERM)
-        job.wait(120)
+        try:
+            job.wait(120)
+        finally:
+            job.kill()
 
 
 def ask_a_little(url: str) -> None:

@@ -63,6 +63,7 @@ class Machine:
                 cwd=folder,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def said(self) -> str:
@@ -88,7 +89,9 @@ class Machine:
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(30)
-        self.process.kill()
+        # What outlives a command that has ended is in its process group still.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for process in family:
             with suppress(psutil.NoSuchProcess):
