@@ -210,6 +210,11 @@ def test_pins_agree() -> None:
     assert {canonicalize_name(tool.name) for tool in tools} == exact
 
 
+def test_the_environment_does_not_slow_down_the_start_of_ray() -> None:
+    # jsonschema imports it where it is installed, and each of Ray's processes imports jsonschema.
+    assert importlib.util.find_spec("rfc3987_syntax") is None, "makes a grammar when it is imported, for 1.4 s"
+
+
 def pins(text: str) -> dict[str, str]:
     """Version of each package that a list of exact pins names."""
     lines = [line for line in text.splitlines() if line and line[0] not in "# "]
