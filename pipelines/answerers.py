@@ -6,6 +6,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from vlm3.asking.calibration import read_calibration
 from vlm3.asking.items import Item
 from vlm3.asking.predictor import Predictor
 from vlm3.asking.spec import FILE, AskSpec
@@ -53,7 +54,8 @@ class DirectoryAnswerer:
         from vlm3.infer.local_model import LocalModel
 
         torch.set_num_threads(threads)
-        return TextAnswerer(Predictor(LocalModel.load(self.directory, self.device), self.ask))
+        model = LocalModel.load(self.directory, self.device)
+        return TextAnswerer(Predictor(model, self.ask, read_calibration(self.directory)))
 
 
 @dataclass(frozen=True, slots=True)

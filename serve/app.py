@@ -18,7 +18,8 @@ from serve.limits import DEPTH_PATH, UploadGuard
 from serve.meters import EndpointMeters
 from serve.names import form_fault, query_fault
 from serve.requests import DepthRequest, RequestError, read_request
-from serve.schemas import DepthResponse, ErrorReply, Health, ModelInfo, PointDepth
+from serve.schemas import DepthInterval, DepthResponse, ErrorReply, Health, ModelInfo, PointDepth
+from vlm3.asking.calibration import LEVELS, Calibration
 from vlm3.asking.predictor import Predictor
 from vlm3.config import StrictModel
 from vlm3.errors import ConfigError, DataError, UserError
@@ -36,6 +37,8 @@ CHAMPION = "models:/vlm3-depth@champion"
 NOT_LOADED = "the model could not be loaded"
 MAX_WAITING = 32
 """Requests that a replica holds at once, and as many more that wait in the proxy; beyond them Serve answers 503."""
+PREFIX_CACHE_BYTES = 1 << 30
+"""Memory for images that were asked about last; a 4B model takes some 45 MB an image of 512 x 512 px."""
 FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (413, 415, 422, 503)}
 
 api = FastAPI(title="VLM3 depth", docs_url=None, redoc_url=None)
@@ -104,11 +107,25 @@ async def declared_only(request: Request) -> None:
         raise RequestError(422, fault)
 
 
-def _answer(predictor: Predictor, request: DepthRequest) -> tuple[DepthAnswer, ...]:
+def _answer(predictor: Predictor, request: DepthRequest, level: float | None) -> list[PointDepth]:
     try:
-        return answer_depth(predictor, upright(request.encoded_image), request.camera, request.points_px)
+        answers = answer_depth(
+            predictor, upright(request.encoded_image), request.camera, request.points_px, spreads=level is not None
+        )
     except DataError as error:
         raise RequestError(422, f"image: {error}") from None
+    return [_point(answer, predictor.calibration, level) for answer in answers]
+
+
+def _point(answer: DepthAnswer, calibration: Calibration | None, level: float | None) -> PointDepth:
+    point = PointDepth(
+        text=answer.text, status=answer.status, z_depth_m=answer.z_depth_m, ray_depth_m=answer.ray_depth_m
+    )
+    if answer.spread is None or calibration is None or level is None:
+        return point
+    ends = answer.spread.intervals_m(calibration, level)
+    interval = None if ends is None else DepthInterval(z_depth_m=ends[0], ray_depth_m=ends[1])
+    return point.model_copy(update={"interval_m": interval, "p_readable": answer.spread.asked.readable})
 
 
 # Serve copies `api` with its routes here, so handlers and dependencies must be defined above.
@@ -126,7 +143,7 @@ class DepthService:
 
     def _load(self) -> tuple[Predictor, ModelInfo]:
         found = self._config.resolve()
-        predictor = load_predictor(found.directory, self._config.device)
+        predictor = load_predictor(found.directory, self._config.device, PREFIX_CACHE_BYTES)
         if predictor.ask.part(AskedPointDepth) is None:
             raise ConfigError(f"model {self._config.model} was not trained on depth, which is what is served")
         log.info("%s version %s is loaded", found.name, found.version)
@@ -159,18 +176,22 @@ class DepthService:
         points: Annotated[str, Form(description="JSON [[u, v], …] in pixels of the upright picture.")],
         intrinsics: Annotated[str | None, Form(description="JSON with the K of the upright picture.")] = None,
         horizontal_fov_deg: Annotated[float | None, Form(description="Across the upright picture.")] = None,
+        interval: Annotated[
+            float | None,
+            Form(ge=LEVELS[0], le=LEVELS[-1], description="Probability of the depth to lie in `interval_m`."),
+        ] = None,
     ) -> DepthResponse:
         """Depth in metres at points of an image."""
         started = time.perf_counter()
         predictor, model = self._ready()
         request = read_request(await image.read(), points, intrinsics, horizontal_fov_deg)
-        answers = await asyncio.get_running_loop().run_in_executor(self._worker, _answer, predictor, request)
+        if interval is not None and predictor.calibration is None:
+            raise RequestError(422, "interval: this model has none: its export was not calibrated on held-out frames")
+        loop = asyncio.get_running_loop()
+        answers = await loop.run_in_executor(self._worker, _answer, predictor, request, interval)
         self._meters.answered(answer.status for answer in answers)
         return DepthResponse(
-            points=[
-                PointDepth(text=a.text, status=a.status, z_depth_m=a.z_depth_m, ray_depth_m=a.ray_depth_m)
-                for a in answers
-            ],
+            points=answers,
             width_px=request.camera.width_px,
             height_px=request.camera.height_px,
             model=model,

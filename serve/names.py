@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from serve.schemas import Intrinsics
 from vlm3.errors import closest, nearest
 
-FIELDS = ("image", "points", "intrinsics", "horizontal_fov_deg")
+FIELDS = ("image", "points", "intrinsics", "horizontal_fov_deg", "interval")
 """Fields of the form."""
 KEYS = tuple(Intrinsics.model_fields)
 """Keys of the JSON in `intrinsics`."""
@@ -29,6 +29,7 @@ _OTHERS = {
     "distortion": r"(camera|cam|lens|dist|distortion|projection)_(model|type)|(is_)?fisheye|lens",
     "intrinsics": r"k|((cam|camera)_)?(k|matrix|intrinsics?|calib(ration)?)(_(k|matrix|params))?|camera|calib",
     "horizontal_fov_deg": r"([hx]_?)?fov(_?[hx])?(_(deg|rad)\w*)?|(horizontal_)?field_of_view(_\w+)?|camera_angle_x",
+    "interval": r"intervals?|level|confidence(_(level|interval))?|coverage|quantiles?|ci|uncertainty|alpha",
     "image": r"(image|img|photo|picture|rgb)(_?(file|path|url|bytes|data))?|images|files?|upload",
     "points": r"(points?|pixels?|coords?|coordinates?|uvs?|xys?)(_(px|2d|uv|xy))?|[uvxy]",
 }

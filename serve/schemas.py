@@ -58,6 +58,14 @@ class Intrinsics(StrictModel):
         )
 
 
+class DepthInterval(BaseModel):
+    """Between which metres the depth of a point lies with the probability that was asked for."""
+
+    z_depth_m: tuple[float, float]
+    """Lower and upper end, as the next."""
+    ray_depth_m: tuple[float, float]
+
+
 class PointDepth(BaseModel):
     """The answer for one point."""
 
@@ -69,6 +77,10 @@ class PointDepth(BaseModel):
     """Distance along the optical axis; null unless `ok`."""
     ray_depth_m: float | None
     """Distance along the ray from the camera to the point, "how far"; null unless `ok`."""
+    interval_m: DepthInterval | None = None
+    """Null unless an interval was asked for, and where the model named no number."""
+    p_readable: float | None = None
+    """Probability, by the model, that its answer is a length; null unless an interval was asked for, or `outside`."""
 
 
 class ModelInfo(BaseModel):

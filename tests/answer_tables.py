@@ -29,6 +29,7 @@ def depth_answers(true_m: list[float], said_m: list[float], groups: list[str] | 
         label_kind=np.full(count, "z", np.object_),
         true_m=np.tile(np.array(true_m)[:, None], (1, 2)),
         predicted_m=np.tile(said[:, None], (1, 2)),
+        predicted_interval_m=np.full((count, 3, 2), np.nan),
     )
 
 

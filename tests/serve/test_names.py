@@ -67,7 +67,7 @@ def test_the_size_is_the_pictures(name: str) -> None:
 
 
 def test_what_means_nothing_is_told_the_valid_names() -> None:
-    assert str(form_fault([("zzz", "1")])).endswith("valid: horizontal_fov_deg, image, intrinsics, points")
+    assert str(form_fault([("zzz", "1")])).endswith("valid: horizontal_fov_deg, image, interval, intrinsics, points")
     assert str(keys_fault(["zzz"])).endswith("valid: coefficients, cx_px, cy_px, distortion, fx_px, fy_px")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vlm3.asking.calibration import Calibration
 from vlm3.asking.spec import AskSpec
 from vlm3.asking.text_model import ImageBounds, TextModel
 from vlm3.views.unify import UnifyPolicy
@@ -13,6 +14,8 @@ class Predictor:
 
     model: TextModel
     ask: AskSpec
+    calibration: Calibration | None = None
+    """Of its intervals about depth; None where they are not known."""
 
     def policy(self, focal_px: float) -> UnifyPolicy:
         """How images are unified before they are asked about."""

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlm3.asking.items import Item
 from vlm3.asking.predictions import Predictions
 from vlm3.asking.predictor import Predictor
@@ -112,4 +115,14 @@ class LoopRoom(TaskRoom, Protocol):
 
     def loop_figures(self, table: Any, seed: int) -> dict[str, float]:
         """Metrics of answers, and of the baseline that is hardest to beat; NaN without answers."""
+        ...
+
+    def misses(self, predictor: Predictor, item: Item) -> NDArray[np.float64]:
+        """(N, levels) how far the truths lie outside of the model's own intervals, as `vlm3.asking.calibration.misses`.
+
+        Only of answers for which the model tells how likely each number is; none where it was not trained on the task.
+
+        Raises:
+            DataError: the image cannot be read or unified.
+        """
         ...

@@ -25,6 +25,8 @@ class Column:
     numpy: Any
     shape: tuple[int, ...] = ()
     """Shape of one row."""
+    later: bool = False
+    """Whether tables of earlier versions lack it: its numbers are unknown there."""
 
 
 _TEXT, _NUMBER = (pa.string(), np.object_), (pa.float64(), np.float64)
@@ -36,6 +38,8 @@ Vectors2 = Annotated[NDArray[np.float64], Column(*_NUMBER, (2,))]
 Vectors3 = Annotated[NDArray[np.float64], Column(*_NUMBER, (3,))]
 Rotations = Annotated[NDArray[np.float64], Column(*_NUMBER, (3, 3))]
 Transforms = Annotated[NDArray[np.float64], Column(*_NUMBER, (4, 4))]
+Intervals = Annotated[NDArray[np.float64], Column(*_NUMBER, (3, 2), later=True)]
+"""Lower and upper end of an interval at each of three levels."""
 
 
 OUTSIDE, NOT_ASKED = "outside", "not asked"
@@ -133,6 +137,8 @@ def from_arrow(kind: type[TableT], found: pa.Table) -> TableT:
 
 
 def _from_arrow(name: str, column: Column, found: pa.Table) -> NDArray[Any]:
+    if column.later and name not in found.column_names:
+        return np.full((len(found), *column.shape), np.nan)
     cells = found[name].combine_chunks()
     if bool(column.shape) != isinstance(cells, LISTS):
         raise ValueError(f"column {name!r} is of type {cells.type}")

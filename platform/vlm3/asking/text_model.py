@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.asking.number_form import NumberForm, Spread
 from vlm3.asking.protocol import ParseFailure
 
 ValueT = TypeVar("ValueT")
@@ -39,6 +40,8 @@ class TextRequest:
     """System prompt, None without one."""
     max_new_tokens: int
     """Number of tokens after which an answer is cut."""
+    form: NumberForm | None = None
+    """Form of the answers, where the numbers that the model may have answered are wanted with each."""
 
 
 class Ending(StrEnum):
@@ -59,6 +62,8 @@ class Reply:
     text: str
     """The model's own words; empty where it refuses."""
     ending: Ending = Ending.ITSELF
+    spread: Spread | None = None
+    """The numbers it may have answered; None if they were not asked for, or the model does not tell."""
 
     def read(self, reader: Callable[[str], ValueT]) -> tuple[Status, ValueT | None]:
         """Status, and the value that `reader` finds; the value is None unless the status is `ok`.

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from vlm3.asking.calibration import read_calibration
 from vlm3.asking.predictor import Predictor
 from vlm3.tasks.spec_file import read_spec
 
 
-def load_predictor(model_dir: Path, device: str) -> Predictor:
+def load_predictor(model_dir: Path, device: str, prefix_bytes: int = 0) -> Predictor:
     """A predictor from an exported directory.
+
+    Args:
+        model_dir: the export.
+        device: `cpu` or `cuda`.
+        prefix_bytes: memory for images that were asked about last: the next question about one is answered sooner.
 
     Raises:
         ConfigError: the directory is not one that this platform exported, or there is no such device.
@@ -16,4 +22,4 @@ def load_predictor(model_dir: Path, device: str) -> Predictor:
     from vlm3.infer.local_model import LocalModel
 
     ask = read_spec(model_dir)
-    return Predictor(LocalModel.load(model_dir, device), ask)
+    return Predictor(LocalModel.load(model_dir, device, prefix_bytes), ask, read_calibration(model_dir))

@@ -162,6 +162,11 @@ class ConversationEncoder:
         parts.marker(self._layout.to_answer)
         return parts.finish().input_ids
 
+    def text_ids(self, text: str) -> list[int]:
+        """Tokens of a plain text, as of an answer."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, without special tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -9,7 +9,9 @@ import ray.train
 import torch
 import torch.distributed as dist
 
+from vlm3.asking.calibration import calibration_file
 from vlm3.asking.predictor import Predictor
+from vlm3.asking.spec import FILE as SPEC_FILE
 from vlm3.infer.local_model import LocalModel
 from vlm3.log import configure, get_logger
 from vlm3.models.export import export_model
@@ -23,6 +25,7 @@ from vlm3.tasks.spec_file import spec_json
 from vlm3.tokens.encode import ConversationEncoder
 from vlm3.tokens.vision import VisionSpec
 from vlm3.tracking.runs import TrackedRun, attach_run
+from vlm3.train.calibrate import calibrate
 from vlm3.train.callbacks.checkpointing import Checkpointing
 from vlm3.train.callbacks.evaluation import Evaluation
 from vlm3.train.callbacks.quarantine_table import Quarantine
@@ -106,13 +109,13 @@ def train_worker(config: dict[str, WorkerConfig]) -> None:
 
     scores = evaluation.conclude(state.step)
     tell("exporting")
+    calibration = calibrate(predictor, mine, recipe.seed)
     weights = engine.full_state_dict()
     summary = dict(scores)
     if metrics is not None:
         assert weights is not None
-        export_model(
-            engine.module, weights, worker.model_dir, worker.run_dir / EXPORT_FOLDER, {"vlm3.json": spec_json(ask)}
-        )
+        beside = {SPEC_FILE: spec_json(ask), **calibration_file(calibration)}
+        export_model(engine.module, weights, worker.model_dir, worker.run_dir / EXPORT_FOLDER, beside)
         summary |= metrics.summary(state)
         metrics.run.metrics({f"summary/{name}": value for name, value in summary.items()}, recipe.train.steps)
         write_summary(worker.run_dir, summary)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm3.asking.focals import MetricTask
+from vlm3.asking.number_form import NumberForm
 from vlm3.asking.numbers import read_extent
 from vlm3.asking.protocol import Conversation, Labels, ParseFailure
 from vlm3.asking.spec import Asked, Focal
@@ -113,6 +114,13 @@ class PointDepthTask(ABC, Generic[ConfigT]):
     def answer_tokens(self) -> int:
         """Number of tokens that is enough for every answer."""
         return depth_tokens(template_set(self.config.templates), self.config.decimals)
+
+    @property
+    def number_form(self) -> NumberForm | None:
+        """Form of its answers, if they are one number and fixed text."""
+        templates = template_set(self.config.templates)
+        depth, decimals = templates.part(DepthTemplates), self.config.decimals
+        return NumberForm.of(lambda metres: templates.wrap(depth.format_answer(metres, decimals)))
 
     def read(self, answer: str) -> float:
         """Metres that an answer states.

@@ -1,12 +1,14 @@
 """The room of the depth task."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm3.asking.calibration import LEVELS as CALIBRATED
+from vlm3.asking.calibration import misses
 from vlm3.asking.items import DepthItem, Item
 from vlm3.asking.predictions import Predictions, statuses
 from vlm3.asking.predictor import Predictor
@@ -19,6 +21,7 @@ from vlm3.metrics.intervals import mean_interval
 from vlm3.scenes.schema import Frame
 from vlm3.seeds import generator
 from vlm3.tasks.depth.answering import answer_depth
+from vlm3.tasks.depth.interval_metrics import LEVELS
 from vlm3.tasks.depth.metrics import best_constant, depth_scores, within
 from vlm3.tasks.depth.point_depth import AskedPointDepth
 from vlm3.tasks.depth.table import DepthTable
@@ -48,9 +51,21 @@ class DepthRoom:
         """Depth at the item's points."""
         if not isinstance(item, DepthItem):
             return None
-        answers = answer_depth(predictor, item.frame.encoded_image, item.frame.camera, item.points_px, item.id)
+        frame, calibration = item.frame, predictor.calibration
+        spreads = calibration is not None
+        answers = answer_depth(predictor, frame.encoded_image, frame.camera, item.points_px, item.id, spreads=spreads)
         predicted = np.array([(a.z_depth_m, a.ray_depth_m) for a in answers], np.float64).reshape(-1, 2)
-        return depth_table(item, predicted, [a.text for a in answers], [a.status for a in answers])
+        table = depth_table(item, predicted, [a.text for a in answers], [a.status for a in answers])
+        if calibration is None:
+            return table
+        own = KINDS.index(frame.depth_kind)
+        intervals = np.full_like(table.predicted_interval_m, np.nan)
+        for row, answer in enumerate(answers):
+            for place, level in enumerate(LEVELS):
+                found = None if answer.spread is None else answer.spread.intervals_m(calibration, level)
+                if found is not None:
+                    intervals[row, place] = found[own]
+        return replace(table, predicted_interval_m=intervals)
 
     def predicted(self, predictions: Predictions, item: Item) -> DepthTable | None:
         """Table of predictions, which are metres at the points or a dense map of metres."""
@@ -100,6 +115,22 @@ class DepthRoom:
         count = len(item.points_px)
         return depth_table(item, np.full((count, 2), np.nan), [""] * count, [OUTSIDE] * count)
 
+    def misses(self, predictor: Predictor, item: Item) -> NDArray[np.float64]:
+        """How far the true depths lie outside, in the kind of depth that the model is asked for."""
+        assert isinstance(item, DepthItem)
+        frame, asked = item.frame, predictor.ask.part(AskedPointDepth)
+        if asked is None:
+            return np.empty((0, len(CALIBRATED)))
+        answers = answer_depth(predictor, frame.encoded_image, frame.camera, item.points_px, item.id, spreads=True)
+        kind = asked.build().depth_kind
+        true_m = convert_depth(item.depth_m, item.points_px, frame.camera, frame.depth_kind, kind)
+        found = [
+            misses(answer.spread.asked, float(metres))
+            for answer, metres in zip(answers, true_m, strict=True)
+            if answer.spread is not None and len(answer.spread.asked.values)
+        ]
+        return np.reshape(found, (-1, len(CALIBRATED)))
+
     def loop_figures(self, table: DepthTable, seed: int) -> dict[str, float]:
         """Metrics in the kind of the labels, of the answers and of the best constant for these very labels.
 
@@ -143,4 +174,5 @@ def depth_table(
         label_kind=repeated(frame.depth_kind.value, count),
         true_m=np.stack(true, axis=1),
         predicted_m=predicted_m,
+        predicted_interval_m=np.full((count, len(LEVELS), 2), np.nan),
     )

@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm3.asking.tables import AnswerTable, Figure, Headline, PerAnswer, Texts, Vectors2, repeated
+from vlm3.asking.tables import AnswerTable, Figure, Headline, Intervals, PerAnswer, Texts, Vectors2, repeated
 from vlm3.metrics.medians import grouped_medians, medians_of_others
+from vlm3.tasks.depth.interval_metrics import interval_figures
 from vlm3.tasks.depth.metrics import align_scale, best_constant, depth_scores, within
 
 ROW_BINS = 10
@@ -44,6 +45,8 @@ class DepthTable(AnswerTable):
     """(N, 2) z and ray."""
     predicted_m: Vectors2
     """(N, 2) z and ray, NaN without a value."""
+    predicted_interval_m: Intervals
+    """(N, 3, 2) ends of the intervals at three levels, in the kind of the label; NaN where the model gives none."""
 
     @property
     def statuses(self) -> Texts:
@@ -74,6 +77,7 @@ class DepthTable(AnswerTable):
         aligned = depth_scores(align_scale(answered, true, self.item.astype(str)), true, groups, seed)
         yield "aligned_delta1", aligned.delta1, aligned.delta1_interval
         yield "aligned_abs_rel", aligned.abs_rel, aligned.abs_rel_interval
+        yield from interval_figures(answered, true, self.predicted_interval_m, groups, seed)
 
     def baselines(self) -> dict[str, Self]:
         """The best constant, and the depth of the row."""
@@ -109,4 +113,10 @@ class DepthTable(AnswerTable):
 
     def _predicting(self, predicted_m: NDArray[np.float64]) -> Self:
         count = len(self)
-        return replace(self, predicted_m=predicted_m, text=repeated("", count), status=repeated("ok", count))
+        return replace(
+            self,
+            predicted_m=predicted_m,
+            predicted_interval_m=np.full_like(self.predicted_interval_m, np.nan),
+            text=repeated("", count),
+            status=repeated("ok", count),
+        )

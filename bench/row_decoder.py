@@ -1,4 +1,4 @@
-"""Greedy answers to many questions about the same images, which go through the model only once."""
+"""What the engine took the place of, kept to compare: each question goes on from its own copy of the prefix's cache."""
 
 import copy
 from collections.abc import Iterator, Sequence
