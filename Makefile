@@ -61,13 +61,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## make data, train, evaluate, register, search, serve one answer (DATA=folder adds real frames, SEED=2 draws anew)
 	@$(BIN)/python jobs/demo.py $(if $(DATA),--data $(DATA)) $(if $(SEED),--seed $(SEED))
 
-test: setup ## run the tests, 11 minutes on two cores
+test: setup ## run the tests, ten minutes on two cores
 	@$(PYTEST) $(SHARED_OUT)
 
-test-long: setup ## run the long tests: processes that are killed, whole submitted jobs (without those of test-infra)
-	@$(PYTEST) $(SHARED_OUT) -m 'long and not infra'
+test-long: setup ## run the long tests: processes that are killed, whole submitted jobs, the servers of infra/
+	@$(PYTEST) $(SHARED_OUT) -m long
 
-test-infra: setup ## run the tests that start the servers of infra/: the local stack, an autoscaler, units, the CPU image
+test-infra: setup ## run those long tests alone that start the servers of infra/: the local stack, an autoscaler, units, the CPU image
 	@$(PYTEST) $(SHARED_OUT) -m infra
 
 test-properties: setup ## run the property tests with many examples (EXAMPLES=200 of each)
@@ -81,7 +81,7 @@ test-floats: setup ## run the tests that compare floats, under each instruction 
 	  $(PYTEST) $(SHARED_OUT) -m floats || failed="$$failed $${set:-unset}"; \
 	done; [ -z "$$failed" ] || { echo "error: failed with ATEN_CPU_CAPABILITY:$$failed" >&2; exit 1; }
 
-test-kills: setup ## kill each part of the local stack in turn; make test-infra kills two of them
+test-kills: setup ## kill each part of the local stack in turn; make test-long kills two of them
 	@VLM3_KILL_ALL=1 $(PYTEST) -n0 -m long tests/infra/test_stack_ends.py
 
 check: setup ## check lint, format and types

@@ -17,6 +17,9 @@ RAY_FOLDERS = ("jobs", "pipelines")
 STACK = "stack"
 """What uses the session's local stack, whichever files it is in: one worker starts it."""
 LONGEST_FIRST = (
+    "tests/infra/images/test_build.py",
+    "tests/jobs/test_demo.py",
+    "tests/pipelines/test_train_killed.py",
     "tests/vlm3/train/test_engine.py",
     "tests/jobs/test_doctor.py",
     "tests/vlm3/doctor/test_posed_views.py",

@@ -12,7 +12,7 @@ from tests.infra.local.stacks import COMMANDS, Stack
 pytestmark = [pytest.mark.long, pytest.mark.infra]
 END_S = 60
 SUPERVISOR, KEEPER = "the supervisor", "the keeper"
-# After each, the whole stack is started anew: `make test-kills` ends every part, `make test-infra` two of them.
+# After each, the whole stack is started anew: `make test-kills` ends every part, `make test-long` two of them.
 KILLED = [
     *(COMMANDS if os.environ.get("VLM3_KILL_ALL") else random.Random(0).sample(list(COMMANDS), 2)),
     SUPERVISOR,

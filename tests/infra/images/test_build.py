@@ -62,14 +62,20 @@ def debian(command: Callable[[str], str], buildah: Buildah, tmp_path: Path) -> s
 def machine(folder: Path) -> list[str]:
     """What this machine gives to a build: its certificates, and its wheels where packages come from a folder."""
     # The image compiles what it installs; to see that the steps run, that minute is not needed.
-    settings = ["[global]", f"cert = {GIVEN}/certificates.crt", "[install]", "no-compile = true"]
-    given = ["--volume", f"{CERTIFICATES}:{GIVEN}/certificates.crt:ro"]
+    given = ["--build-arg", "UV_COMPILE_BYTECODE=0", "--volume", f"{CERTIFICATES}:{GIVEN}/certificates.crt:ro"]
+    pip, uv = ["[global]", f"cert = {GIVEN}/certificates.crt"], []
     wheels = os.environ.get("PIP_FIND_LINKS")
     if wheels and Path(wheels).is_dir():
-        given += ["--volume", f"{wheels}:{GIVEN}/wheels:ro", "--build-arg", f"TORCH_CPU_INDEX=file://{GIVEN}/none"]
-        settings.insert(2, f"find-links = {GIVEN}/wheels")
-    (folder / "pip.conf").write_text("\n".join(settings))
-    return [*given, "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro"]
+        (folder / "none").mkdir()
+        given += ["--volume", f"{wheels}:{GIVEN}/wheels:ro", "--volume", f"{folder}/none:{GIVEN}/none:ro"]
+        given += ["--build-arg", f"TORCH_CPU_INDEX=file://{GIVEN}/none"]
+        pip.append(f"find-links = {GIVEN}/wheels")
+        uv.append(f'find-links = ["{GIVEN}/wheels"]')
+    for name, lines in (("pip.conf", pip), ("uv.toml", uv)):
+        (folder / name).write_text("\n".join(lines))
+    # uv has authorities of its own, unless a file is named.
+    given += ["--env", f"SSL_CERT_FILE={GIVEN}/certificates.crt"]
+    return [*given, f"--volume={folder}/pip.conf:/etc/pip.conf:ro", f"--volume={folder}/uv.toml:/etc/uv/uv.toml:ro"]
 
 
 def test_the_cpu_image_is_built_and_runs(buildah: Buildah, debian: str, tmp_path: Path) -> None:

@@ -81,11 +81,11 @@ def test_every_image_runs_as_a_numbered_user_without_rights() -> None:
 
 
 def test_every_installation_is_checked_against_hashes() -> None:
-    installs = re.findall(r"pip install [^&\n]+", TEXT.replace("\\\n", " "))
+    installs = re.findall(r"(?:uv )?pip install [^&\n]+", TEXT.replace("\\\n", " "))
     assert len(installs) == 7
     for install in installs:
         # The project itself is what was copied.
-        assert "--require-hashes" in install or install.strip() == "pip install --no-deps --no-build-isolation ."
+        assert "--require-hashes" in install or install.strip() == "uv pip install --no-deps --no-build-isolation ."
 
 
 def test_images_get_what_they_copy_and_neither_secrets_nor_runs(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def test_torch_without_cuda_is_the_same_torch() -> None:
 
 def test_what_builds_packages_is_what_builds_the_project() -> None:
     locked = pins((IMAGES / "build.lock").read_text(encoding="utf-8"))
+    uv = locked.pop("uv")
     assert [f"{name}=={version}" for name, version in locked.items()] == PYPROJECT["build-system"]["requires"]
+    assert f"uv=={uv} " in (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8"), "what is tested"
 
 
 def test_the_serving_image_has_the_ray_of_the_project() -> None:
